@@ -1,0 +1,140 @@
+"""One particle: a program's run that is suspended at a statement, resumed with a value, and replayed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import greenlet
+import numpyro.primitives
+
+from lmppl.handlers import Handler, handling
+from lmppl.inference.numpyro_models import NumPyroBridge
+from lmppl.inference.replay import Recording
+from lmppl.sites import Call, Deterministic, Factor, Statement, Twist
+from lmppl.traces import Trace
+
+
+class Particle(Handler):
+    """Runs a program in a greenlet of its own, which switches away at every statement that must wait.
+
+    `Factor`, `Twist` and `Deterministic` are answered at once; their weight is collected in
+    `log_weight` and `log_twist`, which the scheduler reads and resets.
+
+    Attributes:
+        request: The statement at which the particle waits; None when it has returned.
+        returned: Whether the program has come to its end.
+        answer: What it returned.
+    """
+
+    def __init__(self, run: Callable[[], Any], recording: Recording | None = None):
+        self._run = run
+        self._recording = Recording() if recording is None else recording
+        self._numpyro_stack: list[Any] = []
+        self._greenlet: greenlet.greenlet | None = None
+        self.request: Statement | None = None
+        self.returned = False
+        self.answer: Any = None
+        self.log_weight = 0.0
+        self.log_twist = 0.0
+
+    @property
+    def trace(self) -> Trace:
+        """What the particle has drawn and observed so far."""
+        return self._recording.trace()
+
+    def start(self) -> None:
+        """Runs to the first statement that must wait, or to the end."""
+        self._greenlet = greenlet.greenlet(self._body, parent=greenlet.getcurrent())
+        self._switch()
+
+    def resume(self, value: Any, detail: Any = None) -> None:
+        """Answers the request and runs to the next one, or to the end.
+
+        Args:
+            value: The value of the statement.
+            detail: What the trace keeps beside it.
+        """
+        assert self.request is not None
+        self._recording.record(self.request, value, detail)
+        self.request = None
+        self._switch(value)
+
+    def fork(self) -> Particle:
+        """Gives a new particle with the same past, by replay.
+
+        Raises:
+            ProgramNotDeterministic: The program took another path over the same values.
+        """
+        if self.returned:
+            copy = Particle(self._run, self._recording.fork())
+            copy.returned, copy.answer = True, self.answer
+            return copy
+        assert self.request is not None
+        copy = Particle(self._run, self._recording.fork())
+        copy.start()
+        copy._recording.check_arrival(copy.request, self.request)
+        return copy
+
+    def close(self) -> None:
+        """Ends the run, so that the user's `finally` clauses run."""
+        running = self._greenlet
+        self._greenlet = None
+        if running is not None and not running.dead:
+            with _numpyro_stack(self):
+                running.throw(greenlet.GreenletExit)
+
+    def handle(self, statement: Statement) -> Any:
+        recorded = self._recording.next_recorded(statement)
+        if recorded is not None:
+            return recorded.value
+        if not isinstance(statement, Call):
+            self._recording.claim(statement)
+        if isinstance(statement, Deterministic):
+            self._recording.record(statement, statement.value)
+            return None
+        if isinstance(statement, (Factor, Twist)) and statement.log_weight > -math.inf:
+            self._recording.record(statement, statement.log_weight)
+            if isinstance(statement, Factor):
+                self.log_weight += statement.log_weight
+            else:
+                self.log_twist += statement.log_weight
+            return None
+        self.request = statement
+        assert self._greenlet is not None
+        return self._greenlet.parent.switch()
+
+    def _body(self) -> None:
+        bridge = NumPyroBridge(self)
+        with handling(self), bridge:
+            self.answer = self._run()
+        self._recording.check_end()
+        self.request = None
+        self.returned = True
+
+    def _switch(self, value: Any = None) -> None:
+        assert self._greenlet is not None
+        self._greenlet.parent = greenlet.getcurrent()
+        with _numpyro_stack(self):
+            if self._greenlet:  # it has started
+                self._greenlet.switch(value)
+            else:
+                self._greenlet.switch()
+
+
+class _numpyro_stack:
+    """NumPyro keeps its handlers in one global list: each particle is shown its own part of it."""
+
+    def __init__(self, particle: Particle):
+        self._particle = particle
+
+    def __enter__(self) -> None:
+        stack = numpyro.primitives._PYRO_STACK
+        self._base = len(stack)
+        stack.extend(self._particle._numpyro_stack)
+
+    def __exit__(self, *_: object) -> None:
+        stack = numpyro.primitives._PYRO_STACK
+        self._particle._numpyro_stack = stack[self._base :]
+        del stack[self._base :]

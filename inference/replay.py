@@ -1,0 +1,121 @@
+"""The record of a run, over which the program is run again to fork a particle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lmppl.errors import ProgramNotDeterministic, SiteNameError
+from lmppl.sites import Call, Deterministic, Observe, Sample, Statement
+from lmppl.traces import TextRecord, Trace
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One answered statement."""
+
+    statement: Statement
+    value: Any
+    detail: Any = None
+
+
+class Recording:
+    """The answered statements of a run, in order, and how far a replay has come over them."""
+
+    def __init__(self, entries: list[Entry] | None = None):
+        self._entries = [] if entries is None else entries
+        self._position = 0
+        self._claimed: dict[str, str] = {}
+
+    def fork(self) -> Recording:
+        """Gives a record with the same past, at its beginning."""
+        return Recording(list(self._entries))
+
+    def next_recorded(self, statement: Statement) -> Entry | None:
+        """Gives the recorded answer of a statement, or None where the record ends.
+
+        Raises:
+            ProgramNotDeterministic: The record has another statement here.
+        """
+        if self._position >= len(self._entries):
+            return None
+        entry = self._entries[self._position]
+        _compare(entry.statement, statement)
+        self._position += 1
+        if not isinstance(statement, Call):
+            self._claimed[statement.name] = statement.location
+        return entry
+
+    def claim(self, statement: Statement) -> None:
+        """Takes a site's name.
+
+        Raises:
+            SiteNameError: The run has reached the name before.
+        """
+        before = self._claimed.get(statement.name)
+        if before is not None:
+            raise SiteNameError(
+                f"The site {statement.name!r} is reached a second time, at {statement.location} (first at {before}). "
+                f"Names are unique in a run: in a loop index it, as in f\"{statement.name}[{{i}}]\"."
+            )
+        self._claimed[statement.name] = statement.location
+
+    def record(self, statement: Statement, value: Any, detail: Any = None) -> None:
+        """Keeps the answer of the statement that the run has come to."""
+        self._entries.append(Entry(statement, value, detail))
+        self._position = len(self._entries)
+
+    def check_arrival(self, arrived: Statement | None, expected: Statement) -> None:
+        """Raises unless a replay stands where its ancestor stands."""
+        if arrived is None:
+            raise ProgramNotDeterministic(
+                f"Run again over the same values, the program returned without reaching {expected.name!r} "
+                f"({expected.location}). {_ADVICE}"
+            )
+        _compare(expected, arrived)
+
+    def check_end(self) -> None:
+        """Raises if a replay returned before it came to the end of its record."""
+        if self._position < len(self._entries):
+            missing = self._entries[self._position].statement
+            raise ProgramNotDeterministic(
+                f"Run again over the same values, the program returned without reaching {missing.name!r} "
+                f"({missing.location}). {_ADVICE}"
+            )
+
+    def trace(self) -> Trace:
+        """Gives the values by name."""
+        values, observed, texts = {}, {}, {}
+        for entry in self._entries:
+            name = entry.statement.name
+            if isinstance(entry.statement, (Sample, Deterministic)):
+                values[name] = entry.value
+            elif isinstance(entry.statement, Observe):
+                observed[name] = entry.statement.value
+            if isinstance(entry.detail, TextRecord):
+                texts[name] = entry.detail
+        return Trace(values, observed, texts)
+
+
+_ADVICE = (
+    "Between its sites a program must be deterministic: no clock, no random module, no iteration over sets of "
+    "strings, no state that outlives a run."
+)
+
+
+def _compare(recorded: Statement, reached: Statement) -> None:
+    if type(recorded) is not type(reached) or recorded.name != reached.name:
+        raise ProgramNotDeterministic(
+            f"Run again over the same values, the program reached {type(reached).__name__} {reached.name!r} at "
+            f"{reached.location}, where it had reached {type(recorded).__name__} {recorded.name!r} at "
+            f"{recorded.location}. {_ADVICE}"
+        )
+    if recorded.signature() != reached.signature():
+        raise ProgramNotDeterministic(
+            f"Run again over the same values, the program reached {reached.name!r} at {reached.location} with another "
+            f"distribution than before: {_shown(reached)}, where it had {_shown(recorded)}. {_ADVICE}"
+        )
+
+
+def _shown(statement: Statement) -> str:
+    return str(getattr(statement, "distribution", ""))[:120]

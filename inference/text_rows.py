@@ -1,0 +1,205 @@
+"""The host's side of a text site: which tokens each row may take, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, reduce
+from typing import Any
+
+import numpy as np
+
+from lmppl.acceptance import Acceptor, Cursor, acceptor
+from lmppl.constraints.python_check import CheckTimedOut
+from lmppl.constraints.combinators import both
+from lmppl.constraints.protocol import Constraint
+from lmppl.inference.proposals import Proposal
+from lmppl.text import Text
+from lmppl.traces import TextRecord
+
+
+@dataclass(frozen=True)
+class Judges:
+    """A text's constraints, sorted by how they enter a step.
+
+    Attributes:
+        local: Its mask renormalises and is not charged; None where the text is not `lp.local`.
+        mask: Its mask is charged to the weight. It has no constraint where nothing is masked, and
+            still knows which tokens end a string.
+        check: Checked candidate by candidate; None where nothing is left to check.
+    """
+
+    local: Acceptor | None
+    mask: Acceptor
+    check: Acceptor | None
+
+    def all(self) -> tuple[Acceptor | None, ...]:
+        """Gives the three, in a fixed order."""
+        return (self.local, self.mask, self.check)
+
+
+@lru_cache(maxsize=1024)
+def judges(text: Text, extra: Constraint | None, proposal: Proposal) -> Judges:
+    """Sorts the constraints of a text, and of a target that it is proposed for."""
+    parts = [part for c in (text.constraint, extra) if c is not None for part in c.parts()]
+    masked = [part for part in parts if proposal.masks(part)]
+    checked = [part for part in parts if not proposal.masks(part)]
+    vocabulary, stop = text.lm.vocabulary, text.stop_bytes
+    return Judges(
+        acceptor(vocabulary, text.local_constraint, stop) if text.local_limit else None,
+        acceptor(vocabulary, _conjunction(masked), stop),
+        acceptor(vocabulary, _conjunction(checked), stop) if checked else None,
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One string in the making. Immutable, so that resampling copies references.
+
+    Attributes:
+        text: What it is drawn from: the site's distribution, or its proposal.
+        target: What it is weighed for in the end.
+        cursors: Of the three judges.
+        data: The bytes so far, the stop string not removed.
+        lost: The cause, if the row is lost.
+    """
+
+    text: Text
+    target: Text
+    judges: Judges
+    cursors: tuple[Cursor | None, ...]
+    data: bytes = b""
+    tokens: tuple[int, ...] = ()
+    token_log_probs: tuple[float, ...] = ()
+    log_normalisers: tuple[float, ...] = ()
+    ended: bool = False
+    lost: str | None = None
+
+    @classmethod
+    def start(cls, text: Text, target: Text, proposal: Proposal) -> Row:
+        """Gives the row of an empty string."""
+        extra = None if target is text else target.constraint
+        sorted_judges = judges(text, extra, proposal)
+        return cls(text, target, sorted_judges, tuple(j.initial if j else None for j in sorted_judges.all()))
+
+    @property
+    def active(self) -> bool:
+        """Whether it wants another token."""
+        return not self.ended and self.lost is None
+
+    @property
+    def at_limit(self) -> bool:
+        """Whether the next token must end the string."""
+        return self.text.max_tokens is not None and len(self.tokens) >= self.text.max_tokens
+
+    def local_mask(self) -> np.ndarray | None:
+        """Gives what `lp.local` allows, or None for everything."""
+        judge, cursor = self.judges.local, self.cursors[0]
+        return None if judge is None or cursor is None else _mask_of(judge, cursor, self.at_limit)
+
+    def mask(self) -> np.ndarray | None:
+        """Gives what the masked constraints and the token limit allow, or None for everything."""
+        judge, cursor = self.judges.mask, self.cursors[1]
+        assert cursor is not None
+        if judge.constraint is None and not (self.at_limit and not self.text.local_limit):
+            return None
+        return _mask_of(judge, cursor, self.at_limit and not self.text.local_limit)
+
+    def accepts(self, token: int) -> bool:
+        """Says whether a candidate passes the checks. May raise `CheckTimedOut`."""
+        judge, cursor = self.judges.check, self.cursors[2]
+        return judge is None or cursor is None or judge.step(cursor, token) is not None
+
+    def advance(self, token: int, log_prob: float, log_normaliser: float) -> Row:
+        """Gives the row after an allowed token."""
+        stepped = tuple(
+            None if judge is None or cursor is None else judge.step(cursor, token)
+            for judge, cursor in zip(self.judges.all(), self.cursors, strict=True)
+        )
+        mask_cursor = stepped[1]
+        assert mask_cursor is not None
+        return replace(
+            self,
+            cursors=stepped,
+            data=self.data + self.text.lm.vocabulary.token_bytes[token],
+            tokens=(*self.tokens, token),
+            token_log_probs=(*self.token_log_probs, log_prob),
+            log_normalisers=(*self.log_normalisers, log_normaliser),
+            ended=mask_cursor.ended,
+        )
+
+    def lose(self, cause: str) -> Row:
+        """Gives the row, lost."""
+        return replace(self, lost=cause)
+
+    def value(self) -> str | None:
+        """Gives the finished string; None where its bytes are no UTF-8."""
+        stop = self.text.stop_bytes
+        at = -1 if stop is None else self.data.find(stop)
+        try:
+            return (self.data if at < 0 else self.data[:at]).decode()
+        except UnicodeDecodeError:
+            return None
+
+    def record(self) -> TextRecord:
+        """Gives what the trace keeps."""
+        return TextRecord(self.tokens, self.token_log_probs, self.log_normalisers)
+
+
+@dataclass
+class Checks:
+    """Runs the checks of candidates, each (row state, token) once a step.
+
+    Attributes:
+        num_checks: How many were asked for in all.
+    """
+
+    num_checks: int = 0
+    _known: dict[Any, bool] = field(default_factory=dict)
+
+    def run(self, row: Row, token: int) -> bool:
+        """Says whether a candidate is accepted. May raise `CheckTimedOut`."""
+        self.num_checks += 1
+        key = (id(row.judges.check), row.cursors[2], token)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = row.accepts(token)
+        return known
+
+    def forget(self) -> None:
+        """Drops what was remembered for the last step."""
+        self._known.clear()
+
+
+def check_candidates(
+    rows: Sequence[Row | None],
+    checks: Checks,
+    ids: np.ndarray,
+    accepted: np.ndarray,
+    num_checked: np.ndarray,
+    needed: np.ndarray,
+) -> dict[int, str]:
+    """Checks the next `needed` candidates of each row, in place.
+
+    Returns:
+        The rows whose check timed out, with the name of the check.
+    """
+    timed_out: dict[int, str] = {}
+    for index in np.flatnonzero(needed):
+        row = rows[index]
+        assert row is not None
+        try:
+            for place in range(num_checked[index], num_checked[index] + needed[index]):
+                accepted[index, place] = checks.run(row, int(ids[index, place]))
+        except CheckTimedOut as timeout:
+            timed_out[int(index)] = timeout.name
+        num_checked[index] += needed[index]
+    return timed_out
+
+
+def _mask_of(judge: Acceptor, cursor: Cursor, at_limit: bool) -> np.ndarray:
+    return judge.end_mask(cursor) if at_limit else judge.mask(cursor)
+
+
+def _conjunction(parts: Sequence[Constraint]) -> Constraint | None:
+    return reduce(both, parts) if parts else None

@@ -1,0 +1,151 @@
+"""lmppl: a probabilistic programming language for language models.
+
+Importing it imports neither JAX nor a model: every name is looked up where it lives when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lmppl import errors, testing
+    from lmppl.constraints.alternatives import choices
+    from lmppl.constraints.grammar import lark
+    from lmppl.constraints.protocol import Constraint
+    from lmppl.constraints.python_check import check
+    from lmppl.constraints.regular_expression import regex
+    from lmppl.errors import (
+        CheckError,
+        CheckpointError,
+        ConstraintError,
+        InvalidInputError,
+        InvalidTypeError,
+        LmpplError,
+        MissingExtraError,
+        ModelNotFoundError,
+        NoPosterior,
+        OutsideProgramError,
+        ProgramNotDeterministic,
+        SiteNameError,
+        UnknownSiteError,
+    )
+    from lmppl.inference.enumeration import Enumerate
+    from lmppl.inference.importance import IS
+    from lmppl.inference.proposals import AWRS, Auto, Mask
+    from lmppl.inference.smc import SMC
+    from lmppl.language_model import LanguageModel, Vocabulary
+    from lmppl.methods import Method, infer
+    from lmppl.models.loading import load
+    from lmppl.models.table import TableLM
+    from lmppl.posterior import Posterior, load_posterior
+    from lmppl.programs import Program, program
+    from lmppl.statements import cached, checkpoint, constrain, factor, observe, sample, twist
+    from lmppl.text import Chat, Text, chat, local
+    from lmppl.traces import Trace
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "lmppl.constraints.alternatives": ("choices",),
+    "lmppl.constraints.grammar": ("lark",),
+    "lmppl.constraints.protocol": ("Constraint",),
+    "lmppl.constraints.python_check": ("check",),
+    "lmppl.constraints.regular_expression": ("regex",),
+    "lmppl.errors": (
+        "CheckError",
+        "CheckpointError",
+        "ConstraintError",
+        "InvalidInputError",
+        "InvalidTypeError",
+        "LmpplError",
+        "MissingExtraError",
+        "ModelNotFoundError",
+        "NoPosterior",
+        "OutsideProgramError",
+        "ProgramNotDeterministic",
+        "SiteNameError",
+        "UnknownSiteError",
+    ),
+    "lmppl.inference.enumeration": ("Enumerate",),
+    "lmppl.inference.importance": ("IS",),
+    "lmppl.inference.proposals": ("AWRS", "Auto", "Mask"),
+    "lmppl.inference.smc": ("SMC",),
+    "lmppl.language_model": ("LanguageModel", "Vocabulary"),
+    "lmppl.methods": ("Method", "infer"),
+    "lmppl.models.loading": ("load",),
+    "lmppl.models.table": ("TableLM",),
+    "lmppl.posterior": ("Posterior", "load_posterior"),
+    "lmppl.programs": ("Program", "program"),
+    "lmppl.statements": ("cached", "checkpoint", "constrain", "factor", "observe", "sample", "twist"),
+    "lmppl.text": ("Chat", "Text", "chat", "local"),
+    "lmppl.traces": ("Trace",),
+}
+_MODULES = ("errors", "testing")
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AWRS",
+    "IS",
+    "SMC",
+    "Auto",
+    "Chat",
+    "CheckError",
+    "CheckpointError",
+    "Constraint",
+    "ConstraintError",
+    "Enumerate",
+    "InvalidInputError",
+    "InvalidTypeError",
+    "LanguageModel",
+    "LmpplError",
+    "Mask",
+    "Method",
+    "MissingExtraError",
+    "ModelNotFoundError",
+    "NoPosterior",
+    "OutsideProgramError",
+    "Posterior",
+    "Program",
+    "ProgramNotDeterministic",
+    "SiteNameError",
+    "TableLM",
+    "Text",
+    "Trace",
+    "UnknownSiteError",
+    "Vocabulary",
+    "cached",
+    "chat",
+    "check",
+    "checkpoint",
+    "choices",
+    "constrain",
+    "errors",
+    "factor",
+    "infer",
+    "lark",
+    "load",
+    "load_posterior",
+    "local",
+    "observe",
+    "program",
+    "regex",
+    "sample",
+    "testing",
+    "twist",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"lmppl.{name}")
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'lmppl' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Which strings are allowed: incremental acceptors of byte strings."""

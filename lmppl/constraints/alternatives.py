@@ -1,0 +1,97 @@
+"""`lp.choices`: one of a list of strings, as the smallest automaton of the list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
+from lmppl.constraints.protocol import Constraint
+from lmppl.constraints.regular_language import RegularLanguage
+from lmppl.constraints.transition_tables import DEAD
+from lmppl.errors import ConstraintError, InvalidTypeError
+
+
+def choices(options: Iterable[str]) -> Constraint:
+    """Allows exactly the given strings.
+
+    Args:
+        options: At least one string. The order does not matter, and duplicates count once.
+
+    Raises:
+        ConstraintError: There is no option, or the list needs more than 50,000 states.
+        InvalidTypeError: `options` is itself a string, or holds something that is none.
+    """
+    if isinstance(options, str | bytes):
+        raise InvalidTypeError(
+            f"choices() takes a list of strings, but was given {options!r}. Write [{options!r}]."
+        )
+    given = list(options)
+    for option in given:
+        if not isinstance(option, str):
+            raise InvalidTypeError(f"choices() takes strings, but one of them is {option!r}. Use str(...).")
+    if not given:
+        raise ConstraintError(
+            "choices() was given no option, so that no string is allowed. Give at least one."
+        )
+    return RegularLanguage(_automaton(sorted({_encoded(option) for option in given})), _description(given))
+
+
+def _encoded(option: str) -> bytes:
+    try:
+        return option.encode()
+    except UnicodeEncodeError as error:
+        raise ConstraintError(
+            f"The choice {option!r} holds a lone surrogate, which UTF-8 cannot write. Remove it."
+        ) from error
+
+
+def _description(options: list[str]) -> str:
+    shown = ", ".join(map(repr, options[:4]))
+    return f"choices([{shown}{', ...' if len(options) > 4 else ''}])"
+
+
+def _automaton(words: list[bytes]) -> ByteAutomaton:
+    """Builds the automaton of sorted, distinct words, sharing endings as it goes.
+
+    Daciuk, Mihov, Watson & Watson (2000), Computational Linguistics 26(1), algorithm 1: a node can no
+    longer change once the next word leaves it, and is then shared with one that has the same future.
+    """
+    nodes: dict[tuple[bool, tuple[tuple[int, int], ...]], int] = {}
+    path: list[tuple[int, dict[int, int]]] = [(0, {})]  # (the byte that led here, finished children)
+    previous = b""
+    ends = {0} if words[0] == b"" else set()
+
+    def finish(depth: int) -> None:
+        while len(path) > depth:
+            key = (len(path) - 1 in ends, tuple(path[-1][1].items()))
+            ends.discard(len(path) - 1)
+            byte, _ = path.pop()
+            number = nodes.setdefault(key, len(nodes))
+            if len(nodes) > MAX_STATES:
+                raise ConstraintError(
+                    f"choices() was given so much text that its automaton needs more than {MAX_STATES:,} "
+                    "states. Use fewer or shorter options."
+                )
+            if path:
+                path[-1][1][byte] = number
+
+    for word in words:
+        shared = next(
+            (i for i, (a, b) in enumerate(zip(previous, word, strict=False)) if a != b), len(previous)
+        )
+        finish(shared + 1)
+        path.extend((byte, {}) for byte in word[shared:])
+        ends.add(len(word))
+        previous = word
+    finish(0)
+    return _of_nodes(list(nodes))
+
+
+def _of_nodes(nodes: list[tuple[bool, tuple[tuple[int, int], ...]]]) -> ByteAutomaton:
+    table = np.full((len(nodes), 256), DEAD, np.int32)
+    for state, (_, children) in enumerate(nodes):
+        for byte, child in children:
+            table[state, byte] = child
+    return ByteAutomaton.of_table(table, len(nodes) - 1, np.array([ends for ends, _ in nodes]))

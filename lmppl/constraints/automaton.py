@@ -1,0 +1,135 @@
+"""Deterministic byte automata: the form of a constraint that a device can walk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Int32, Integer, UInt8
+
+from lmppl.constraints.transition_tables import DEAD, canonical
+
+MAX_STATES = 50_000  # 1 KiB a state, so at most 51 MB
+
+
+@dataclass(frozen=True, eq=False)
+class ByteAutomaton:
+    """The smallest deterministic automaton of a set of byte strings. Build it with `of_table`.
+
+    Every state is reachable and can still accept, and numbers follow from the language alone, so equal
+    languages give equal automata. The one exception is the empty language: one state without exit.
+
+    Attributes:
+        transitions: The next state, -1 where nothing viable follows. Read-only.
+        accepting: True where a string may end. Read-only.
+        start: The state of the empty string; always 0.
+    """
+
+    transitions: Int32[np.ndarray, "states 256"]
+    accepting: Bool[np.ndarray, " states"]
+    start: int = 0
+
+    @staticmethod
+    def of_table(
+        table: Int32[np.ndarray, "states 256"], start: int, accepting: Bool[np.ndarray, " states"]
+    ) -> ByteAutomaton:
+        """Makes the automaton of any deterministic table: trims, minimises and numbers it."""
+        transitions, ends = canonical(table, start, accepting)
+        transitions.setflags(write=False)
+        ends.setflags(write=False)
+        return ByteAutomaton(transitions, ends)
+
+    @property
+    def num_states(self) -> int:
+        """The number of states."""
+        return len(self.accepting)
+
+    @property
+    def is_empty(self) -> bool:
+        """True if no string is accepted."""
+        return not self.accepting.any()
+
+    def advance(self, state: int, data: bytes) -> int | None:
+        """Gives the state after `data`, or None if nothing that starts so is accepted."""
+        flat = self.flat
+        for byte in data:
+            state = flat[256 * state + byte]
+            if state == DEAD:
+                return None
+        return state
+
+    def accepts(self, state: int) -> bool:
+        """Says whether a string may end in `state`."""
+        return self._ends[state]
+
+    def walk(
+        self, states: Integer[np.ndarray, " rows"], data: UInt8[np.ndarray, " rows"]
+    ) -> Int32[np.ndarray, " rows"]:
+        """Moves many states by one byte each. -1 stays -1."""
+        return np.where(states == DEAD, DEAD, self.transitions[states, data]).astype(np.int32)
+
+    def intersection(self, other: ByteAutomaton, max_states: int = MAX_STATES) -> ByteAutomaton | None:
+        """Gives the automaton of the strings that both accept, or None if it grows too large.
+
+        Args:
+            other: The other language.
+            max_states: How many pairs of states may be looked at.
+        """
+        width = other.num_states
+        numbers = {self.start * width + other.start: 0}
+        pairs = np.array(list(numbers), np.int64)
+        rows: list[np.ndarray] = []
+        while len(pairs):
+            left = self.transitions[pairs // width].astype(np.int64)
+            right = other.transitions[pairs % width]
+            targets = np.where((left == DEAD) | (right == DEAD), DEAD, left * width + right)
+            rows.append(targets)
+            met = np.unique(targets[targets != DEAD]).tolist()
+            new = [pair for pair in met if pair not in numbers]
+            if len(numbers) + len(new) > max_states:
+                return None
+            numbers.update((pair, len(numbers) + i) for i, pair in enumerate(new))
+            pairs = np.array(new, np.int64)
+        return self._of_pairs(other, numbers, np.concatenate(rows))
+
+    def _of_pairs(self, other: ByteAutomaton, numbers: dict[int, int], targets: np.ndarray) -> ByteAutomaton:
+        known = np.array(list(numbers), np.int64)
+        order = np.argsort(known)
+        found = order[np.searchsorted(known[order], np.where(targets == DEAD, known[0], targets))]
+        table = np.where(targets == DEAD, DEAD, found).astype(np.int32)
+        width = other.num_states
+        return ByteAutomaton.of_table(
+            table, 0, self.accepting[known // width] & other.accepting[known % width]
+        )
+
+    @cached_property
+    def flat(self) -> memoryview:
+        """The transitions in one row, quick to index: the next of `state` is at `256 * state + byte`."""
+        return self.transitions.reshape(-1).data
+
+    @cached_property
+    def _ends(self) -> list[bool]:
+        return self.accepting.tolist()
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.transitions.tobytes(), self.accepting.tobytes()))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ByteAutomaton):
+            return NotImplemented
+        return self is other or (
+            hash(self) == hash(other)
+            and np.array_equal(self.accepting, other.accepting)
+            and np.array_equal(self.transitions, other.transitions)
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self):
+        return ByteAutomaton, (self.transitions, self.accepting, self.start)
+
+    def __repr__(self) -> str:
+        return f"<ByteAutomaton, {self.num_states:,} states>"

@@ -1,0 +1,114 @@
+"""Constraints made of constraints: `a & b`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.regular_language import RegularLanguage
+from lmppl.errors import ConstraintError, InvalidTypeError
+
+MAX_PRODUCT_STATES = 20_000
+
+
+def both(left: Constraint, right: Constraint) -> Constraint:
+    """Allows the strings that two constraints both allow; written `left & right`.
+
+    Automata are intersected to one automaton at once, if that stays under 20,000 states. What is no
+    automaton is asked after them, exact constraints before checks.
+
+    Raises:
+        ConstraintError: Both are automata, and they have no string in common.
+    """
+    if not isinstance(right, Constraint):
+        raise InvalidTypeError(f"`&` joins a constraint with a constraint, but was given {right!r}.")
+    conjuncts = tuple(dict.fromkeys((*left.parts(), *right.parts())))
+    if len(conjuncts) == 1:
+        return conjuncts[0]
+    regular = [part for part in conjuncts if part.automaton() is not None]
+    others = sorted(
+        (part for part in conjuncts if part.automaton() is None), key=lambda c: not c.viable_is_exact
+    )
+    return Conjunction(conjuncts, (*_intersected(regular), *others))
+
+
+def _intersected(regular: list[Constraint]) -> list[Constraint]:
+    """Gives automata with the same strings in common, as few as stay small."""
+    merged: list[RegularLanguage] = []
+    for part in regular:
+        machine = part.automaton()
+        assert machine is not None
+        new = RegularLanguage(machine, part.describe())
+        for i, old in enumerate(merged):
+            product = old.machine.intersection(new.machine, MAX_PRODUCT_STATES)
+            if product is None:
+                continue
+            if product.is_empty:
+                raise ConstraintError(
+                    f"{old.describe()} and {new.describe()} have no string in common, so that nothing can "
+                    "satisfy both. Change one of them."
+                )
+            merged[i] = RegularLanguage(product, f"{old.describe()} & {new.describe()}")
+            break
+        else:
+            merged.append(new)
+    return list(merged)
+
+
+@dataclass(frozen=True, repr=False)
+class Conjunction(Constraint):
+    """The strings that all of several constraints allow. Made by `both`.
+
+    A state is the tuple of the factors' states, or the one factor's state if there is one.
+
+    Attributes:
+        conjuncts: What the user joined.
+        factors: Constraints with the same strings in common, the cheap ones first.
+    """
+
+    conjuncts: tuple[Constraint, ...]
+    factors: tuple[Constraint, ...] = field(compare=False)
+
+    @property
+    def viable_is_exact(self) -> bool:
+        """True where all is one automaton: two viable prefixes may have no completion in common."""
+        return len(self.factors) == 1 and self.factors[0].viable_is_exact
+
+    def initial(self) -> State:
+        """Gives the state of the empty string."""
+        if len(self.factors) == 1:
+            return self.factors[0].initial()
+        return tuple(factor.initial() for factor in self.factors)
+
+    def advance(self, state: State, data: bytes) -> State | None:
+        """Gives the state after `data`; the factors are asked in turn until one refuses."""
+        if len(self.factors) == 1:
+            return self.factors[0].advance(state, data)
+        states = []
+        for factor, old in zip(self.factors, cast(tuple[State, ...], state), strict=True):
+            new = factor.advance(old, data)
+            if new is None:
+                return None
+            states.append(new)
+        return tuple(states)
+
+    def accepts(self, state: State) -> bool:
+        """Says whether every factor accepts."""
+        if len(self.factors) == 1:
+            return self.factors[0].accepts(state)
+        states = cast(tuple[State, ...], state)
+        return all(factor.accepts(each) for factor, each in zip(self.factors, states, strict=True))
+
+    def describe(self) -> str:
+        """Gives the conjuncts, joined by `&`."""
+        return " & ".join(part.describe() for part in self.conjuncts)
+
+    def automaton(self) -> ByteAutomaton | None:
+        """Gives the product automaton where all conjuncts are automata and it is small."""
+        return self.factors[0].automaton() if len(self.factors) == 1 else None
+
+    def parts(self) -> tuple[Constraint, ...]:
+        """Gives the conjuncts."""
+        return self.conjuncts

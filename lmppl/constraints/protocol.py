@@ -1,0 +1,60 @@
+"""What a constraint is: an incremental acceptor of byte strings whose states are values."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lmppl.constraints.automaton import ByteAutomaton
+
+State = Hashable
+
+
+class Constraint(abc.ABC):
+    """A set of byte strings, asked for one prefix at a time.
+
+    States are immutable and hashable: a particle's state is a value, and forks for free. Equal
+    constraints (`==`, `hash`) have equal languages and may share every cache.
+
+    Laws, checked by `lmppl.testing.check_constraint`: `advance` of a concatenation is `advance` twice;
+    an accepted string has only viable prefixes; states are never mutated.
+    """
+
+    @property
+    def viable_is_exact(self) -> bool:
+        """True if `advance` gives a state exactly when some completion is accepted."""
+        return True
+
+    @abc.abstractmethod
+    def initial(self) -> State:
+        """Gives the state of the empty string."""
+
+    @abc.abstractmethod
+    def advance(self, state: State, data: bytes) -> State | None:
+        """Gives the state after `data`, or None if nothing that starts so can be accepted."""
+
+    @abc.abstractmethod
+    def accepts(self, state: State) -> bool:
+        """Says whether the string that led to `state` is complete."""
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """Gives a short text for errors and tables, such as `regex('[a-z]+')`."""
+
+    def automaton(self) -> ByteAutomaton | None:
+        """Gives a byte automaton of the same language where there is one; its states are ours."""
+        return None
+
+    def parts(self) -> tuple[Constraint, ...]:
+        """Gives the conjuncts; a constraint that is no conjunction is its own only part."""
+        return (self,)
+
+    def __and__(self, other: Constraint) -> Constraint:
+        from lmppl.constraints.combinators import both  # combinators are constraints themselves
+
+        return both(self, other)
+
+    def __repr__(self) -> str:
+        return self.describe()

@@ -1,0 +1,243 @@
+"""Python's syntax of regular expressions as a tree, without what is not regular."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lmppl.constraints.character_sets import CharacterSet, case_variants, matched_by, single
+from lmppl.errors import ConstraintError
+
+_WHITESPACE = frozenset(" \t\n\r\v\f")  # what `re.VERBOSE` skips
+_COUNT = re.compile(r"\{(?!\})([0-9]*)(,?)([0-9]*)\}")
+_HEX = "[0-9a-fA-F]"
+_ESCAPE = re.compile(
+    rf"\\(?:x{_HEX}{{2}}|u{_HEX}{{4}}|U{_HEX}{{8}}|N\{{[^}}]*\}}|0[0-7]{{0,2}}|[0-7]{{3}}|.)", re.S
+)
+_CLASS = re.compile(r"\[\^?(?:\\.|[^\\])(?:\\.|[^\\\]])*\]", re.S)
+_FLAGS = re.compile(r"\(\?([aiLmsux]*)(?:-([imsx]+))?([:)])")
+_REFUSED_GROUPS = {
+    "(?=": "look-ahead",
+    "(?!": "negative look-ahead",
+    "(?<=": "look-behind",
+    "(?<!": "negative look-behind",
+    "(?P=": "a back-reference",
+    "(?(": "a conditional on a group",
+    "(?>": "an atomic group",
+}
+
+
+@dataclass(frozen=True)
+class Character:
+    """One character out of a set."""
+
+    options: CharacterSet
+
+
+@dataclass(frozen=True)
+class Assertion:
+    """A condition on the characters to the left and right: `^ $ \\A \\Z \\b \\B`.
+
+    Attributes:
+        kind: One of `text start`, `text end`, `last line end`, `line start`, `line end`,
+            `word edge`, `no word edge`.
+        words: The characters of a word, where words matter.
+    """
+
+    kind: str
+    words: CharacterSet = ()
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One thing after another; no things are the empty string."""
+
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Alternation:
+    """Any one of several things."""
+
+    options: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """`item`, `low` to `high` times; `high` is None for any number. `position` is where it is written."""
+
+    item: Node
+    low: int
+    high: int | None
+    position: int
+
+
+Node = Character | Assertion | Sequence | Alternation | Repetition
+
+
+def parse(pattern: str, flags: int = 0) -> Node:
+    """Reads a pattern. Whether it is one at all is decided by `re.compile`.
+
+    Args:
+        pattern: In the syntax of Python's `re`.
+        flags: Of `re`, such as `re.IGNORECASE`.
+
+    Raises:
+        ConstraintError: It is no pattern, or uses what no finite automaton can do: the message names
+            the feature and its position.
+    """
+    try:
+        flags = re.compile(pattern, flags).flags
+        return _Reader(pattern).alternation(flags)
+    except re.error as error:
+        where = "" if error.pos is None else f" at position {error.pos}"
+        raise ConstraintError(
+            f"The pattern {_short(pattern)} is no regular expression: {error.msg}{where}."
+        ) from error
+    except OverflowError as error:
+        raise ConstraintError(
+            f"The pattern {_short(pattern)} has a count that is too large: {error}."
+        ) from error
+    except RecursionError as error:
+        raise ConstraintError(
+            f"The pattern {_short(pattern)} is nested too deeply. Use fewer groups."
+        ) from error
+
+
+def _short(pattern: str) -> str:
+    return repr(pattern) if len(pattern) <= 60 else repr(pattern[:57] + "...")
+
+
+class _Reader:
+    """A position in a pattern that is known to be well formed, and what can be read from there."""
+
+    def __init__(self, pattern: str):
+        self.pattern = pattern
+        self.at = 0
+
+    def alternation(self, flags: int) -> Node:
+        options = [self.sequence(flags)]
+        while self.take("|"):
+            options.append(self.sequence(flags))
+        return options[0] if len(options) == 1 else Alternation(tuple(options))
+
+    def sequence(self, flags: int) -> Node:
+        items: list[Node] = []
+        while self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
+            if flags & re.VERBOSE and self.skipped_as_verbose():
+                continue
+            start = self.at
+            bounds = self.count()
+            if bounds is not None:
+                items[-1] = Repetition(items[-1], *bounds, start)
+                continue
+            item = self.item(flags)
+            if item is not None:
+                items.append(item)
+        return items[0] if len(items) == 1 else Sequence(tuple(items))
+
+    def skipped_as_verbose(self) -> bool:
+        if self.pattern[self.at] in _WHITESPACE:
+            self.at += 1
+            return True
+        if self.pattern[self.at] == "#":
+            end = self.pattern.find("\n", self.at)
+            self.at = len(self.pattern) if end < 0 else end + 1
+            return True
+        return False
+
+    def count(self) -> tuple[int, int | None] | None:
+        """Reads a quantifier, if one stands here. A lazy one has the same language."""
+        start = self.at
+        simple = {"*": (0, None), "+": (1, None), "?": (0, 1)}
+        bounds = simple.get(self.pattern[self.at])
+        if bounds is not None:
+            self.at += 1
+        elif match := _COUNT.match(self.pattern, self.at):
+            low, comma, high = match.groups()
+            bounds = (int(low or 0), int(high) if high else None if comma else int(low))
+            self.at = match.end()
+        else:
+            return None
+        if self.pattern.startswith("+", self.at):
+            raise self.refusal("a possessive quantifier", start)
+        self.take("?")
+        return bounds
+
+    def item(self, flags: int) -> Node | None:
+        """Reads one thing that may be quantified; None for comments and flags."""
+        character = self.pattern[self.at]
+        if character == "(":
+            return self.group(flags)
+        if character == "[":
+            return Character(matched_by(self.match(_CLASS), flags))
+        if character == "\\":
+            return self.escape(flags)
+        self.at += 1
+        if character == ".":
+            return Character(matched_by(".", flags))
+        if character == "^":
+            return Assertion("line start" if flags & re.MULTILINE else "text start")
+        if character == "$":
+            return Assertion("line end" if flags & re.MULTILINE else "last line end")
+        if flags & re.IGNORECASE:
+            return Character(case_variants(character, flags))
+        return Character(single(character))
+
+    def escape(self, flags: int) -> Node:
+        start = self.at
+        source = self.match(_ESCAPE)
+        kinds = {"\\A": "text start", "\\Z": "text end", "\\b": "word edge", "\\B": "no word edge"}
+        if source in kinds:
+            return Assertion(kinds[source], matched_by(r"\w", flags) if source in ("\\b", "\\B") else ())
+        if source[1] in "123456789" and len(source) == 2:
+            raise self.refusal("a back-reference", start)
+        return Character(matched_by(source, flags))
+
+    def group(self, flags: int) -> Node | None:
+        for prefix, feature in _REFUSED_GROUPS.items():
+            if self.pattern.startswith(prefix, self.at):
+                raise self.refusal(feature, self.at)
+        if self.pattern.startswith("(?#", self.at):
+            self.at = self.pattern.index(")", self.at) + 1
+            return None
+        if self.pattern.startswith("(?P<", self.at):
+            self.at = self.pattern.index(">", self.at) + 1
+        elif match := _FLAGS.match(self.pattern, self.at):
+            self.at = match.end()
+            if match[3] == ")":  # global flags, which `re.compile` has told us
+                return None
+            flags = _changed(flags, match[1], match[2] or "")
+        else:
+            self.at += 1
+        inside = self.alternation(flags)
+        assert self.take(")")
+        return inside
+
+    def match(self, part: re.Pattern[str]) -> str:
+        found = part.match(self.pattern, self.at)
+        assert found is not None
+        self.at = found.end()
+        return found[0]
+
+    def take(self, text: str) -> bool:
+        if self.pattern.startswith(text, self.at):
+            self.at += len(text)
+            return True
+        return False
+
+    def refusal(self, feature: str, position: int) -> ConstraintError:
+        return ConstraintError(
+            f"The pattern {_short(self.pattern)} uses {feature} at position {position}. That is not "
+            "regular: no finite automaton can do it. Write it without, or test it in lp.check(complete=...)."
+        )
+
+
+def _changed(flags: int, on: str, off: str) -> int:
+    for letter in on:
+        if letter in "au":
+            flags &= ~(re.ASCII | re.UNICODE)
+        flags |= getattr(re, letter.upper())
+    for letter in off:
+        flags &= ~getattr(re, letter.upper())
+    return flags

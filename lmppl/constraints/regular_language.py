@@ -1,0 +1,42 @@
+"""Constraints that are one byte automaton: what regular expressions and choices become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.protocol import Constraint, State
+
+
+@dataclass(frozen=True, repr=False)
+class RegularLanguage(Constraint):
+    """A set of strings given by an automaton. Its states are the automaton's numbers.
+
+    Attributes:
+        machine: The automaton.
+        description: What `describe` gives; two languages that differ only in it are equal.
+    """
+
+    machine: ByteAutomaton
+    description: str = field(compare=False)
+
+    def initial(self) -> State:
+        """Gives the state of the empty string."""
+        return self.machine.start
+
+    def advance(self, state: State, data: bytes) -> State | None:
+        """Gives the state after `data`, or None if no accepted string starts so."""
+        return self.machine.advance(cast(int, state), data)
+
+    def accepts(self, state: State) -> bool:
+        """Says whether the string that led to `state` is in the language."""
+        return self.machine.accepts(cast(int, state))
+
+    def describe(self) -> str:
+        """Gives the text that the user wrote."""
+        return self.description
+
+    def automaton(self) -> ByteAutomaton:
+        """Gives the automaton itself."""
+        return self.machine

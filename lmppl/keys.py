@@ -1,0 +1,67 @@
+"""Random keys: one key fixes a run, and every draw has a key of its own, folded in by name."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmppl.errors import InvalidInputError, InvalidTypeError
+
+
+def run_key(key: Any) -> Any:
+    """Gives a typed JAX key from what a user passed: an int, `jax.random.key(...)` or `PRNGKey(...)`.
+
+    Raises:
+        InvalidTypeError: It is none of these.
+    """
+    if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+        if not 0 <= int(key) < 2**63:
+            raise InvalidInputError(f"key must be an int of 0 or more, below 2**63; got {key}.")
+        return jax.random.key(int(key) & 0xFFFFFFFF) if key < 2**32 else _wide_key(int(key))
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and key.shape == ():
+        return key
+    if dtype is not None and dtype == jnp.uint32 and getattr(key, "shape", None) == (2,):
+        return jax.random.wrap_key_data(jnp.asarray(key))
+    shape = f" of shape {key.shape}" if hasattr(key, "shape") else ""
+    raise InvalidTypeError(
+        f"key must be an int such as 0, or one JAX key `jax.random.key(0)`; got {type(key).__name__}{shape} "
+        f"({str(key)[:40]!r})."
+    )
+
+
+def site_keys(key: Any, particles: np.ndarray, name: str) -> np.ndarray:
+    """Gives one raw key for each particle at a site: `uint32[n, 2]`.
+
+    Key `i` depends on the run's key, the particle's index and the site's name only.
+    """
+    return np.asarray(_site_keys(key, np.asarray(particles, np.uint32), np.uint32(name_code(name))))
+
+
+def named_key(key: Any, name: str, number: int = 0) -> Any:
+    """Gives a typed key for something that happens once, such as the k-th resampling."""
+    return _named_key(key, np.uint32(name_code(name)), np.uint32(number))
+
+
+def name_code(name: str) -> int:
+    """Gives 32 bits of a name, the same in every process."""
+    return zlib.crc32(name.encode())
+
+
+def _wide_key(number: int) -> Any:
+    return jax.random.fold_in(jax.random.key(number & 0xFFFFFFFF), np.uint32(number >> 32))
+
+
+@jax.jit
+def _site_keys(key: Any, particles: Any, code: Any) -> Any:
+    one = lambda particle: jax.random.fold_in(jax.random.fold_in(key, particle), code)  # noqa: E731
+    return jax.random.key_data(jax.vmap(one)(particles))
+
+
+@jax.jit
+def _named_key(key: Any, code: Any, number: Any) -> Any:
+    return jax.random.fold_in(jax.random.fold_in(key, code), number)

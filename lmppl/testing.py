@@ -1,0 +1,132 @@
+"""Contract tests that users can run on constraints of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lmppl.constraints.protocol import Constraint, State
+from lmppl.errors import InvalidInputError, InvalidTypeError
+
+_DISTURBANCES = (b"\x00", b"\x80", b"\xff", b"\xf0\x9f", b" ", b"a")
+
+
+def check_constraint(constraint: Constraint, samples: Iterable[str | bytes]) -> None:
+    """Tests the laws of a constraint on samples, and on samples cut and disturbed.
+
+    The laws: advancing by a whole is advancing by its parts, wherever it is cut, inside characters
+    too; a prefix that was refused stays refused; every prefix of an accepted string is viable; states
+    are hashable values that advancing does not change; an automaton, if there is one, says the same.
+
+    Args:
+        constraint: What to test.
+        samples: Strings in the language and outside it. At least one must be accepted. Cost grows
+            with the square of their lengths: some dozen of up to 50 bytes are enough.
+
+    Raises:
+        AssertionError: A law is broken. The message names the law, the string and the place.
+        InvalidInputError: There is no sample.
+    """
+    if not isinstance(constraint, Constraint):
+        raise InvalidTypeError(f"check_constraint() tests a Constraint, but was given {constraint!r}.")
+    strings = [sample.encode() if isinstance(sample, str) else bytes(sample) for sample in samples]
+    if not strings:
+        raise InvalidInputError("check_constraint() was given no samples. Give strings inside and outside.")
+    _is_value(constraint, constraint, "the constraint")
+    _law(bool(constraint.describe()), "describe() gives a text", constraint.describe())
+    _law(constraint.initial() == constraint.initial(), "initial() always gives the same state", "")
+    for string in strings:
+        _test_string(constraint, string)
+        for cut in range(len(string) + 1):
+            for bytes_between in _DISTURBANCES:
+                _test_refusal(constraint, string[:cut] + bytes_between + string[cut:])
+    _law(
+        any(_accepted(constraint, string) for string in strings),
+        "at least one sample is accepted, or the test would prove little",
+        strings[:3],
+    )
+
+
+def _test_string(constraint: Constraint, string: bytes) -> None:
+    """Tests all laws on one string, with every cut into two and into single bytes."""
+    whole = _advance(constraint, constraint.initial(), string)
+    accepted = whole is not None and constraint.accepts(whole)
+    for cut in range(len(string) + 1):
+        head = _advance(constraint, constraint.initial(), string[:cut])
+        _law(head is not None or not accepted, "every prefix of an accepted string is viable", string[:cut])
+        after = None if head is None else _advance(constraint, head, string[cut:])
+        _same(constraint, whole, after, f"advance of a whole is advance of its parts, cut at {cut}", string)
+    _same(
+        constraint, whole, _bytewise(constraint, string), "advance of a whole is advance byte by byte", string
+    )
+    _test_automaton(constraint, string)
+
+
+def _test_refusal(constraint: Constraint, string: bytes) -> None:
+    whole = _advance(constraint, constraint.initial(), string)
+    _same(constraint, whole, _bytewise(constraint, string), "a refused prefix stays refused", string)
+    _test_automaton(constraint, string)
+
+
+def _test_automaton(constraint: Constraint, string: bytes) -> None:
+    machine = constraint.automaton()
+    if machine is None:
+        return
+    _law(
+        constraint.initial() == machine.start,
+        "an automaton's start is the initial state",
+        constraint.initial(),
+    )
+    theirs = machine.advance(machine.start, string)
+    ours = constraint.advance(constraint.initial(), string)
+    _law(ours == theirs, "an automaton's states are the constraint's", string)
+    if theirs is not None and ours is not None:
+        _law(machine.accepts(theirs) == constraint.accepts(ours), "an automaton accepts the same", string)
+
+
+def _advance(constraint: Constraint, state: State, data: bytes) -> State | None:
+    """Advances twice, to see that neither the state nor the constraint is changed by it."""
+    before = hash(state)
+    accepted = constraint.accepts(state)
+    first = constraint.advance(state, data)
+    second = constraint.advance(state, data)
+    _law(hash(state) == before, "advance does not change the state", data)
+    _law(constraint.accepts(state) == accepted, "advance does not change what a state accepts", data)
+    _law(first == second, "advance always gives the same state", data)
+    if first is not None:
+        _is_value(first, second, "a state")
+        _law(constraint.accepts(first) in (True, False), "accepts gives True or False", data)
+    return first
+
+
+def _bytewise(constraint: Constraint, string: bytes) -> State | None:
+    state: State | None = constraint.initial()
+    for i in range(len(string)):
+        state = constraint.advance(state, string[i : i + 1])
+        if state is None:
+            return None
+    return state
+
+
+def _accepted(constraint: Constraint, string: bytes) -> bool:
+    state = constraint.advance(constraint.initial(), string)
+    return state is not None and constraint.accepts(state)
+
+
+def _same(constraint: Constraint, one: State | None, other: State | None, law: str, string: bytes) -> None:
+    """Two states need not be equal, but must be viable and accepting together."""
+    _law((one is None) == (other is None), law, string)
+    if one is not None and other is not None:
+        _law(constraint.accepts(one) == constraint.accepts(other), law, string)
+
+
+def _is_value(one: object, other: object, what: str) -> None:
+    try:
+        same = hash(one) == hash(other)
+    except TypeError as error:
+        raise AssertionError(f"{what} is hashable: broken by {one!r}") from error
+    _law(one == other and same, f"{what} is equal to itself and has one hash", one)
+
+
+def _law(holds: bool, law: str, where: object) -> None:
+    if not holds:
+        raise AssertionError(f"Law broken: {law}. At {where!r}.")

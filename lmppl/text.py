@@ -1,0 +1,172 @@
+"""A language model's distribution over complete strings: sampled, scored, conditioned, proposed from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from lmppl.constraints.combinators import both
+from lmppl.constraints.protocol import Constraint
+from lmppl.errors import InvalidInputError, InvalidTypeError
+from lmppl.language_model import LanguageModel
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A conversation; a language model renders it by its own template.
+
+    Attributes:
+        messages: Pairs of a role (`system`, `user`, `assistant`) and a text.
+    """
+
+    messages: tuple[tuple[str, str], ...]
+
+
+def chat(*, system: str | None = None, user: str | None = None, assistant: str | None = None) -> Chat:
+    """Gives a chat prompt, to be passed as `lm(lp.chat(user="..."))`.
+
+    Args:
+        system: Instructions that come first.
+        user: What the user says.
+        assistant: The beginning of the answer, if the model is to go on from there.
+    """
+    given = (("system", system), ("user", user), ("assistant", assistant))
+    messages = tuple((role, text) for role, text in given if text is not None)
+    if not messages:
+        raise InvalidInputError("lp.chat() got no message; pass at least user='...'.")
+    for role, text in messages:
+        if not isinstance(text, str):
+            raise InvalidTypeError(f"lp.chat({role}=...) expects a str, got {type(text).__name__}.")
+    return Chat(messages)
+
+
+@dataclass(frozen=True)
+class Text:
+    """The distribution over complete strings that follow a prompt; made by `lm(prompt)`.
+
+    A string is tokens followed by EOS or by the stop string, which is not part of it but whose
+    probability counts, so that over all strings the probabilities sum to 1. With `max_tokens=m`
+    longer strings have no mass: the total is then P(at most m tokens before the end). `constraint`
+    takes away the mass of all other strings. Neither renormalises: what is left is the evidence.
+
+    `local_constraint` and `local_limit`, set by `lp.local`, renormalise at every token instead.
+    """
+
+    lm: LanguageModel
+    prompt: str | Chat
+    prompt_tokens: tuple[int, ...]
+    max_tokens: int | None = None
+    stop: str | None = None
+    temperature: float = 1.0
+    constraint: Constraint | None = None
+    local_constraint: Constraint | None = None
+    local_limit: bool = False
+
+    @classmethod
+    def of(
+        cls, lm: LanguageModel, prompt: str | Chat, *, max_tokens: int | None, stop: str | None, temperature: float
+    ) -> Text:
+        """Checks the arguments of `lm(prompt, ...)` and gives the distribution."""
+        if not isinstance(prompt, (str, Chat)):
+            raise InvalidTypeError(
+                f"lm(prompt) expects a str or lp.chat(...), got {type(prompt).__name__} ({str(prompt)[:60]!r})."
+            )
+        if max_tokens is not None and (not isinstance(max_tokens, int) or isinstance(max_tokens, bool)):
+            raise InvalidTypeError(f"max_tokens must be an int or None, got {max_tokens!r}.")
+        if max_tokens is not None and max_tokens < 0:
+            raise InvalidInputError(f"max_tokens must be at least 0, got {max_tokens}.")
+        if stop is not None and not isinstance(stop, str):
+            raise InvalidTypeError(f"stop must be one str or None, got {type(stop).__name__} ({str(stop)[:60]!r}).")
+        if stop == "":
+            raise InvalidInputError("stop is the empty string, which would end every string at once; pass None or '\\n'.")
+        if not isinstance(temperature, (int, float)) or not (0 < temperature < math.inf):
+            raise InvalidInputError(
+                f"temperature must be a finite number above 0, got {temperature!r}. A greedy choice is no "
+                "distribution; use a small number such as 0.01."
+            )
+        return cls(lm, prompt, _prompt_tokens(lm, prompt), max_tokens, stop, float(temperature))
+
+    def __and__(self, constraint: Any) -> Text:
+        """Conditions on a constraint; its mass counts in the evidence."""
+        if not isinstance(constraint, Constraint):
+            raise InvalidTypeError(
+                f"`lm(prompt) & ...` expects a constraint such as lp.regex('[a-z]+'), got {type(constraint).__name__} "
+                f"({str(constraint)[:60]!r})."
+            )
+        return replace(self, constraint=_join(self.constraint, constraint))
+
+    def log_prob(self, value: str) -> float:
+        """Scores a complete string: nats, including its end; `-inf` outside the support.
+
+        The string is scored by its canonical tokenisation after the prompt. Other tokenisations of the
+        same string, which a sampler may draw, are not added.
+        """
+        from lmppl.scoring import text_log_probs  # scoring works on many texts at once
+
+        if not isinstance(value, str):
+            raise InvalidTypeError(f"log_prob scores a str, got {type(value).__name__} ({str(value)[:60]!r}).")
+        return float(text_log_probs([self], [value])[0])
+
+    @property
+    def stop_bytes(self) -> bytes | None:
+        """The stop string in UTF-8."""
+        return None if self.stop is None else self.stop.encode()
+
+    def describe(self) -> tuple[Any, ...]:
+        """Gives a comparable value, equal for texts that a deterministic program makes twice."""
+        constraints = tuple(None if c is None else c.describe() for c in (self.constraint, self.local_constraint))
+        return (
+            id(self.lm), self.prompt_tokens, self.max_tokens, self.stop, self.temperature, constraints, self.local_limit
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        prompt = self.prompt if isinstance(self.prompt, str) else f"<chat of {len(self.prompt.messages)} messages>"
+        shown = prompt if len(prompt) <= 40 else prompt[:37] + "..."
+        options = [repr(shown)]
+        options += [f"{n}={v!r}" for n, v in (("max_tokens", self.max_tokens), ("stop", self.stop)) if v is not None]
+        options += [f"temperature={self.temperature}"] if self.temperature != 1.0 else []
+        text = f"lm({', '.join(options)})"
+        if self.local_constraint is not None:
+            text = f"local({text} & {self.local_constraint.describe()})"
+        return text if self.constraint is None else f"{text} & {self.constraint.describe()}"
+
+
+def local(text: Text) -> Text:
+    """Renormalises a text distribution at every token: what masking samplers draw from.
+
+    The result *is* the distribution: its weight is 0, and it differs from conditioning, because early
+    tokens do not know how much mass the constraint leaves after them. `max_tokens` is treated alike:
+    the end is forced at the limit and not charged.
+
+    Args:
+        text: `lm(prompt) & constraint`.
+
+    Reference:
+        Park et al. (2024), Grammar-Aligned Decoding, arXiv:2405.21047, on the difference.
+    """
+    if not isinstance(text, Text):
+        raise InvalidTypeError(f"lp.local expects a text distribution `lm(prompt) & constraint`, got {text!r}.")
+    joined = text.constraint if text.local_constraint is None else _join(text.local_constraint, text.constraint)
+    return replace(text, local_constraint=joined, constraint=None, local_limit=True)
+
+
+def _join(first: Constraint | None, second: Constraint | None) -> Constraint | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return both(first, second)
+
+
+_PROMPTS: WeakKeyDictionary[LanguageModel, dict[str | Chat, tuple[int, ...]]] = WeakKeyDictionary()
+
+
+def _prompt_tokens(lm: LanguageModel, prompt: str | Chat) -> tuple[int, ...]:
+    """Particles share most prompts, so a prompt is tokenised once."""
+    known = _PROMPTS.setdefault(lm, {})
+    tokens = known.get(prompt)
+    if tokens is None:
+        if len(known) >= 4096:
+            known.clear()
+        tokens = known[prompt] = tuple(lm.encode_prompt(prompt))
+    return tokens

@@ -1,0 +1,303 @@
+"""`lp.lark` against Lark itself, and against brute force on random small grammars."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import lark as lark_package
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lmppl.constraints.grammar import lark
+from lmppl.constraints.protocol import Constraint, State
+from lmppl.errors import ConstraintError
+
+MAX_LENGTH = 7
+
+
+def accepts(constraint: Constraint, text: str) -> bool:
+    state = constraint.advance(constraint.initial(), text.encode())
+    return state is not None and constraint.accepts(state)
+
+
+def viable(constraint: Constraint, text: str) -> bool:
+    return constraint.advance(constraint.initial(), text.encode()) is not None
+
+
+def parses(parser: lark_package.Lark, text: str) -> bool:
+    try:
+        parser.parse(text)
+    except lark_package.exceptions.UnexpectedInput:
+        return False
+    return True
+
+
+def completion(constraint: Constraint, state: State, alphabet: Iterable[bytes]) -> bytes | None:
+    """Gives a shortest string that completes a state, found breadth first over distinct states."""
+    seen = {state}
+    todo = [(state, b"")]
+    for state, data in todo:  # grows while it is walked
+        if constraint.accepts(state):
+            return data
+        for byte in alphabet:
+            after = constraint.advance(state, byte)
+            if after is not None and after not in seen and len(seen) < 20_000:
+                seen.add(after)
+                todo.append((after, data + byte))
+    return None
+
+
+Grammar = dict[str, list[tuple[str, ...]]]
+SYMBOLS = ("start", "x", "y", '"a"', '"b"', '"ab"')
+
+
+@st.composite
+def grammars(draw: st.DrawFn) -> Grammar:
+    """Draws grammars with left and right recursion, empty alternatives, ambiguity and useless rules."""
+    side = st.lists(st.sampled_from(SYMBOLS), max_size=3).map(tuple)
+    sides = st.lists(side, min_size=1, max_size=4, unique=True)
+    return {name: draw(sides) for name in ("start", "x", "y")}
+
+
+def language(grammar: Grammar, max_length: int) -> set[str]:
+    """Gives all strings up to a length, by iterating the rules until nothing is added."""
+    strings: dict[str, set[str]] = {name: set() for name in grammar}
+    while True:
+        before = sum(map(len, strings.values()))
+        for name, sides in grammar.items():
+            for side in sides:
+                found = {""}
+                for symbol in side:
+                    ends = strings[symbol] if symbol in grammar else {symbol.strip('"')}
+                    found = {a + b for a in found for b in ends if len(a) + len(b) <= max_length}
+                strings[name] |= found
+        if sum(map(len, strings.values())) == before:
+            return strings["start"]
+
+
+def written(grammar: Grammar) -> str:
+    return "\n".join(f"{name}: " + " | ".join(map(" ".join, sides)) for name, sides in grammar.items())
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(grammars())
+def test_random_grammar_accepts_its_language_and_is_viable_exactly_on_prefixes(grammar: Grammar) -> None:
+    strings = language(grammar, MAX_LENGTH)
+    try:
+        constraint = lark(written(grammar))
+    except ConstraintError as error:
+        assert not strings
+        assert "No string is in the language" in str(error)
+        return
+    prefixes = {string[:i] for string in strings for i in range(len(string) + 1)}
+    for size in range(MAX_LENGTH + 1):
+        for letters in itertools.product("ab", repeat=size):
+            text = "".join(letters)
+            state = constraint.advance(constraint.initial(), text.encode())
+            assert (state is not None and constraint.accepts(state)) == (text in strings), text
+            if text in prefixes:
+                assert state is not None, text
+            elif state is not None and size <= 3:  # viable by a completion that is too long to be listed
+                rest = completion(constraint, state, (b"a", b"b"))
+                assert rest is not None, text
+                assert len(text) + len(rest) > MAX_LENGTH, text
+
+
+SMALL = {
+    "left recursion": 'start: start "a" | "b"',
+    "right recursion": 'start: "a" start | "b"',
+    "middle recursion": 'start: "a" start "b" | ',
+    "ambiguous": 'start: start start | "a" | "b" |',
+    "unit cycle": 'start: x | "a"\nx: start | "b"',
+    "hidden left recursion": 'start: x start "b" | "a"\nx: "a" |',
+    "nullable tail": 'start: "a" start x | "b"\nx: "a"? "b"?',
+    "useless rules": 'start: "a" | x\nx: "b" x',
+    "optionals": 'start: "a"? "b"? "a"? "b"? "a"?',
+    "overlapping terminals": "start: A B | B A\nA: /a+/\nB: /a*b/",
+    "repetition": 'start: ("a" "b"?)~2..3',
+    "ignored": 'start: "a" "a"\n%ignore "b"',
+}
+
+
+@pytest.mark.parametrize("grammar", SMALL.values(), ids=SMALL)
+def test_small_grammar_agrees_with_lark_on_every_string(grammar: str) -> None:
+    constraint = lark(grammar)
+    parser = lark_package.Lark(grammar, parser="earley", lexer="dynamic_complete", ambiguity="forest")
+    strings = ["".join(s) for n in range(7) for s in itertools.product("ab", repeat=n)]
+    accepted = {text for text in strings if accepts(constraint, text)}
+    assert accepted == {text for text in strings if parses(parser, text)}
+    for text in strings[:31]:
+        state = constraint.advance(constraint.initial(), text.encode())
+        if state is not None:
+            assert completion(constraint, state, (b"a", b"b")) is not None
+
+
+@pytest.mark.parametrize(
+    "grammar", [SMALL[name] for name in ("right recursion", "left recursion", "optionals")]
+)
+def test_regular_grammar_has_finitely_many_states(grammar: str) -> None:
+    constraint = lark(grammar)
+    states = set()
+    for text in ("".join(s) for n in range(11) for s in itertools.product("ab", repeat=n)):
+        states.add(constraint.advance(constraint.initial(), text.encode()))
+    assert len(states) <= 18
+
+
+@pytest.mark.parametrize(
+    ("name", "documents"),
+    [
+        ("study_arith", ["1 + 2*(x-foo(3,4^2))", "-a", "f()", "((1))", " 1.5e3 /\n_b "]),
+        ("study_json", ['{"a": [1, -2.5e+3, true], "é\\u00e9": {}}', "[ ]", '"\\n"', "null", "[[],[1]]"]),
+        (
+            "study_sql",
+            ["SELECT a.b, count(*) FROM t;", "select * from (select 1 from x) as y where a = 'it''s'"],
+        ),
+    ],
+)
+def test_real_grammar_agrees_with_lark_on_mutated_documents(
+    name: str, documents: list[str], test_data: Path
+) -> None:
+    grammar = (test_data / "lark_grammars" / f"{name}.lark").read_text()
+    constraint = lark(grammar)
+    parser = lark_package.Lark(grammar, parser="earley", lexer="dynamic_complete", ambiguity="forest")
+    rng = random.Random(0)
+    num_accepted = 0
+    for document in documents:
+        assert accepts(constraint, document), document
+        for _ in range(25):
+            text = mutated(rng, document)
+            expected = parses(parser, text)
+            num_accepted += expected
+            assert accepts(constraint, text) == expected, text
+            assert viable(constraint, text) or not expected
+    assert num_accepted > 5
+
+
+def mutated(rng: random.Random, text: str) -> str:
+    """Deletes, doubles, moves or inserts one or two characters."""
+    for _ in range(rng.choice((1, 1, 2))):
+        i, j = rng.randrange(len(text) + 1), rng.randrange(len(text) + 1)
+        new = rng.choice(("", text[i : i + 1] * 2, text[j : j + 1], rng.choice('()[]{}",:1a+ -*.;'), " "))
+        text = text[:i] + new + text[i + rng.choice((0, 1)) :]
+    return text or " "
+
+
+@pytest.mark.parametrize("name", ["study_json", "study_sql", "study_arith"])
+def test_every_prefix_of_a_document_is_viable_and_can_be_completed(name: str, test_data: Path) -> None:
+    folder = test_data / "lark_grammars"
+    constraint = lark((folder / f"{name}.lark").read_text())
+    text = {
+        "study_json": (folder / "study_doc.json").read_text()[:200],
+        "study_sql": (folder / "study_q.sql").read_text()[:100],
+        "study_arith": "1+f(x,-(2^y",
+    }[name]
+    alphabet = [bytes((byte,)) for byte in b']}"),:1a =;SELCTFROMN\x80']
+    state = constraint.initial()
+    for i, byte in enumerate(text.encode()):
+        following = constraint.advance(state, bytes((byte,)))
+        assert following is not None
+        state = following
+        if i % 17 == 0:
+            assert completion(constraint, state, alphabet) is not None, text[: i + 1]
+
+
+def test_goal_grammar_of_the_demo_agrees_with_lalr(test_data: Path) -> None:
+    grammar = (test_data / "blocksworld" / "goal_inference.lark").read_text()
+    constraint = lark(grammar)
+    parser = lark_package.Lark(grammar, parser="lalr")
+    facts = ["(clear b1", "(on b1 b2", "(arm-empty", "(holding b3", "(on-table b0"]
+    for first, second, last in itertools.product(facts, repeat=3):
+        assert accepts(constraint, f" {first}) {second}) {last}")
+    rng = random.Random(1)
+    for _ in range(300):
+        text = mutated(rng, " " + rng.choice(facts) + ") " + rng.choice(facts))
+        assert accepts(constraint, text) == parses(parser, text), text
+
+
+def test_goal_grammar_with_named_objects_is_viable_only_on_names_that_exist() -> None:
+    grammar = 'start: " " (pred " ")* pred\npred: "(on " BLOCK " " BLOCK ")"\nBLOCK: "red" | "blue" | "green"'
+    constraint = lark(grammar)
+    assert viable(constraint, " (on re")
+    assert viable(constraint, " (on red gre")
+    assert not viable(constraint, " (on rex")
+    assert not viable(constraint, " (on red yellow")
+    assert accepts(constraint, " (on red blue) (on blue green)")
+
+
+def test_prefix_may_end_inside_a_character() -> None:
+    constraint = lark('start: "é" /[à-ü]+/')
+    data = "éàü".encode()
+    for cut in range(len(data) + 1):
+        head = constraint.advance(constraint.initial(), data[:cut])
+        assert head is not None
+        assert constraint.advance(head, data[cut:]) == constraint.advance(constraint.initial(), data)
+    assert constraint.advance(constraint.initial(), b"\xc3\xc3") is None
+
+
+def test_terminal_flags_are_those_of_lark() -> None:
+    constraint = lark('start: "select"i / x y /x NUM\nNUM: /\\d/')
+    assert accepts(constraint, "SeLeCtxy٣")
+    assert not accepts(constraint, "select x y1")
+
+
+def test_scannerless_language_is_larger_where_terminals_overlap() -> None:
+    grammar = 'start: "if" NAME\nNAME: /[a-z]+/\n%ignore " "'
+    assert accepts(lark(grammar), "iffy")
+    assert not parses(lark_package.Lark(grammar, parser="lalr"), "iffy")
+
+
+@pytest.mark.parametrize("text", ["a" * 3_000, "a" * 400 + "b" * 400])
+def test_exponentially_ambiguous_grammar_takes_polynomial_time(text: str) -> None:
+    """The number of parses is a Catalan number of the length."""
+    constraint = lark('start: start start | "a" | "b" |')
+    assert accepts(constraint, text)
+
+
+def test_deep_nesting_needs_no_recursion() -> None:
+    constraint = lark('start: "[" start "]" | "x"')
+    depth = 20_000
+    state = constraint.advance(constraint.initial(), b"[" * depth)
+    assert state is not None
+    assert accepts(constraint, "[" * depth + "x" + "]" * depth)
+    del state
+
+
+def test_states_survive_that_the_memory_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lmppl.constraints import earley
+
+    monkeypatch.setattr(earley, "MAX_FRAMES", 3)
+    monkeypatch.setattr(earley, "MAX_STEPS", 5)
+    constraint = lark('start: "(" start ")" start | "."')
+    assert accepts(constraint, "((.).)" + "(.)" * 9 + ".") is False
+    assert accepts(constraint, "(" * 30 + "." + ")." * 30)
+
+
+@pytest.mark.parametrize(
+    ("grammar", "message"),
+    [
+        ('start: "a', r"Lark cannot read the grammar.*line 1"),
+        ("start: b", r"Lark cannot read the grammar"),
+        ('rule: "a"', r"Lark cannot read the grammar"),
+        ("start: A\nA: /(?=b)a/", r"Terminal A of the grammar: .* look-ahead at position"),
+        ("start: A\nA: /a*/", r"zero-width|empty string"),
+        ('start: "a" start', r"No string is in the language"),
+        ("start: A\nA: /[^\\s\\S]/", r"No string is in the language"),
+        ("start: A\n%declare A", r"declared but has no pattern|Lark cannot read"),
+    ],
+)
+def test_bad_grammar_is_refused_with_its_reason(grammar: str, message: str) -> None:
+    with pytest.raises(ConstraintError, match=f"(?s){message}"):
+        lark(grammar)
+
+
+def test_grammars_are_values() -> None:
+    one = lark('start: "a"')
+    assert one == lark('start: "a"')
+    assert one != lark('start: "b"')
+    assert one != lark('start: "a"\nx: "a"', start="x")
+    assert one.viable_is_exact
+    assert repr(lark('\nstart: "a"\nb: "c"')) == """lark('start: "a"', ...)"""
