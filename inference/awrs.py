@@ -198,8 +198,10 @@ def checks_needed_geometric(
 ) -> Int[Array | np.ndarray, "*batch"]:
     """Gives 1 for rows in which `weigh_geometric` asks about one more candidate, else 0.
 
-    Rows that end with every candidate checked and none accepted may be drawn again: append the
-    new candidates to the order (see `needs_refill` for how to draw them) and weigh it as a whole.
+    It is 0 for rows that ran out of candidates too. They are weighed as they stand, and are dead if
+    nothing was accepted; there is no refill. More candidates may be appended for all rows that ran out,
+    but not only for those without an accept: what stops a row must not depend on the order of
+    its draws, or the mean is too large.
     """
     xp = log_probs.__array_namespace__()
     known = accepted & (_places(log_probs) < num_checked[..., None])

@@ -35,7 +35,7 @@ class Enumerate(Method):
         max_paths: Paths through the program, and values of one site, above which it gives up.
     """
 
-    max_paths: int = 200_000
+    max_paths: int = 100_000
 
     def __post_init__(self) -> None:
         if isinstance(self.max_paths, bool) or not isinstance(self.max_paths, int):

@@ -31,7 +31,7 @@ class NumPyroBridge(Messenger):
             value = msg["value"] if msg["value"] is not None else msg["fn"](*msg["args"], **msg["kwargs"])
             self._handler.handle(Deterministic(name=msg["name"], location=user_location(), value=np.asarray(value)))
             msg["value"] = value
-        elif kind == "plate" and msg["args"][0] != msg["args"][1]:
+        elif kind == "plate" and msg["args"][1] not in (None, msg["args"][0]):
             raise InvalidInputError(
                 f"numpyro.plate({msg['name']!r}) takes a random subsample, which lp.infer does not support: the "
                 "evidence of a subsample is not that of the data. Use the plate without subsample_size."

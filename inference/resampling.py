@@ -2,11 +2,13 @@
 
 All schemes draw `num_draws` ancestors, particle `i` on average `num_draws * w_i` times (`w` the
 normalised weights), and differ in how they place `num_draws` points on the weights' CDF. Points
-and CDF are exact fixed-point numbers with 24 binary places, in units of one draw. Summed in float32
-the CDF of many particles drifts by whole draws, or, summed in parallel, does not even rise
-everywhere. A dead particle (`-inf`) is never drawn, unless all are dead: then the weights count as
-equal, so that a dead population keeps its shape. Up to 2^19 particles. Which scheme is best is not known in general: none of the others is provably
-better than multinomial in every program, though all but systematic have no more variance than it.
+and CDF are exact fixed-point numbers with 24 binary places, in units of one draw, for up to 2^19
+particles. Summed in float32 the CDF of many particles drifts by whole draws, or, summed in
+parallel, does not even rise everywhere.
+
+A dead particle (`-inf`) is never drawn, unless all are dead: then the weights count as equal, so
+that a dead population keeps its shape. Stratified and residual resampling have at most the variance
+of multinomial; systematic has it in practice, but there are programs in which it is worse.
 
 Reference:
     Douc, Cappe & Moulines (2005), Comparison of resampling schemes for particle filtering,

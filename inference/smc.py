@@ -22,7 +22,7 @@ from lmppl.inference.resampling import keep_in_place, systematic
 from lmppl.inference.text_sites import TIMED_OUT, TextRequest, TextSites
 from lmppl.keys import named_key, site_keys
 from lmppl.methods import Method
-from lmppl.posterior import Posterior, Unfinished, describe_losses
+from lmppl.posterior import NoAnswer, Posterior, describe_losses
 from lmppl.progress import Progress
 from lmppl.scoring import text_log_probs
 from lmppl.sites import Call, Checkpoint, Constrain, Factor, Observe, Sample
@@ -33,7 +33,7 @@ CONSTRAIN_FALSE = "constrain false"
 Resampler = Callable[[Any, Any, int], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SMC(Method):
     """Sequential Monte Carlo.
 
@@ -72,6 +72,11 @@ class SMC(Method):
                 f"SMC(ess_threshold={self.ess_threshold}) is not a fraction of the particles in [0, 1]; "
                 "0.5 resamples when half of the particles are worth nothing."
             )
+
+    def __repr__(self) -> str:
+        resampler = getattr(self.resampler, "__name__", repr(self.resampler))
+        options = f"proposal={self.proposal!r}, resampler={resampler}, ess_threshold={self.ess_threshold}"
+        return f"SMC({self.num_particles}, {options})"
 
     def run(self, program: Callable[[], Any], key: Any, progress: Progress) -> Posterior:
         return SMCRun(self, program, key, progress).run()
@@ -377,8 +382,9 @@ class SMCRun:
     def _posterior(self, partial: bool) -> Posterior:
         population = self._population
         population.log_weights = population.log_weights - np.where(population.alive, population.log_twists, 0.0)
+        missing = [NoAnswer("unfinished" if alive else "lost") for alive in population.alive]
         return Posterior(
-            values=[particle.answer if particle.returned else Unfinished() for particle in self._particles],
+            values=[p.answer if p.returned else none for p, none in zip(self._particles, missing, strict=True)],
             traces=[particle.trace for particle in self._particles],
             log_weights=population.log_weights,
             log_evidence=population.log_evidence,

@@ -61,7 +61,6 @@ class TextSites:
         self._logits: Any = None
         self._last_tokens = np.zeros(self._num_rows, np.int32)
         self.log_increments = np.zeros(len(requests))
-        self._prefill()
 
     @property
     def active(self) -> bool:
@@ -79,6 +78,8 @@ class TextSites:
         moved = np.arange(self._num_rows, dtype=np.int32)
         moved[: len(ancestors)] = ancestors
         self._last_tokens = self._last_tokens[moved]
+        if self._cache is None:
+            return
         if self._logits is not None:
             self._logits = self._logits[moved]
         gather = compiled(self._lm, "gather", lambda: jax.jit(self._lm.gather))
@@ -87,8 +88,12 @@ class TextSites:
     def step(self) -> None:
         """Draws one token for every active row; rows that cannot go on are lost."""
         self.log_increments[:] = 0.0
+        if self._cache is None:
+            self._prefill()
         self._make_room()
         local, mask = self._masks()
+        if not self.active:
+            return
         num_candidates = self._num_candidates()
         drawn = self._draw(local, mask, num_candidates)
         ids, log_probs, log_tail = (np.asarray(part) for part in drawn[:3])
@@ -194,6 +199,9 @@ class TextSites:
                 local[index], mask[index] = row.local_mask(), row.mask()
             except CheckTimedOut:
                 self._lose(index, TIMED_OUT)
+                continue
+            if any(allowed is not None and not allowed.any() for allowed in (local[index], mask[index])):
+                self._lose(index, TRUNCATED if row.at_limit else UNSATISFIABLE)
         return _stacked(local, len(self._lm.vocabulary)), _stacked(mask, len(self._lm.vocabulary))
 
     def _num_candidates(self) -> int:

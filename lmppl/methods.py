@@ -60,9 +60,7 @@ def infer(
 
         method = SMC(64)
     if not isinstance(method, Method):
-        made = f"{method.__name__}(...)" if isinstance(method, type) else "lp.SMC(64)"
-        raise InvalidTypeError(
-            f"lp.infer(method=...) expects a method such as {made}, got {type(method).__name__} ({str(method)[:60]!r})."
-        )
+        got = f"the class {method.__name__}" if isinstance(method, type) else f"{type(method).__name__} ({str(method)[:60]!r})"
+        raise InvalidTypeError(f"lp.infer(method=...) expects a method such as lp.SMC(64), got {got}.")
     with progress_bar(progress) as bar:
         return method.run(partial(program, *args, **kwargs), run_key(key), bar)

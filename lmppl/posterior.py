@@ -17,17 +17,18 @@ from lmppl.traces import Trace
 CAUSES = ("constraint unsatisfiable", "constrain false", "truncated", "check timed out", "undecodable")
 
 
-class Unfinished:
-    """The answer of a particle that had not returned when its run was interrupted."""
+@dataclass(frozen=True)
+class NoAnswer:
+    """Stands for the answer of a particle that did not return.
+
+    Attributes:
+        reason: `lost`, or `unfinished` if its run was interrupted.
+    """
+
+    reason: str
 
     def __repr__(self) -> str:
-        return "(unfinished)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Unfinished)
-
-    def __hash__(self) -> int:
-        return hash(Unfinished)
+        return f"({self.reason})"
 
 
 class Answers(Mapping[Any, float]):

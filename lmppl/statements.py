@@ -171,7 +171,8 @@ def _is_own(filename: str) -> bool:
     own = _IS_OWN.get(filename)
     if own is None:
         path = os.path.realpath(filename)
-        own = _IS_OWN[filename] = path.startswith(_OWN_FOLDERS) or f"{os.sep}numpyro{os.sep}" in path
+        between = any(f"{os.sep}{package}{os.sep}" in path for package in ("numpyro", "jaxtyping"))
+        own = _IS_OWN[filename] = path.startswith(_OWN_FOLDERS) or between or filename.startswith("<@beartype")
     return own
 
 

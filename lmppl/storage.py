@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lmppl.errors import InvalidInputError, InvalidTypeError
-from lmppl.posterior import Posterior, Unfinished
+from lmppl.posterior import NoAnswer, Posterior
 from lmppl.traces import TextRecord, Trace
 
 _FORMAT = "lmppl posterior 1"
@@ -95,8 +95,8 @@ def _encode(value: Any, where: str) -> Any:
     """Plain scalars stand for themselves; everything else is a pair of a tag and its parts."""
     if isinstance(value, _SIMPLE):
         return value
-    if isinstance(value, Unfinished):
-        return ["unfinished", None]
+    if isinstance(value, NoAnswer):
+        return ["no answer", value.reason]
     if isinstance(value, bytes):
         return ["bytes", base64.b64encode(value).decode()]
     for kind in (list, tuple, frozenset, set):
@@ -124,8 +124,8 @@ def _decode(document: Any) -> Any:
     if isinstance(document, _SIMPLE):
         return document
     tag, parts = document
-    if tag == "unfinished":
-        return Unfinished()
+    if tag == "no answer":
+        return NoAnswer(parts)
     if tag == "bytes":
         return base64.b64decode(parts)
     if tag == "dict":

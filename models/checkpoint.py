@@ -54,11 +54,11 @@ def read_params(folder: Path, config: DecoderConfig, dtype: Any) -> Params:
             shape than config.json says, or that the decoder has no place for.
     """
     files = _tensor_files(folder)
-    wanted = {_hf_name(path): path for path in _flat(abstract_params(config))}
+    shapes = _flat(abstract_params(config))
+    wanted = {_hf_name(path): path for path in shapes}
     if config.tie_embeddings:
         files.pop("lm_head.weight", None)
     _compare_names(folder, set(wanted), {name for name in files if not _IGNORED.search(name)})
-    shapes = _flat(abstract_params(config))
     loaded = {}
     for name, tensor in _tensors(folder, {name: files[name] for name in wanted}):
         path = wanted[name]

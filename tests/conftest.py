@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,18 @@ import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import numpyro.distributions as dist  # noqa: E402
 import pytest  # noqa: E402
+from beartype import BeartypeConf, beartype  # noqa: E402
 
 TEST_DATA = "LMPPL_TEST_DATA"
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-jaxtyping.install_import_hook("lmppl", "beartype.beartype")
+
+# The hook asks for a checker by its import path. An int is accepted for a float, as PEP 484 has it.
+checker = types.ModuleType("lmppl_type_checker")
+checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]
+sys.modules[checker.__name__] = checker
+jaxtyping.install_import_hook("lmppl", f"{checker.__name__}.check")
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import re
 import types
 from collections.abc import Hashable
+from decimal import Decimal
+from fractions import Fraction
 
-_PLAIN = (bool, int, str, bytes, type(None), type(Ellipsis), type(NotImplemented))
+_PLAIN = (bool, int, str, bytes, type(None), type(Ellipsis), re.Pattern)
+_BY_TEXT = (complex, range, Fraction, Decimal)  # equal ones may be written, and so behave, differently
 
 _PARAMETERS = "__dataclass_params__"  # where the standard library keeps `frozen=`
 
@@ -53,10 +57,10 @@ def _key(value: object, outer: tuple[object, ...]) -> Hashable:
         return (kind, value)
     if isinstance(value, float) and kind is float:
         return (kind, value.hex())  # tells 0.0 from -0.0, and nan is itself
-    if kind is complex:
+    if kind in _BY_TEXT:
         return (kind, repr(value))
-    if isinstance(value, tuple) and kind is tuple:
-        return (kind, tuple(_key(item, inside) for item in value))
+    if isinstance(value, tuple) and not hasattr(value, "__dict__"):  # named tuples too
+        return (_Same(kind), tuple(_key(item, inside) for item in value))
     if isinstance(value, frozenset) and kind is frozenset:
         return (kind, frozenset(_key(item, inside) for item in value))
     if isinstance(value, enum.Enum | types.ModuleType | type):

@@ -47,6 +47,11 @@ def load_rules(grammar: str, start: str) -> Rules:
             raise ConstraintError(
                 f"Terminal {name} of the grammar matches the empty string, which Lark refuses."
             )
+    used = {
+        str(symbol.name) for rule in compiled_grammar.rules for symbol in rule.expansion if symbol.is_term
+    }
+    for name in sorted(used - automata.keys()):
+        raise ConstraintError(f"Terminal {name} of the grammar is declared but has no pattern. Give it one.")
     numbers = {("terminal", name): i for i, name in enumerate(automata)}
     sides: dict[int, dict[tuple[int, ...], None]] = defaultdict(dict)
     for rule in compiled_grammar.rules:
@@ -74,8 +79,6 @@ def _read(grammar: str, start: str) -> Any:
 
 
 def _terminal_automaton(terminal: Any) -> ByteAutomaton:
-    if terminal.pattern is None:
-        raise ConstraintError(f"Terminal {terminal.name} of the grammar is declared but has no pattern.")
     try:
         return compiled(terminal.pattern.to_regexp())
     except ConstraintError as error:

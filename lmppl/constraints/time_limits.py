@@ -43,16 +43,19 @@ class _Interruption:
     def __init__(self, seconds: float):
         self.alarm = _Alarm()
         self.running = True
-        self.deadline = time.monotonic() + seconds
-        self.previous = signal.getsignal(signal.SIGALRM) or signal.SIG_DFL  # None: set by C code
+        self.seconds = seconds
+        self.deadline = float("inf")
+        self.previous: Any = signal.SIG_DFL
         self.previous_deadline = float("inf")
         self.previous_interval = 0.0
 
     def call(self, function: Callable[[Any], Result], argument: object) -> Result:
-        delay, self.previous_interval = signal.getitimer(signal.ITIMER_REAL)
+        delay, self.previous_interval = signal.setitimer(signal.ITIMER_REAL, 0)
+        now = time.monotonic()
+        self.deadline = now + self.seconds
         if delay:
-            self.previous_deadline = time.monotonic() + delay
-        signal.signal(signal.SIGALRM, self.ring)
+            self.previous_deadline = now + delay
+        self.previous = signal.signal(signal.SIGALRM, self.ring) or signal.SIG_DFL  # None: set by C code
         try:
             try:
                 self.arm()
@@ -83,7 +86,7 @@ class _Interruption:
         interval = self.previous_interval
         self.previous_deadline = time.monotonic() + interval if interval else float("inf")
         if callable(self.previous):
-            self.previous(number, frame)  # type: ignore[arg-type]
+            self.previous(number, frame)
         elif self.previous == signal.SIG_DFL:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGALRM)

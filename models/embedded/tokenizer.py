@@ -18,9 +18,7 @@ CONTEXT_LENGTH = 256
 _PIECES = r"\n|\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|[^\S\n]+"
 
 
-def train_tokenizer(
-    sources: Mixture, seed: int, num_documents: int = 60_000, vocab_size: int = VOCAB_SIZE
-) -> Any:
+def train_tokenizer(sources: Mixture, seed: int, num_documents: int, vocab_size: int) -> Any:
     """Learns the merges from training documents. Gives a `tokenizers.Tokenizer`; the same for a seed."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 

@@ -55,6 +55,7 @@ class Plan:
     intermediate_size: int = 384
     vocab_size: int = VOCAB_SIZE
     shapes: tuple[tuple[int, int], ...] = SHAPES
+    tokenizer_documents: int = 60_000
 
     def progress(self, position: Position) -> float:
         """Gives how much of the run is done, from 0 to 1."""
@@ -118,7 +119,7 @@ def train(plan: Plan, run: Path, data: Path | None, stop_after: float = float("i
 
 def _tokenizer(plan: Plan, run: Path, sources: Any) -> Any:
     if not (run / "weights" / "tokenizer.json").is_file():
-        made = train_tokenizer(sources, plan.seed, vocab_size=plan.vocab_size)
+        made = train_tokenizer(sources, plan.seed, plan.tokenizer_documents, plan.vocab_size)
         save_tokenizer(made, run / "weights")
     return read_tokenizer(run / "weights")
 

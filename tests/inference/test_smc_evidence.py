@@ -16,7 +16,7 @@ from lmppl.inference.smc import SMCRun
 from lmppl.unbiasedness import assert_unbiased
 
 FAILURE_RATE = 1e-6
-NUM_RUNS = 150
+NUM_RUNS = 120
 NUM_PARTICLES = 24
 
 
@@ -65,7 +65,7 @@ def loop_of_latent_length():
     for i in range(3):
         if not lp.sample(f"more[{i}]", dist.Bernoulli(0.6)):
             break
-        words.append(lp.sample(f"word[{i}]", LM("c", max_tokens=2)))
+        words.append(lp.sample(f"word[{i}]", LM("c", max_tokens=1)))
         lp.observe(f"heard[{i}]", OTHER(words[-1], max_tokens=3), "a")
     return tuple(words)
 

@@ -1,7 +1,8 @@
-"""Log-weights: their means and spreads, also when all are `-inf`, and the run's own estimate of its variance."""
+"""Log-weights: means and spreads, also when all are `-inf`, and a run's estimate of its own variance."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 from statistics import NormalDist
 
@@ -60,9 +61,9 @@ def test_without_resampling_the_variance_is_the_sample_variance_of_the_weights()
     for num_particles in (2, 5, 40):
         weights = rng.gamma(0.5, size=num_particles)
         expected = np.var(weights, ddof=1) / num_particles / weights.mean() ** 2
-        arguments = np.log(weights), np.arange(num_particles), 0
-        np.testing.assert_allclose(evidence_relative_variance(*arguments), expected, rtol=1e-12)
-        single = evidence_relative_variance(jnp.asarray(arguments[0], jnp.float32), jnp.arange(num_particles), 0)
+        log_weights, eves = np.log(weights), np.arange(num_particles)
+        np.testing.assert_allclose(evidence_relative_variance(log_weights, eves, 0), expected, rtol=1e-12)
+        single = evidence_relative_variance(jnp.asarray(log_weights, "f"), jnp.asarray(eves, "int32"), 0)
         np.testing.assert_allclose(single, expected, rtol=1e-5)
 
 
@@ -71,7 +72,7 @@ def test_equal_weights_have_no_variance_even_in_single_precision():
     assert abs(float(variance)) < 1e-10
 
 
-# A hidden Markov model of two states: bootstrap particle filter, resampled after every observation but the last.
+# A hidden Markov model of two states; a bootstrap filter that resamples after each observation but the last.
 INITIAL = np.array([0.7, 0.3])
 TRANSITION = np.array([[0.8, 0.2], [0.4, 0.6]])
 LIKELIHOOD = np.array([[0.9, 0.2], [0.1, 0.5], [0.6, 0.3]])  # observation, state
@@ -84,8 +85,9 @@ def evidence(num_observations):
     return forward.sum()
 
 
+@functools.cache
 def all_runs(num_particles, num_observations):
-    """Yields probability, evidence estimate, last weights and eves of every possible run, resampling included."""
+    """Gives probability, evidence estimate, last weights and eves of every run, resampling included."""
     states = list(itertools.product(range(2), repeat=num_particles))
     runs = [(np.prod(INITIAL[list(x)]), 1.0, x, tuple(range(num_particles))) for x in states]
     for time in range(num_observations):
@@ -145,35 +147,37 @@ NUM_RUNS = 20_000
 FAILURE_RATE = 1e-6
 
 
-def simulated(num_particles, offset=0):
+def simulated(num_particles):
     """Runs the filter with the library's own resampling; gives evidence estimates and their variances."""
-    likelihood, transition = jnp.log(jnp.asarray(LIKELIHOOD)), jnp.asarray(np.log(TRANSITION))
+    likelihood, transition = jnp.asarray(np.log(LIKELIHOOD), "f"), jnp.asarray(np.log(TRANSITION), "f")
 
     def run(key):
         keys = jax.random.split(key, 6)
-        states = jax.random.categorical(keys[0], jnp.log(jnp.asarray(INITIAL)), shape=(num_particles,))
-        eves, log_evidence = jnp.arange(num_particles), 0.0
-        for time in range(3):
-            log_weights = likelihood[time, states]
+        states = jax.random.categorical(keys[0], jnp.asarray(np.log(INITIAL), "f"), shape=(num_particles,))
+        eves, log_evidence = jnp.arange(num_particles), jnp.zeros(())
+        log_weights = likelihood[0, states]
+        for time in (1, 2):
             log_evidence = log_evidence + log_mean_exp(log_weights)
-            if time < 2:
-                ancestors = multinomial(keys[2 * time + 1], log_weights, num_particles)
-                states = jax.random.categorical(keys[2 * time + 2], transition[states[ancestors]])
-                eves = eves[ancestors]
-        return jnp.exp(log_evidence), evidence_relative_variance(log_weights, eves, 2 + offset)
+            ancestors = multinomial(keys[2 * time], log_weights, num_particles)
+            states = jax.random.categorical(keys[2 * time + 1], transition[states[ancestors]])
+            eves = eves[ancestors]
+            log_weights = likelihood[time, states]
+        log_evidence = log_evidence + log_mean_exp(log_weights)
+        return jnp.exp(log_evidence), evidence_relative_variance(log_weights, eves, 2)
 
     estimates, variances = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), NUM_RUNS))
     return np.asarray(estimates, float), np.asarray(variances, float)
 
 
-def z_score(num_particles, offset=0):
-    """The mean of `Z_hat^2 (1 - V) - Z^2`, which is 0, in its own standard errors."""
-    estimates, variances = simulated(num_particles, offset)
-    error = estimates**2 * (1 - variances) - evidence(3) ** 2
-    return error.mean() / (error.std() / np.sqrt(NUM_RUNS))
-
-
 def test_simulated_variances_are_right_and_a_generation_too_few_is_caught():
+    """`Z_hat^2 (1 - V)` has mean `Z^2`; each generation is a factor `N / (N - 1)` of `1 - V`."""
+    num_particles = 6
+    estimates, variances = simulated(num_particles)
     bound = NormalDist().inv_cdf(1 - FAILURE_RATE / 2)
-    assert abs(z_score(16)) < bound
-    assert abs(z_score(4, offset=-1)) > bound
+
+    def z_score(complement):
+        error = estimates**2 * complement - evidence(3) ** 2
+        return error.mean() / (error.std() / np.sqrt(NUM_RUNS))
+
+    assert abs(z_score(1 - variances)) < bound
+    assert abs(z_score((1 - variances) * (num_particles - 1) / num_particles)) > bound

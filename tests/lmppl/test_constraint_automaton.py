@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from lmppl.constraints.automaton import ByteAutomaton
 
 ALPHABET = b"ab"
+Table = tuple[np.ndarray, int, np.ndarray]
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[np.ndarray, int, np.ndarray]:
+def tables(draw: st.DrawFn) -> Table:
     """Draws deterministic tables of up to six states over two bytes, dead ends included."""
     size = draw(st.integers(1, 6))
     table = np.full((size, 256), -1, np.int32)
@@ -44,12 +45,12 @@ def strings_of(machine: ByteAutomaton, length: int) -> set[bytes]:
 
 
 @given(tables())
-def test_minimisation_keeps_the_language(drawn: tuple[np.ndarray, int, np.ndarray]) -> None:
+def test_minimisation_keeps_the_language(drawn: Table) -> None:
     assert strings_of(ByteAutomaton.of_table(*drawn), 7) == language(*drawn, 7)
 
 
 @given(tables(), tables())
-def test_automata_are_equal_exactly_when_their_languages_are(left: tuple, right: tuple) -> None:
+def test_automata_are_equal_exactly_when_their_languages_are(left: Table, right: Table) -> None:
     one, other = ByteAutomaton.of_table(*left), ByteAutomaton.of_table(*right)
     # two automata of m and n states differ, if at all, on a string shorter than m + n
     same = language(*left, 11) == language(*right, 11)
@@ -58,7 +59,7 @@ def test_automata_are_equal_exactly_when_their_languages_are(left: tuple, right:
 
 
 @given(tables())
-def test_every_state_is_reachable_viable_and_distinct(drawn: tuple[np.ndarray, int, np.ndarray]) -> None:
+def test_every_state_is_reachable_viable_and_distinct(drawn: Table) -> None:
     machine = ByteAutomaton.of_table(*drawn)
     if machine.is_empty:
         assert machine.num_states == 1
@@ -74,7 +75,7 @@ def test_every_state_is_reachable_viable_and_distinct(drawn: tuple[np.ndarray, i
 
 
 @given(tables(), tables())
-def test_intersection_holds_the_strings_of_both(left: tuple, right: tuple) -> None:
+def test_intersection_holds_the_strings_of_both(left: Table, right: Table) -> None:
     product = ByteAutomaton.of_table(*left).intersection(ByteAutomaton.of_table(*right))
     assert product is not None
     assert strings_of(product, 6) == language(*left, 6) & language(*right, 6)
@@ -94,7 +95,7 @@ def test_intersection_that_grows_too_large_is_none() -> None:
 
 
 @given(tables(), st.binary(max_size=6))
-def test_walk_moves_rows_as_advance_does(drawn: tuple[np.ndarray, int, np.ndarray], data: bytes) -> None:
+def test_walk_moves_rows_as_advance_does(drawn: Table, data: bytes) -> None:
     machine = ByteAutomaton.of_table(*drawn)
     states = np.arange(-1, machine.num_states, dtype=np.int32)
     expected = [None if s < 0 else machine.advance(int(s), data) for s in states]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -223,6 +225,11 @@ class Task:
     parts: object = ()
 
 
+class Step(NamedTuple):
+    verb: str
+    count: int
+
+
 class Plain:
     pass
 
@@ -236,6 +243,9 @@ class Plain:
         "a",
         b"a",
         (1, ("b", frozenset({2}))),
+        re.compile("a"),
+        range(3),
+        Step("up", 1),
         None,
         Colour.RED,
         Task("x", (1, 2)),
@@ -259,7 +269,9 @@ def test_check_that_closes_over_something_mutable_is_equal_to_itself_only(value:
     assert one != made(value)
 
 
-@pytest.mark.parametrize(("one", "other"), [(1, True), (1, 1.0), (0.0, -0.0), ("a", b"a"), ((), None)])
+@pytest.mark.parametrize(
+    ("one", "other"), [(1, True), (1, 1.0), (0.0, -0.0), ("a", b"a"), ((), None), (Step("a", 1), ("a", 1))]
+)
 def test_values_that_compare_equal_but_differ_are_told_apart(one: object, other: object) -> None:
     assert made(one) != made(other)
 
@@ -302,15 +314,18 @@ def test_equal_checks_share_what_they_remember() -> None:
 
 
 def test_check_whose_closure_was_rebound_does_not_spoil_what_is_remembered() -> None:
-    checks = []
     letter = "a"
-    for letter in "ab":
-        checks.append(check("starts", prefix=lambda s: s.startswith(letter)))  # noqa: B023
-    assert checks[0] != checks[1]
-    assert checks[0].advance(b"", b"ax") is None  # `letter` is b by now, as Python has it
+
+    def starts(text: str) -> bool:
+        return text.startswith(letter)
+
+    first = check("starts", prefix=starts)
+    letter = "b"
+    assert first.advance(b"", b"ax") is None  # `letter` is b by now, as Python has it
+    assert first != check("starts", prefix=starts)
     letter = "a"
-    fresh = check("starts", prefix=checks[0].prefix)  # type: ignore[attr-defined]
-    assert fresh == checks[0]
+    fresh = check("starts", prefix=starts)
+    assert fresh == first
     assert fresh.advance(b"", b"ax") is not None
 
 

@@ -63,9 +63,9 @@ def test_two_exact_parts_need_not_be_exact_together() -> None:
 
 def test_conjunction_without_a_string_is_refused_at_once() -> None:
     with pytest.raises(ConstraintError, match=r"regex\('a\+'\) and regex\('b\+'\) have no string in common"):
-        regex("a+") & regex("b+")
+        both(regex("a+"), regex("b+"))
     with pytest.raises(ConstraintError, match="no string in common"):
-        regex("a+|c") & check("any", prefix=lambda s: True) & regex("b+")
+        both(regex("a+|c") & check("any", prefix=lambda s: True), regex("b+"))
 
 
 def test_product_that_is_too_large_stays_apart_with_the_same_language() -> None:

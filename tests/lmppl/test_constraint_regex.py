@@ -14,6 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.character_sets import case_variants, matched_by
 from lmppl.constraints.regular_expression import compiled, regex
 from lmppl.errors import ConstraintError, InvalidTypeError
 
@@ -100,8 +101,6 @@ def test_one_character_means_what_it_means_in_re(pattern: str) -> None:
 
 
 def test_variants_of_a_letter_are_those_of_re_for_every_cased_letter() -> None:
-    from lmppl.constraints.character_sets import case_variants, matched_by
-
     every = [chr(c) for c in range(0x20000) if not 0xD800 <= c < 0xE000]
     cased = [c for c in every if c.lower() != c or c.upper() != c]
     for character in [*cased[::23], *"iIkKsSµſßẞΩ\u0130\u0131\u0345\ufb05", "1", "漢"]:

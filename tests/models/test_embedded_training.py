@@ -23,7 +23,13 @@ from lmppl.models.embedded.train import Plan, Position, train
 PROMPT = sections({"objects": "red blue - block", "goal": "stack red on blue"}, "pddl")
 GOAL = Document("blocks", PROMPT, "(and (on red blue))", "(and (on red blue))")
 TINY = Plan(
-    steps=8, hidden_size=32, num_layers=1, intermediate_size=32, vocab_size=400, shapes=((4, 64), (1, 160))
+    steps=3,
+    hidden_size=32,
+    num_layers=1,
+    intermediate_size=32,
+    vocab_size=400,
+    shapes=((4, 64), (1, 160)),
+    tokenizer_documents=300,
 )
 
 

@@ -1,0 +1,142 @@
+"""The contract suite: every constraint of the library passes it, every broken one is caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from lmppl.constraints.alternatives import choices
+from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.grammar import lark
+from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.python_check import check
+from lmppl.constraints.regular_expression import regex
+from lmppl.errors import InvalidInputError
+from lmppl.testing import check_constraint
+
+GOAL = 'start: " " (pred " ")* pred\npred: "(on " B " " B ")" | "(arm-empty)"\nB: "red" | "blue"'
+
+
+@pytest.mark.parametrize(
+    ("constraint", "samples"),
+    [
+        (regex(r"\d{4}-\d{2}"), ["2024-01", "2024-1", "20x4", ""]),
+        (regex(r"\w+ (?i:é)"), ["naïve É", "b é", "a"]),
+        (regex(r"^a$\n?"), ["a", "a\n", "ab"]),
+        (choices(["red", "rot", "rouge", "赤"]), ["red", "赤", "r", "blue"]),
+        (lark(GOAL), [" (on red blue) (arm-empty)", " (on red re", "(on"]),
+        (lark("start: start start | /a+/ | \n%ignore / +/"), ["", "a aa ", " ", "b"]),
+        (
+            check("balanced", prefix=lambda s: s.count("a") <= 2, complete=lambda s: "é" in s),
+            ["aéa", "aaa", "b"],
+        ),
+        (regex("[ab]+") & regex(".{2}"), ["ab", "a", "abc"]),
+        (lark(GOAL) & check("no red", prefix=lambda s: "red" not in s), [" (arm-empty)", " (on red blue)"]),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, Constraint) else "samples",
+)
+def test_every_constraint_keeps_the_laws(constraint: Constraint, samples: list[str]) -> None:
+    check_constraint(constraint, samples)
+
+
+class Toy(Constraint):
+    """The strings `(ab)*`, with states that are the bytes so far; parts of it can be replaced."""
+
+    def __init__(self, **replaced: Callable):
+        self.replaced = replaced
+        self.calls = 0
+
+    def initial(self) -> State:
+        return self.replaced.get("initial", lambda: b"")()
+
+    def advance(self, state: State, data: bytes) -> State | None:
+        if "advance" in self.replaced:
+            return self.replaced["advance"](self, state, data)
+        return plain(state, data)
+
+    def accepts(self, state: State) -> bool:
+        return self.replaced.get("accepts", lambda s: len(s) % 2 == 0)(state)
+
+    def describe(self) -> str:
+        return self.replaced.get("describe", lambda: "toy")()
+
+    def automaton(self) -> ByteAutomaton | None:
+        return self.replaced.get("automaton", lambda: None)()
+
+
+def plain(state: State, data: bytes) -> State | None:
+    whole = cast(bytes, state) + data
+    return whole if (b"ab" * len(whole)).startswith(whole) else None
+
+
+def counting(toy: Toy, state: State, data: bytes) -> State | None:
+    toy.calls += 1
+    return None if toy.calls % 7 == 0 else plain(state, data)
+
+
+def whole_tokens_only(toy: Toy, state: State, data: bytes) -> State | None:
+    return plain(state, data) if len(data) != 1 else None
+
+
+def forgets(toy: Toy, state: State, data: bytes) -> State | None:
+    return plain(b"", data)
+
+
+def revives(toy: Toy, state: State, data: bytes) -> State | None:
+    whole = cast(bytes, state) + data
+    return whole if whole.endswith(b"b") or plain(state, data) is not None else None
+
+
+class Mutable(list):
+    def __hash__(self) -> int:  # type: ignore[override]
+        return len(self)
+
+
+def mutates(toy: Toy, state: State, data: bytes) -> State | None:
+    cast(Mutable, state).extend(data)
+    return state
+
+
+def test_toy_itself_keeps_the_laws() -> None:
+    check_constraint(Toy(), ["abab", "aba", b""])
+
+
+@pytest.mark.parametrize(
+    ("broken", "law"),
+    [
+        (Toy(advance=counting), "always gives the same state"),
+        (Toy(advance=whole_tokens_only), "every prefix of an accepted string|is advance"),
+        (Toy(advance=forgets), "advance of a whole is advance of its parts"),
+        (Toy(advance=revives), "a refused prefix stays refused|is advance"),
+        (Toy(initial=Mutable, advance=mutates), "does not change the state"),
+        (Toy(advance=lambda toy, state, data: None), "every prefix|at least one sample|is advance"),
+        (Toy(advance=lambda toy, state, data: [data]), "a state is hashable"),
+        (Toy(accepts=lambda state: "yes"), "accepts gives True or False"),
+        (Toy(accepts=lambda state: False), "at least one sample is accepted"),
+        (Toy(describe=lambda: ""), "describe"),
+        (Toy(automaton=lambda: regex("(ab)*").automaton()), "start is the initial state"),
+        (
+            Toy(initial=lambda: 0, advance=lambda t, s, d: 0, automaton=lambda: regex("(ab)*").automaton()),
+            "states are",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_broken_constraint_is_caught(broken: Constraint, law: str) -> None:
+    if broken.initial() == 0:  # its states are no bytes
+        broken = Toy(**{**cast(Toy, broken).replaced, "accepts": lambda state: True})
+    with pytest.raises(AssertionError, match=law):
+        check_constraint(broken, ["abab", "ab", "ba"])
+
+
+def test_check_that_turns_true_again_is_caught() -> None:
+    constraint = check("ends well", prefix=lambda s: s == "" or s.endswith("b"))
+    with pytest.raises(AssertionError, match="every prefix of an accepted string is viable"):
+        check_constraint(constraint, ["ab"])
+
+
+def test_no_sample_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="no samples"):
+        check_constraint(regex("a"), [])
