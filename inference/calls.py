@@ -74,9 +74,8 @@ class CallPool:
                     busy[worker.connection] = (worker, key, call)
             soonest = min(worker.deadline for worker, _, _ in busy.values())
             ready = wait(list(busy), timeout=max(0.0, soonest - time.monotonic()))
-            for connection in ready:
-                worker, key, call = busy[connection]
-                outcome = worker.receive(call)
+            for connection, (worker, key, call) in list(busy.items()):
+                outcome = worker.receive(call) if connection in ready else None
                 if outcome is not None:
                     del busy[connection]
                     self._outcomes[key] = outcome
@@ -109,7 +108,8 @@ class _Worker:
             message = cloudpickle.dumps((call.function, call.args, call.kwargs))
         except Exception as error:
             raise CheckError(
-                f"lp.cached({call.name}) with a timeout sends the function and its arguments to another process, but "
+                f"lp.cached({call.name}) with a timeout sends the function and its arguments to another "
+                "process, but "
                 f"they cannot be sent: {error}. Pass plain values, or leave the timeout away."
             ) from error
         self.connection.send_bytes(message)
@@ -121,7 +121,8 @@ class _Worker:
             message = self.connection.recv_bytes()
         except (EOFError, ConnectionResetError):
             raise CheckError(
-                f"The worker process of lp.cached({call.name}) at {call.location} died: it crashed, ran out of memory, "
+                f"The worker process of lp.cached({call.name}) at {call.location} died: it crashed, ran "
+                "out of memory, "
                 "or could not start."
             ) from None
         if not message:

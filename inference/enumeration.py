@@ -48,7 +48,8 @@ class Enumerate(Method):
         log_weights = np.array([path.log_weight for path in paths])
         if not (log_weights > -np.inf).any():
             raise NoPosterior(
-                f"None of the {len(paths)} paths through the program has mass: its conditions exclude each other."
+                f"None of the {len(paths)} paths through the program has mass: its conditions exclude "
+                "each other."
             )
         kept = np.flatnonzero(log_weights > -np.inf)
         return Posterior(
@@ -105,7 +106,8 @@ def _all_paths(program: Callable[[], Any], max_paths: int, progress: Progress) -
             paths.append(_Path(answer, handler.recording.trace(), handler.log_weight))
             if len(paths) + len(unexplored) > max_paths:
                 raise InvalidInputError(
-                    f"Enumerate has found more than {max_paths:,} paths through the program. Make its latents smaller, "
+                    f"Enumerate has found more than {max_paths:,} paths through the program. Make its "
+                    "latents smaller, "
                     "raise max_paths, or use lp.SMC."
                 )
             progress.update(site=f"path {len(paths)}", alive=len(unexplored))
@@ -142,7 +144,8 @@ class _PathHandler(Handler):
             (outcome,) = self._calls.run([statement])
             if outcome.timed_out:
                 raise CheckError(
-                    f"lp.cached({statement.name}) at {statement.location} took longer than {statement.timeout} s; "
+                    f"lp.cached({statement.name}) at {statement.location} took longer than "
+                    f"{statement.timeout} s; "
                     "Enumerate cannot be exact without its value. Raise the timeout, or use lp.SMC."
                 )
             return outcome.value
@@ -208,5 +211,7 @@ def _score(paths: list[_Path], observed: list[tuple[int, Observe]]) -> None:
         scores = score([s.distribution for _, s in rows], [s.value for _, s in rows])
         for (path, statement), log_prob in zip(rows, scores, strict=True):
             if np.isnan(log_prob):
-                raise InvalidInputError(f"The log-probability at site {statement.name!r} is NaN ({statement.location}).")
+                raise InvalidInputError(
+                    f"The log-probability at site {statement.name!r} is NaN ({statement.location})."
+                )
             paths[path].log_weight += statement.scale * float(log_prob)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lmppl.inference.proposals import Auto, Proposal
-from lmppl.inference.smc import SMC, SMCRun, check_num_particles, check_proposal
+from lmppl.inference.smc import SMC, check_num_particles, check_proposal
 from lmppl.methods import Method
 from lmppl.posterior import Posterior
 from lmppl.progress import Progress
@@ -33,5 +33,4 @@ class IS(Method):
 
     def run(self, program: Callable[[], Any], key: Any, progress: Progress) -> Posterior:
         without_resampling = SMC(self.num_particles, proposal=self.proposal, ess_threshold=0.0)
-        posterior = SMCRun(without_resampling, program, key, progress).run()
-        return replace(posterior, method=repr(self))
+        return replace(without_resampling.run(program, key, progress), method=repr(self))

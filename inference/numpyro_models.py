@@ -29,16 +29,20 @@ class NumPyroBridge(Messenger):
             self._sample(msg)
         elif kind == "deterministic":
             value = msg["value"] if msg["value"] is not None else msg["fn"](*msg["args"], **msg["kwargs"])
-            self._handler.handle(Deterministic(name=msg["name"], location=user_location(), value=np.asarray(value)))
+            self._handler.handle(
+                Deterministic(name=msg["name"], location=user_location(), value=np.asarray(value))
+            )
             msg["value"] = value
         elif kind == "plate" and msg["args"][1] not in (None, msg["args"][0]):
             raise InvalidInputError(
-                f"numpyro.plate({msg['name']!r}) takes a random subsample, which lp.infer does not support: the "
+                f"numpyro.plate({msg['name']!r}) takes a random subsample, which lp.infer does not "
+                "support: the "
                 "evidence of a subsample is not that of the data. Use the plate without subsample_size."
             )
         elif kind in ("param", "mutable", "prng_key", "control_flow"):
             raise InvalidInputError(
-                f"numpyro.{kind}({msg.get('name')!r}) has no meaning under lp.infer, which integrates over latents "
+                f"numpyro.{kind}({msg.get('name')!r}) has no meaning under lp.infer, which integrates "
+                "over latents "
                 "and optimises nothing. Use numpyro.sample with a prior, or a constant."
             )
 
@@ -51,7 +55,13 @@ class NumPyroBridge(Messenger):
                 self._handler.handle(Factor(name=name, location=location, log_weight=weight))
             else:
                 self._handler.handle(
-                    Observe(name=name, location=location, distribution=distribution, value=msg["value"], scale=scale)
+                    Observe(
+                        name=name,
+                        location=location,
+                        distribution=distribution,
+                        value=msg["value"],
+                        scale=scale,
+                    )
                 )
         elif msg["value"] is None:
             statement = Sample(name=name, location=location, distribution=distribution, scale=scale)

@@ -82,7 +82,7 @@ class Particle(Handler):
         running = self._greenlet
         self._greenlet = None
         if running is not None and not running.dead:
-            with _numpyro_stack(self):
+            with _NumPyroStack(self):
                 running.throw(greenlet.GreenletExit)
 
     def handle(self, statement: Statement) -> Any:
@@ -102,8 +102,9 @@ class Particle(Handler):
                 self.log_twist += statement.log_weight
             return None
         self.request = statement
-        assert self._greenlet is not None
-        return self._greenlet.parent.switch()
+        scheduler = greenlet.getcurrent().parent
+        assert scheduler is not None
+        return scheduler.switch()
 
     def _body(self) -> None:
         bridge = NumPyroBridge(self)
@@ -116,14 +117,14 @@ class Particle(Handler):
     def _switch(self, value: Any = None) -> None:
         assert self._greenlet is not None
         self._greenlet.parent = greenlet.getcurrent()
-        with _numpyro_stack(self):
+        with _NumPyroStack(self):
             if self._greenlet:  # it has started
                 self._greenlet.switch(value)
             else:
                 self._greenlet.switch()
 
 
-class _numpyro_stack:
+class _NumPyroStack:
     """NumPyro keeps its handlers in one global list: each particle is shown its own part of it."""
 
     def __init__(self, particle: Particle):

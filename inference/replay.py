@@ -55,8 +55,9 @@ class Recording:
         before = self._claimed.get(statement.name)
         if before is not None:
             raise SiteNameError(
-                f"The site {statement.name!r} is reached a second time, at {statement.location} (first at {before}). "
-                f"Names are unique in a run: in a loop index it, as in f\"{statement.name}[{{i}}]\"."
+                f"The site {statement.name!r} is reached a second time, at {statement.location} (first "
+                f"at {before}). "
+                f'Names are unique in a run: in a loop index it, as in f"{statement.name}[{{i}}]".'
             )
         self._claimed[statement.name] = statement.location
 
@@ -98,7 +99,8 @@ class Recording:
 
 
 _ADVICE = (
-    "Between its sites a program must be deterministic: no clock, no random module, no iteration over sets of "
+    "Between its sites a program must be deterministic: no clock, no random module, no iteration over "
+    "sets of "
     "strings, no state that outlives a run."
 )
 
@@ -106,13 +108,15 @@ _ADVICE = (
 def _compare(recorded: Statement, reached: Statement) -> None:
     if type(recorded) is not type(reached) or recorded.name != reached.name:
         raise ProgramNotDeterministic(
-            f"Run again over the same values, the program reached {type(reached).__name__} {reached.name!r} at "
+            f"Run again over the same values, the program reached {type(reached).__name__} "
+            f"{reached.name!r} at "
             f"{reached.location}, where it had reached {type(recorded).__name__} {recorded.name!r} at "
             f"{recorded.location}. {_ADVICE}"
         )
     if recorded.signature() != reached.signature():
         raise ProgramNotDeterministic(
-            f"Run again over the same values, the program reached {reached.name!r} at {reached.location} with another "
+            f"Run again over the same values, the program reached {reached.name!r} at "
+            f"{reached.location} with another "
             f"distribution than before: {_shown(reached)}, where it had {_shown(recorded)}. {_ADVICE}"
         )
 

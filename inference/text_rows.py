@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from lmppl.acceptance import Acceptor, Cursor, acceptor
-from lmppl.constraints.python_check import CheckTimedOut
 from lmppl.constraints.combinators import both
 from lmppl.constraints.protocol import Constraint
+from lmppl.constraints.python_check import CheckTimedOut
 from lmppl.inference.proposals import Proposal
 from lmppl.text import Text
 from lmppl.traces import TextRecord
@@ -185,14 +185,14 @@ def check_candidates(
         The rows whose check timed out, with the name of the check.
     """
     timed_out: dict[int, str] = {}
-    for index in np.flatnonzero(needed):
+    for index in np.flatnonzero(needed).tolist():
         row = rows[index]
         assert row is not None
         try:
             for place in range(num_checked[index], num_checked[index] + needed[index]):
                 accepted[index, place] = checks.run(row, int(ids[index, place]))
         except CheckTimedOut as timeout:
-            timed_out[int(index)] = timeout.name
+            timed_out[index] = timeout.name
         num_checked[index] += needed[index]
     return timed_out
 

@@ -11,9 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmppl.constraints.python_check import CheckTimedOut
-from lmppl.inference.awrs import checks_needed, checks_needed_geometric, needs_refill, weigh, weigh_geometric, weigh_mask
-from lmppl.inference.draws import candidates
-from lmppl.inference.proposals import AWRS, Proposal
+from lmppl.inference.awrs import (
+    checks_needed,
+    checks_needed_geometric,
+    needs_refill,
+    weigh,
+    weigh_geometric,
+    weigh_mask,
+)
+from lmppl.inference.draws import candidates, remove
+from lmppl.inference.proposals import Proposal
 from lmppl.inference.text_rows import Checks, Row, check_candidates
 from lmppl.language_model import LanguageModel
 from lmppl.scoring import compiled, log_softmax_of_text, path_log_probs, text_log_probs
@@ -41,7 +48,8 @@ class TextSites:
     """A batch of strings in the making, of one language model.
 
     Row `i` belongs to request `i`; a request of None is a slot that is empty until resampling fills
-    it. `keys` are raw, `uint32[slots, 2]`, and stay with their slots. After every `step`, `log_increments` says what the rows' weights are multiplied by.
+    it. `keys` are raw, `uint32[slots, 2]`, and stay with their slots. After every `step`,
+    `log_increments` says by what the rows' weights are multiplied, in nats.
     """
 
     def __init__(
@@ -52,7 +60,8 @@ class TextSites:
         self._checks = Checks()
         self._num_rows = _bucket(len(requests))
         self.rows: list[Row | None] = [
-            None if request is None else Row.start(request.source, request.target, proposal) for request in requests
+            None if request is None else Row.start(request.source, request.target, proposal)
+            for request in requests
         ]
         self._keys = np.zeros((self._num_rows, keys.shape[1]), np.uint32)
         self._keys[: len(keys)] = keys
@@ -100,8 +109,7 @@ class TextSites:
         log_mass = np.asarray(drawn[3], float)
         log_probs, log_tail = log_probs.astype(float), log_tail.astype(float)
         if num_candidates == 1:
-            places, log_weights = np.zeros(self._num_rows, int), np.zeros(self._num_rows)
-            chosen, chosen_log_probs = ids[:, 0], log_probs[:, 0]
+            chosen, chosen_log_probs, log_weights = ids[:, 0], log_probs[:, 0], np.zeros(self._num_rows)
         else:
             chosen, chosen_log_probs, log_weights = self._reject(ids, log_probs, log_tail, drawn[4])
         for index, row in enumerate(self.rows):
@@ -112,7 +120,9 @@ class TextSites:
                 self._lose(index, TRUNCATED if row.at_limit else UNSATISFIABLE)
                 continue
             token = int(chosen[index])
-            self.rows[index] = row.advance(token, float(chosen_log_probs[index] + log_mass[index]), float(weight))
+            self.rows[index] = row.advance(
+                token, float(chosen_log_probs[index] + log_mass[index]), float(weight)
+            )
             self._last_tokens[index] = token
             self.log_increments[index] += weight
         self._checks.forget()
@@ -223,9 +233,17 @@ class TextSites:
             return propose(logits, possible, temperature, self._keys, steps, local, mask, num_candidates)
         decode = compiled(self._lm, "decode", lambda: _make_decode(self._lm))
         self._cache, drawn = decode(
-            self._lm.params, self._cache, self._last_tokens, possible, temperature, self._keys, steps, local, mask,
+            self._lm.params,
+            self._cache,
+            self._last_tokens,
+            possible,
+            temperature,
+            self._keys,
+            steps,
+            local,
+            mask,
             num_candidates,
-        )  # fmt: skip
+        )
         return drawn
 
     def _steps(self) -> np.ndarray:
@@ -272,11 +290,19 @@ class TextSites:
         while True:
             if uniforms is None:
                 needed = checks_needed(
-                    log_probs, log_tail, accepted, num_checked, lookahead=lookahead, max_checks=budget, refill=True
+                    log_probs,
+                    log_tail,
+                    accepted,
+                    num_checked,
+                    lookahead=lookahead,
+                    max_checks=budget,
+                    refill=True,
                 )
             else:
                 assert rounds is not None
-                needed = checks_needed_geometric(log_probs, log_tail, accepted, num_checked, uniforms, rounds=rounds)
+                needed = checks_needed_geometric(
+                    log_probs, log_tail, accepted, num_checked, uniforms, rounds=rounds
+                )
             needed = np.where(searching, needed, 0)
             if not needed.any():
                 break
@@ -284,13 +310,15 @@ class TextSites:
                 searching[index] = False
                 self._lose(index, TIMED_OUT)
         if uniforms is None:
-            weighed = weigh(log_probs, log_tail, accepted, lookahead=lookahead, max_checks=budget, refill=True)
+            weighed = weigh(
+                log_probs, log_tail, accepted, lookahead=lookahead, max_checks=budget, refill=True
+            )
             again = needs_refill(log_probs, log_tail, accepted, max_checks=budget)
         else:
             assert rounds is not None
             weighed = weigh_geometric(log_probs, log_tail, accepted, uniforms, rounds=rounds)
             again = np.zeros(len(ids), bool)
-        return weighed.position, weighed.log_weight, again & searching
+        return np.asarray(weighed.position), np.asarray(weighed.log_weight), np.asarray(again) & searching
 
 
 def proposal_corrections(drawn: Sequence[tuple[Text, Text, tuple[int, ...], str]]) -> np.ndarray:
@@ -342,7 +370,14 @@ def _make_decode(lm: LanguageModel) -> Any:
 
 
 def propose_tokens(
-    logits: Any, possible: Any, temperature: Any, keys: Any, steps: Any, local: Any, mask: Any, num_candidates: int
+    logits: Any,
+    possible: Any,
+    temperature: Any,
+    keys: Any,
+    steps: Any,
+    local: Any,
+    mask: Any,
+    num_candidates: int,
 ) -> tuple[Any, Any, Any, Any, Any]:
     """Gives each row's candidates in drawn order. Traceable.
 
@@ -366,8 +401,7 @@ def propose_tokens(
 
 def _refill(log_probs: Any, tried: Any, keys: Any, steps: Any, number: Any) -> tuple[Any, Any]:
     """Draws on from what is left of each row; the last candidate was looked at but not used."""
-    rows = jnp.arange(log_probs.shape[0])[:, None]
-    left = log_probs.at[rows, tried[:, :-1]].set(-jnp.inf)
+    left = remove(log_probs, tried[:, :-1])
     fresh = jax.vmap(lambda key, step: jax.random.fold_in(_step_key(key, step), number))(keys, steps)
     return left, candidates(fresh, left, tried.shape[1])[:3]
 

@@ -26,7 +26,8 @@ def check_value(what: str, distribution: Any, value: Any) -> None:
     if isinstance(distribution, Text):
         if not isinstance(value, str):
             raise InvalidTypeError(
-                f"{what} observes text, so its value must be a str; got {type(value).__name__} ({str(value)[:60]!r})."
+                f"{what} observes text, so its value must be a str; got {type(value).__name__} "
+                f"({str(value)[:60]!r})."
             )
         return
     try:
@@ -43,7 +44,8 @@ def check_value(what: str, distribution: Any, value: Any) -> None:
         np.broadcast_shapes(array.shape, expected)
     except ValueError:
         raise InvalidInputError(
-            f"{what} observes a value of shape {array.shape}, which does not broadcast with the shape {expected} "
+            f"{what} observes a value of shape {array.shape}, which does not broadcast with the shape "
+            f"{expected} "
             f"of {type(distribution).__name__}."
         ) from None
 
@@ -114,7 +116,9 @@ def support(distribution: Any, what: str, max_values: int) -> Iterator[tuple[Any
         raise InvalidInputError(
             f"Enumerate would have to list {len(atoms)}^{size} values of {what}; the limit is {max_values:,}."
         )
-    combinations = [np.stack(c).reshape(batch + atoms.shape[1:]) for c in itertools.product(atoms, repeat=size)]
+    combinations = [
+        np.stack(c).reshape(batch + atoms.shape[1:]) for c in itertools.product(atoms, repeat=size)
+    ]
     values = np.stack(combinations) if batch else np.stack([c[()] for c in combinations])
     scores = np.asarray(distribution.log_prob(jnp.asarray(values))).reshape(len(values), -1).sum(axis=1)
     yield from zip(values, scores.astype(float).tolist(), strict=True)
@@ -158,7 +162,9 @@ def _pad(columns: list[np.ndarray]) -> list[np.ndarray]:
 
 def _one_row(method: Callable[..., Any]) -> Callable[..., Any]:
     """A distribution that went through `vmap` has wrong shapes, so it is rebuilt inside."""
-    return lambda tree, first, leaves: jax.vmap(lambda a, row: method(jax.tree.unflatten(tree, row), a))(first, leaves)
+    return lambda tree, first, leaves: jax.vmap(lambda a, row: method(jax.tree.unflatten(tree, row), a))(
+        first, leaves
+    )
 
 
 def _draw_one(distribution: Any, key: Any) -> tuple[Any, Any]:

@@ -23,13 +23,15 @@ def run_key(key: Any) -> Any:
             raise InvalidInputError(f"key must be an int of 0 or more, below 2**63; got {key}.")
         return jax.random.key(int(key) & 0xFFFFFFFF) if key < 2**32 else _wide_key(int(key))
     dtype = getattr(key, "dtype", None)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and key.shape == ():
+    shape = getattr(key, "shape", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
         return key
-    if dtype is not None and dtype == jnp.uint32 and getattr(key, "shape", None) == (2,):
+    if dtype is not None and dtype == jnp.uint32 and shape == (2,):
         return jax.random.wrap_key_data(jnp.asarray(key))
-    shape = f" of shape {key.shape}" if hasattr(key, "shape") else ""
+    of_shape = "" if shape is None else f" of shape {shape}"
     raise InvalidTypeError(
-        f"key must be an int such as 0, or one JAX key `jax.random.key(0)`; got {type(key).__name__}{shape} "
+        f"key must be an int such as 0, or one JAX key `jax.random.key(0)`; "
+        f"got {type(key).__name__}{of_shape} "
         f"({str(key)[:40]!r})."
     )
 

@@ -52,7 +52,8 @@ def infer(
     """
     if not callable(program):
         raise InvalidTypeError(
-            f"lp.infer expects a program, got {type(program).__name__} ({str(program)[:60]!r}). Pass the function "
+            f"lp.infer expects a program, got {type(program).__name__} ({str(program)[:60]!r}). Pass "
+            "the function "
             "itself and its arguments beside it: lp.infer(program, lm, 3), not lp.infer(program(lm, 3))."
         )
     if method is None:
@@ -60,7 +61,11 @@ def infer(
 
         method = SMC(64)
     if not isinstance(method, Method):
-        got = f"the class {method.__name__}" if isinstance(method, type) else f"{type(method).__name__} ({str(method)[:60]!r})"
+        got = (
+            f"the class {method.__name__}"
+            if isinstance(method, type)
+            else f"{type(method).__name__} ({str(method)[:60]!r})"
+        )
         raise InvalidTypeError(f"lp.infer(method=...) expects a method such as lp.SMC(64), got {got}.")
     with progress_bar(progress) as bar:
         return method.run(partial(program, *args, **kwargs), run_key(key), bar)

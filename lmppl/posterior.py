@@ -113,7 +113,11 @@ class Posterior:
         return Answers(self.values, self.weights)
 
     def probability(self, value: Any) -> float:
-        """Gives the probability that the program returns `value`; or, for a function, that it is true of the answer."""
+        """Gives the probability that the program returns `value`.
+
+        Args:
+            value: An answer, or a function that says whether an answer counts.
+        """
         if callable(value):
             return float(sum(w for v, w in zip(self.values, self.weights, strict=True) if w > 0 and value(v)))
         return self.answers().get(value, 0.0)
@@ -126,7 +130,9 @@ class Posterior:
         Raises:
             UnknownSiteError: No trace reaches the site.
         """
-        reached = [(trace[site], w) for trace, w in zip(self.traces, self.weights, strict=True) if site in trace]
+        reached = [
+            (trace[site], w) for trace, w in zip(self.traces, self.weights, strict=True) if site in trace
+        ]
         if not reached:
             known = list(dict.fromkeys(name for trace in self.traces for name in trace))
             raise UnknownSiteError(
@@ -145,7 +151,9 @@ class Posterior:
             site: Take the values of this site instead of the returned ones.
         """
         if not callable(fn):
-            raise InvalidTypeError(f"expect takes a function of the answer, got {type(fn).__name__} ({fn!r}).")
+            raise InvalidTypeError(
+                f"expect takes a function of the answer, got {type(fn).__name__} ({fn!r})."
+            )
         pooled = self.answers() if site is None else self.marginal(site)
         total = sum(np.asarray(fn(value), float) * probability for value, probability in pooled.items())
         return float(total) if np.ndim(total) == 0 else total
@@ -170,7 +178,9 @@ class Posterior:
         positions = np.asarray(jax.random.uniform(run_key(key), (n,)), float)
         cumulative = np.cumsum(self.weights)
         if not len(cumulative) or cumulative[-1] == 0:
-            raise InvalidInputError("This posterior has no particle with weight, so there is nothing to sample.")
+            raise InvalidInputError(
+                "This posterior has no particle with weight, so there is nothing to sample."
+            )
         chosen = np.searchsorted(cumulative, positions * cumulative[-1], side="right")
         return [self.values[i] for i in np.minimum(chosen, len(self.values) - 1)]
 
@@ -228,7 +238,9 @@ class Posterior:
         rows = self._rows(most)
         width = max([len("answer"), *(len(shown) for shown, _, _ in rows)])
         lines = [f"{'answer':<{width}}  probability    error"]
-        lines += [f"{shown:<{width}}  {probability:11.3f}  {error:7.3f}" for shown, probability, error in rows]
+        lines += [
+            f"{shown:<{width}}  {probability:11.3f}  {error:7.3f}" for shown, probability, error in rows
+        ]
         rest = len(self.answers()) - len(rows)
         if rest > 0:
             lines.append(f"... and {rest} more")
@@ -260,7 +272,8 @@ class Posterior:
     def _repr_html_(self) -> str:
         bar = "<div style='background:#4c78a8;height:.7em;width:{:.1f}%'></div>"
         rows = "".join(
-            f"<tr><td style='text-align:left'><code>{html.escape(shown)}</code></td><td>{probability:.3f}</td>"
+            "<tr><td "
+            f"style='text-align:left'><code>{html.escape(shown)}</code></td><td>{probability:.3f}</td>"
             f"<td>&plusmn; {error:.3f}</td><td style='width:12em'>{bar.format(100 * probability)}</td></tr>"
             for shown, probability, error in self._rows(20)
         )
@@ -270,7 +283,8 @@ class Posterior:
             for name, value in self._summary()
         )
         return (
-            "<table style='font-family:sans-serif;border-collapse:collapse'><thead><tr><th style='text-align:left'>"
+            "<table style='font-family:sans-serif;border-collapse:collapse'><thead><tr><th "
+            "style='text-align:left'>"
             f"answer</th><th>probability</th><th>error</th><th></th></tr></thead><tbody>{rows}</tbody>"
             f"<tfoot style='color:#666'>{summary}</tfoot></table>"
         )
@@ -290,7 +304,9 @@ def load_posterior(path: str | Path) -> Posterior:
 def describe_losses(losses: Mapping[str, Mapping[str, int]]) -> str:
     """Gives one line on where particles were lost, the most frequent cause first."""
     flat = [(number, cause, site) for cause, sites in losses.items() for site, number in sites.items()]
-    return ", ".join(f"{number} {cause} at {site!r}" for number, cause, site in sorted(flat, key=lambda r: -r[0]))
+    return ", ".join(
+        f"{number} {cause} at {site!r}" for number, cause, site in sorted(flat, key=lambda r: -r[0])
+    )
 
 
 def frozen(value: Any) -> Any:

@@ -14,7 +14,9 @@ from typing import Any
 class Progress:
     """Is told what a run does. This one shows nothing."""
 
-    def update(self, *, site: str, token: int = 0, alive: int = 0, effective_sample_size: float = 0.0) -> None:
+    def update(
+        self, *, site: str, token: int = 0, alive: int = 0, effective_sample_size: float = 0.0
+    ) -> None:
         """Takes note of one step.
 
         Args:
@@ -33,12 +35,16 @@ class ProgressBar(Progress):
     tokens: int = 0
     started: float = field(default_factory=time.perf_counter)
 
-    def update(self, *, site: str, token: int = 0, alive: int = 0, effective_sample_size: float = 0.0) -> None:
+    def update(
+        self, *, site: str, token: int = 0, alive: int = 0, effective_sample_size: float = 0.0
+    ) -> None:
         self.tokens += alive if token else 0
         speed = self.tokens / max(time.perf_counter() - self.started, 1e-9)
         at = f" token {token}" if token else ""
         self.bar.set_description_str(f"{site}{at}", refresh=False)
-        self.bar.set_postfix_str(f"{alive} alive, ESS {effective_sample_size:.1f}, {speed:.0f} tokens/s", refresh=False)
+        self.bar.set_postfix_str(
+            f"{alive} alive, ESS {effective_sample_size:.1f}, {speed:.0f} tokens/s", refresh=False
+        )
         self.bar.update(1)
 
 
@@ -55,7 +61,13 @@ def progress_bar(wanted: bool | None) -> Iterator[Progress]:
         return
     from tqdm.auto import tqdm
 
-    bar = tqdm(desc="starting", unit=" steps", leave=False, mininterval=0.2, bar_format="{desc}: {postfix} [{elapsed}]")
+    bar = tqdm(
+        desc="starting",
+        unit=" steps",
+        leave=False,
+        mininterval=0.2,
+        bar_format="{desc}: {postfix} [{elapsed}]",
+    )
     try:
         yield ProgressBar(bar)
     finally:

@@ -112,7 +112,7 @@ def token_log_probs(
 
 def compiled(lm: LanguageModel, name: str, make: Callable[[], Any]) -> Any:
     """Gives a compiled function that belongs to a model, made at most once and kept with it."""
-    functions = lm.__dict__.setdefault("_compiled", {})
+    functions = vars(lm).setdefault("_compiled", {})
     if name not in functions:
         functions[name] = make()
     return functions[name]
@@ -124,7 +124,9 @@ def log_softmax_of_text(logits: Any, possible: Any, temperature: Any) -> Any:
     return jax.nn.log_softmax(jnp.where(possible, scaled, -jnp.inf), axis=-1)
 
 
-def _score_chunk(lm: LanguageModel, paths: list[tuple[Any, Any, float]], wants_rows: bool) -> list[ScoredPath]:
+def _score_chunk(
+    lm: LanguageModel, paths: list[tuple[Any, Any, float]], wants_rows: bool
+) -> list[ScoredPath]:
     lengths = [len(prompt) + len(tokens) for prompt, tokens, _ in paths]
     rows, length = _bucket(len(paths), 1), _bucket(max(lengths), _SMALLEST_LENGTH)
     tokens = np.zeros((rows, length), np.int32)
@@ -134,7 +136,9 @@ def _score_chunk(lm: LanguageModel, paths: list[tuple[Any, Any, float]], wants_r
         tokens[row, : lengths[row]] = (*prompt, *path)
         temperature[row], last[row] = degree, lengths[row]
     score = compiled(lm, "score", lambda: _make_score(lm))
-    chosen, final, everything = score(lm.params, tokens, temperature, last, lm.vocabulary.possible, wants_rows)
+    chosen, final, everything = score(
+        lm.params, tokens, temperature, last, lm.vocabulary.possible, wants_rows
+    )
     chosen, final = np.asarray(chosen, float), np.asarray(final, float)
     results = []
     for row, (prompt, path, _) in enumerate(paths):
@@ -161,7 +165,8 @@ def _is_possible(text: Text, value: str, tokens: tuple[int, ...]) -> bool:
     needed = len(text.prompt_tokens) + len(tokens) + 1
     if needed > text.lm.context_length:
         raise InvalidInputError(
-            f"Scoring {value[:40]!r} needs {needed} tokens with its prompt and end, but {text.lm.name!r} reads at "
+            f"Scoring {value[:40]!r} needs {needed} tokens with its prompt and end, but "
+            f"{text.lm.name!r} reads at "
             f"most {text.lm.context_length}. Shorten the prompt or the string."
         )
     data = value.encode()
@@ -189,19 +194,21 @@ def _end_log_prob(
 ) -> float:
     """Log-probability that a string ends now, of which `begun` is the part of the stop already said."""
     vocabulary, stop = text.lm.vocabulary, text.stop_bytes
-    total = np.logaddexp.reduce(row[list(vocabulary.eos_ids)]) if not begun and vocabulary.eos_ids else -np.inf
-    rest = b"" if stop is None else stop[len(begun) :]
-    for token, piece in _pieces_of(vocabulary, rest) if stop is not None else ():
-        if piece.startswith(rest):
-            if (data + begun + piece).find(stop) == len(data):
-                total = np.logaddexp(total, row[token])
-        elif text.max_tokens is None or len(tokens) < text.max_tokens:
-            further = walk.copy()
-            if further.step(token):
-                longer = (*tokens, token)
-                after = token_log_probs(text.lm, [(text.prompt_tokens, longer, text.temperature)], [False])[0]
-                end = _end_log_prob(text, further, data, longer, after.last, begun + piece)
-                total = np.logaddexp(total, row[token] + end)
+    eos = [] if begun else list(vocabulary.eos_ids)
+    total = np.logaddexp.reduce(row[eos]) if eos else -np.inf
+    if stop is not None:
+        for token, piece in _pieces_of(vocabulary, stop[len(begun) :]):
+            if len(begun + piece) >= len(stop):
+                if (data + begun + piece).find(stop) == len(data):
+                    total = np.logaddexp(total, row[token])
+            elif text.max_tokens is None or len(tokens) < text.max_tokens:
+                further = walk.copy()
+                if further.step(token):
+                    longer = (*tokens, token)
+                    path = (text.prompt_tokens, longer, text.temperature)
+                    after = token_log_probs(text.lm, [path], [False])[0]
+                    end = _end_log_prob(text, further, data, longer, after.last, begun + piece)
+                    total = np.logaddexp(total, row[token] + end)
     return float(total - walk.log_normaliser(row))
 
 
@@ -222,7 +229,9 @@ class _Walk:
     def __init__(self, text: Text):
         self.text = text
         constraints = (text.local_constraint, text.constraint)
-        self._judges = [acceptor(text.lm.vocabulary, constraint, text.stop_bytes) for constraint in constraints]
+        self._judges = [
+            acceptor(text.lm.vocabulary, constraint, text.stop_bytes) for constraint in constraints
+        ]
         self._cursors = [judge.initial for judge in self._judges]
         self._num_tokens = 0
 
@@ -245,7 +254,9 @@ class _Walk:
 
     def step(self, token: int) -> bool:
         """Takes a token; False if it is not allowed here."""
-        stepped = [judge.step(cursor, token) for judge, cursor in zip(self._judges, self._cursors, strict=True)]
+        stepped = [
+            judge.step(cursor, token) for judge, cursor in zip(self._judges, self._cursors, strict=True)
+        ]
         if any(cursor is None for cursor in stepped):
             return False
         if self._at_limit and not any(cursor is not None and cursor.ended for cursor in stepped):

@@ -21,7 +21,10 @@ RESERVED_NAMES = frozenset({"answer", "probability", "log_weight", "particle"})
 _PACKAGE = os.path.dirname(os.path.realpath(__file__))
 _OWN_FOLDERS = tuple(
     os.path.join(folder, "")
-    for folder in (_PACKAGE, *(os.path.realpath(os.path.join(_PACKAGE, room)) for room in ("models", "inference")))
+    for folder in (
+        _PACKAGE,
+        *(os.path.realpath(os.path.join(_PACKAGE, room)) for room in ("models", "inference")),
+    )
 )
 
 
@@ -149,7 +152,9 @@ def cached(function: Callable[..., Any], *args: Any, timeout: float | None = Non
     if timeout is not None and not timeout > 0:
         raise InvalidInputError(f"lp.cached({name}) got timeout={timeout!r}; expected seconds > 0, or None.")
     return handler.handle(
-        Call(name=name, location=user_location(), function=function, args=args, kwargs=kwargs, timeout=timeout)
+        Call(
+            name=name, location=user_location(), function=function, args=args, kwargs=kwargs, timeout=timeout
+        )
     )
 
 
@@ -172,7 +177,9 @@ def _is_own(filename: str) -> bool:
     if own is None:
         path = os.path.realpath(filename)
         between = any(f"{os.sep}{package}{os.sep}" in path for package in ("numpyro", "jaxtyping"))
-        own = _IS_OWN[filename] = path.startswith(_OWN_FOLDERS) or between or filename.startswith("<@beartype")
+        own = _IS_OWN[filename] = (
+            path.startswith(_OWN_FOLDERS) or between or filename.startswith("<@beartype")
+        )
     return own
 
 
@@ -183,7 +190,9 @@ def _check_name(name: Any, location: str) -> None:
             "The name comes first: lp.sample('goal', lm(prompt))."
         )
     if not name.strip():
-        raise SiteNameError(f"A site's name is empty at {location}. Name what the value stands for, such as 'goal'.")
+        raise SiteNameError(
+            f"A site's name is empty at {location}. Name what the value stands for, such as 'goal'."
+        )
     if name in RESERVED_NAMES or name.startswith("__"):
         raise SiteNameError(
             f"The site name {name!r} at {location} is reserved: tables of a posterior use "
@@ -195,7 +204,9 @@ def _check_distribution(what: str, name: str, distribution: Any) -> None:
     if isinstance(distribution, Text) or is_numpyro(distribution):
         return
     if isinstance(distribution, Constraint):
-        hint = f"{distribution.describe()} is a constraint, not a distribution. Write `lm(prompt) & constraint`."
+        hint = (
+            f"{distribution.describe()} is a constraint, not a distribution. Write `lm(prompt) & constraint`."
+        )
     elif hasattr(distribution, "encode_prompt"):
         hint = "This is a language model; the distribution over strings is `lm(prompt)`."
     else:
@@ -218,7 +229,8 @@ def _as_bool(name: str, condition: Any) -> bool:
     shape = f" of shape {condition.shape}" if getattr(condition, "shape", ()) else ""
     raise InvalidTypeError(
         f"lp.constrain({name!r}) expects True or False, got {type(condition).__name__}{shape} "
-        f"({str(condition)[:60]!r}). Write the comparison out, such as `x > 0`; use .all() or .any() on arrays."
+        f"({str(condition)[:60]!r}). Write the comparison out, such as `x > 0`; use .all() or .any() on "
+        "arrays."
     )
 
 

@@ -58,7 +58,9 @@ def read_posterior(path: Path) -> Posterior:
         raise InvalidInputError(f"{str(path)!r} is damaged or no saved posterior: {error}") from error
     found = document.get("format") if isinstance(document, dict) else None
     if found != _FORMAT:
-        raise InvalidInputError(f"{str(path)!r} is no saved posterior: its format is {found!r}, expected {_FORMAT!r}.")
+        raise InvalidInputError(
+            f"{str(path)!r} is no saved posterior: its format is {found!r}, expected {_FORMAT!r}."
+        )
     return Posterior(
         values=[_decode(value) for value in document["values"]],
         traces=[_decode_trace(trace) for trace in document["traces"]],
@@ -112,7 +114,8 @@ def _encode(value: Any, where: str) -> Any:
             return ["scalar" if scalar else "array", [array.dtype.str, list(array.shape), data]]
     raise InvalidTypeError(
         f"A posterior can be saved if its values are plain data, but {where} holds {type(value).__name__} "
-        f"({str(value)[:60]!r}). Let the program return strings, numbers, arrays, tuples, lists, sets or dicts."
+        f"({str(value)[:60]!r}). Let the program return strings, numbers, arrays, tuples, lists, sets "
+        "or dicts."
     )
 
 
@@ -134,4 +137,6 @@ def _decode(document: Any) -> Any:
         dtype, shape, data = parts
         array = np.frombuffer(base64.b64decode(data), np.dtype(dtype)).reshape(shape).copy()
         return array[()] if tag == "scalar" else array
-    return {"list": list, "tuple": tuple, "frozenset": frozenset, "set": set}[tag](_decode(item) for item in parts)
+    return {"list": list, "tuple": tuple, "frozenset": frozenset, "set": set}[tag](
+        _decode(item) for item in parts
+    )

@@ -66,21 +66,32 @@ class Text:
 
     @classmethod
     def of(
-        cls, lm: LanguageModel, prompt: str | Chat, *, max_tokens: int | None, stop: str | None, temperature: float
+        cls,
+        lm: LanguageModel,
+        prompt: str | Chat,
+        *,
+        max_tokens: int | None,
+        stop: str | None,
+        temperature: float,
     ) -> Text:
         """Checks the arguments of `lm(prompt, ...)` and gives the distribution."""
         if not isinstance(prompt, (str, Chat)):
             raise InvalidTypeError(
-                f"lm(prompt) expects a str or lp.chat(...), got {type(prompt).__name__} ({str(prompt)[:60]!r})."
+                f"lm(prompt) expects a str or lp.chat(...), got {type(prompt).__name__} "
+                f"({str(prompt)[:60]!r})."
             )
         if max_tokens is not None and (not isinstance(max_tokens, int) or isinstance(max_tokens, bool)):
             raise InvalidTypeError(f"max_tokens must be an int or None, got {max_tokens!r}.")
         if max_tokens is not None and max_tokens < 0:
             raise InvalidInputError(f"max_tokens must be at least 0, got {max_tokens}.")
         if stop is not None and not isinstance(stop, str):
-            raise InvalidTypeError(f"stop must be one str or None, got {type(stop).__name__} ({str(stop)[:60]!r}).")
+            raise InvalidTypeError(
+                f"stop must be one str or None, got {type(stop).__name__} ({str(stop)[:60]!r})."
+            )
         if stop == "":
-            raise InvalidInputError("stop is the empty string, which would end every string at once; pass None or '\\n'.")
+            raise InvalidInputError(
+                "stop is the empty string, which would end every string at once; pass None or '\\n'."
+            )
         if not isinstance(temperature, (int, float)) or not (0 < temperature < math.inf):
             raise InvalidInputError(
                 f"temperature must be a finite number above 0, got {temperature!r}. A greedy choice is no "
@@ -92,7 +103,8 @@ class Text:
         """Conditions on a constraint; its mass counts in the evidence."""
         if not isinstance(constraint, Constraint):
             raise InvalidTypeError(
-                f"`lm(prompt) & ...` expects a constraint such as lp.regex('[a-z]+'), got {type(constraint).__name__} "
+                "`lm(prompt) & ...` expects a constraint such as lp.regex('[a-z]+'), got "
+                f"{type(constraint).__name__} "
                 f"({str(constraint)[:60]!r})."
             )
         return replace(self, constraint=_join(self.constraint, constraint))
@@ -106,7 +118,9 @@ class Text:
         from lmppl.scoring import text_log_probs  # scoring works on many texts at once
 
         if not isinstance(value, str):
-            raise InvalidTypeError(f"log_prob scores a str, got {type(value).__name__} ({str(value)[:60]!r}).")
+            raise InvalidTypeError(
+                f"log_prob scores a str, got {type(value).__name__} ({str(value)[:60]!r})."
+            )
         return float(text_log_probs([self], [value])[0])
 
     @property
@@ -116,16 +130,21 @@ class Text:
 
     def describe(self) -> tuple[Any, ...]:
         """Gives a comparable value, equal for texts that a deterministic program makes twice."""
-        constraints = tuple(None if c is None else c.describe() for c in (self.constraint, self.local_constraint))
-        return (
-            id(self.lm), self.prompt_tokens, self.max_tokens, self.stop, self.temperature, constraints, self.local_limit
-        )  # fmt: skip
+        constraints = tuple(
+            None if c is None else c.describe() for c in (self.constraint, self.local_constraint)
+        )
+        options = (self.max_tokens, self.stop, self.temperature, self.local_limit)
+        return (id(self.lm), self.prompt_tokens, options, constraints)
 
     def __repr__(self) -> str:
-        prompt = self.prompt if isinstance(self.prompt, str) else f"<chat of {len(self.prompt.messages)} messages>"
+        prompt = (
+            self.prompt if isinstance(self.prompt, str) else f"<chat of {len(self.prompt.messages)} messages>"
+        )
         shown = prompt if len(prompt) <= 40 else prompt[:37] + "..."
         options = [repr(shown)]
-        options += [f"{n}={v!r}" for n, v in (("max_tokens", self.max_tokens), ("stop", self.stop)) if v is not None]
+        options += [
+            f"{n}={v!r}" for n, v in (("max_tokens", self.max_tokens), ("stop", self.stop)) if v is not None
+        ]
         options += [f"temperature={self.temperature}"] if self.temperature != 1.0 else []
         text = f"lm({', '.join(options)})"
         if self.local_constraint is not None:
@@ -147,8 +166,12 @@ def local(text: Text) -> Text:
         Park et al. (2024), Grammar-Aligned Decoding, arXiv:2405.21047, on the difference.
     """
     if not isinstance(text, Text):
-        raise InvalidTypeError(f"lp.local expects a text distribution `lm(prompt) & constraint`, got {text!r}.")
-    joined = text.constraint if text.local_constraint is None else _join(text.local_constraint, text.constraint)
+        raise InvalidTypeError(
+            f"lp.local expects a text distribution `lm(prompt) & constraint`, got {text!r}."
+        )
+    joined = (
+        text.constraint if text.local_constraint is None else _join(text.local_constraint, text.constraint)
+    )
     return replace(text, local_constraint=joined, constraint=None, local_limit=True)
 
 

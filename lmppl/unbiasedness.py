@@ -26,7 +26,9 @@ def assert_unbiased(estimates: Sequence[float] | np.ndarray, expected: float, *,
     """
     values = np.asarray(estimates, float)
     if values.ndim != 1 or len(values) < 30:
-        raise InvalidInputError(f"assert_unbiased needs at least 30 estimates in one row, got shape {values.shape}.")
+        raise InvalidInputError(
+            f"assert_unbiased needs at least 30 estimates in one row, got shape {values.shape}."
+        )
     threshold = NormalDist().inv_cdf(1 - failure_rate / 2)
     spread = values.std(ddof=1) / np.sqrt(len(values))
     difference = values.mean() - expected
@@ -34,6 +36,7 @@ def assert_unbiased(estimates: Sequence[float] | np.ndarray, expected: float, *,
     if not abs(difference) <= allowed:
         raise AssertionError(
             f"The mean of {len(values)} estimates is {values.mean():.6g}, expected {expected:.6g}: off by "
-            f"{difference / max(spread, 1e-300):.1f} standard errors; {threshold:.1f} are allowed at a false-alarm rate "
+            f"{difference / max(spread, 1e-300):.1f} standard errors; {threshold:.1f} are allowed at a "
+            "false-alarm rate "
             f"of {failure_rate:g}."
         )

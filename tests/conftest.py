@@ -34,7 +34,10 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 checker = types.ModuleType("lmppl_type_checker")
 checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]
 sys.modules[checker.__name__] = checker
-jaxtyping.install_import_hook("lmppl", f"{checker.__name__}.check")
+# It costs some 20 us a call, so only modules that compute with arrays are checked: the engine makes
+# thousands of small Python calls a run and would be 20 times slower.
+CHECKED = ["lmppl.models", *(f"lmppl.inference.{module}" for module in ("awrs", "draws", "resampling", "weights"))]
+jaxtyping.install_import_hook(CHECKED, f"{checker.__name__}.check")
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,7 @@ class _ContinuationTrees:
     def __init__(self, partition: Partition):
         self.children: list[tuple[int, ...]] = []
         self.depths: list[int] = []
+        self.classes: list[np.ndarray] = []  # all classes under a node
         self._numbers: dict[tuple[int, bytes], int] = {}
         classes = partition.class_of_code_point
         self.ascii = classes[:128].tolist()
@@ -69,7 +70,13 @@ class _ContinuationTrees:
             self._numbers[key] = len(self.children)
             self.children.append(tuple(block.tolist()))
             self.depths.append(depth)
+            self.classes.append(self._classes_under(self.children[-1], depth))
         return self._numbers[key]
+
+    def _classes_under(self, children: tuple[int, ...], depth: int) -> np.ndarray:
+        if depth == 0:
+            return np.array(sorted(set(children) - {-1}), np.int64)
+        return np.unique(np.concatenate([self.classes[child] for child in set(children)]))
 
 
 class _Builder:
@@ -78,6 +85,7 @@ class _Builder:
     def __init__(self, trees: _ContinuationTrees, table: Table):
         self.trees = trees
         self.table = table
+        self.known: dict[tuple[int, bytes], int] = {}
         self.inner: dict[tuple[int, bytes], int] = {}
         self.inner_rows: list[np.ndarray] = []
 
@@ -88,25 +96,28 @@ class _Builder:
     def outer_row(self, targets: np.ndarray) -> np.ndarray:
         row = np.full(256, DEAD, np.int32)
         row[:128] = targets[self.trees.ascii]
-        memo: dict[int, int] = {}
         for node, leads in self.trees.leads_of.items():
-            row[leads] = self.state(node, targets, memo)
+            row[leads] = self.state(node, targets)
         return row
 
-    def state(self, node: int, targets: np.ndarray, memo: dict[int, int]) -> int:
+    def state(self, node: int, targets: np.ndarray) -> int:
         """Gives the byte state of a tree whose classes lead to `targets`; -1 if all of it is dead."""
-        if node not in memo:
-            children = self.trees.children[node]
-            if self.trees.depths[node] == 0:
-                after = np.append(targets, DEAD)[list(children)]  # class -1 is the appended one
-            else:
-                after = np.array([self.state(child, targets, memo) for child in children])
-            memo[node] = self.intern(after.astype(np.int32), self.trees.depths[node])
-        return memo[node]
+        reached = targets[self.trees.classes[node]]
+        key = (node, reached.tobytes())
+        if key not in self.known:
+            self.known[key] = DEAD if (reached == DEAD).all() else self.branches(node, targets)
+        return self.known[key]
+
+    def branches(self, node: int, targets: np.ndarray) -> int:
+        children = self.trees.children[node]
+        depth = self.trees.depths[node]
+        if depth == 0:
+            after = {child: DEAD if child == -1 else int(targets[child]) for child in set(children)}
+        else:
+            after = {child: self.state(child, targets) for child in set(children)}
+        return self.intern(np.array([after[child] for child in children], np.int32), depth)
 
     def intern(self, after: np.ndarray, depth: int) -> int:
-        if (after == DEAD).all():
-            return DEAD
         key = (depth, after.tobytes())
         if key not in self.inner:
             self.inner[key] = len(self.table) + len(self.inner)

@@ -200,10 +200,10 @@ def test_weights_are_those_of_drawing_one_by_one(rounds, max_draws, num_candidat
         tail = probs.sum() - probs[order].sum() if num_candidates < 6 else 0.0
         log_tail = np.log(tail) if tail > 0 else -np.inf
         uniforms = rng.random((200, num_candidates, rounds + 1))
-        rows_of = [np.broadcast_to(x, (200, *np.shape(x))) for x in (log_probs, log_tail, accepted)]
-        arguments = (*rows_of, uniforms)
+        log_rows, answers = (np.broadcast_to(x, (200, num_candidates)) for x in (log_probs, accepted))
+        log_tails = np.full(200, log_tail)
         limit = None if np.isinf(max_draws) else max_draws
-        weighed = weigh_geometric(*arguments, rounds=rounds, max_draws=limit)
+        weighed = weigh_geometric(log_rows, log_tails, answers, uniforms, rounds=rounds, max_draws=limit)
         expected = [simulated_weight(log_probs, accepted, log_tail, u, rounds, max_draws) for u in uniforms]
         np.testing.assert_allclose(np.exp(weighed.log_weight), expected, rtol=1e-9)
 

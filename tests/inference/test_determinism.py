@@ -36,7 +36,10 @@ def test_the_same_key_gives_the_same_posterior_with_and_without_progress_bar_and
 
 
 def test_another_key_gives_another_posterior():
-    assert lp.infer(program, method=lp.SMC(16), key=1).traces != lp.infer(program, method=lp.SMC(16), key=2).traces
+    assert (
+        lp.infer(program, method=lp.SMC(16), key=1).traces
+        != lp.infer(program, method=lp.SMC(16), key=2).traces
+    )
 
 
 @pytest.mark.parametrize("proposal", [lp.Auto(), lp.AWRS(), lp.AWRS(rounds=2), lp.Mask()], ids=str)

@@ -12,7 +12,7 @@ import pytest
 
 import lmppl as lp
 from lmppl.inference import population, text_rows, text_sites
-from lmppl.inference.smc import SMCRun
+from lmppl.inference.scheduler import Run
 from lmppl.unbiasedness import assert_unbiased
 
 FAILURE_RATE = 1e-6
@@ -143,12 +143,14 @@ def _forgotten_evidence(monkeypatch):
 
 
 def _constrain_ignored(monkeypatch):
-    monkeypatch.setattr(SMCRun, "_serve_constrains", lambda self, indices: self._waiting.update(indices))
+    monkeypatch.setattr(Run, "_serve_constrains", lambda self, indices: self._waiting.update(indices))
 
 
 def _observation_doubled(monkeypatch):
-    original = SMCRun._weigh
-    monkeypatch.setattr(SMCRun, "_weigh", lambda self, index, weight, site: original(self, index, 2 * weight, site))
+    original = Run._weigh
+    monkeypatch.setattr(
+        Run, "_weigh", lambda self, index, weight, site: original(self, index, 2 * weight, site)
+    )
 
 
 def _proposal_ignored(monkeypatch):
@@ -156,19 +158,20 @@ def _proposal_ignored(monkeypatch):
 
 
 def _number_proposal_ignored(monkeypatch):
-    original = SMCRun._weigh
+    original = Run._weigh
 
     def weigh(self, index, weight, site):
         original(self, index, 0.0 if site == "n" else weight, site)
 
-    monkeypatch.setattr(SMCRun, "_weigh", weigh)
+    monkeypatch.setattr(Run, "_weigh", weigh)
 
 
 def _twist_kept(monkeypatch):
     def keep(self):
+        self._population.log_twists -= self._due
         self._due = None
 
-    monkeypatch.setattr(SMCRun, "_divide_out_twists", keep)
+    monkeypatch.setattr(Run, "_divide_out_twists", keep)
 
 
 def _local_charged(monkeypatch):
@@ -177,7 +180,13 @@ def _local_charged(monkeypatch):
 
     def mask(self):
         judge, cursor = self.judges.local, self.cursors[0]
-        return original(self) if judge is None else judge.end_mask(cursor) if self.at_limit else judge.mask(cursor)
+        return (
+            original(self)
+            if judge is None
+            else judge.end_mask(cursor)
+            if self.at_limit
+            else judge.mask(cursor)
+        )
 
     monkeypatch.setattr(text_rows.Row, "mask", mask)
 
@@ -232,7 +241,9 @@ def masses(program, method, exact, num_runs=NUM_RUNS):
             continue
         evidence = np.exp(found.log_evidence)
         rows.append([evidence, *(evidence * found.probability(answer) for answer in answers)])
-    expected = np.exp(exact.log_evidence) * np.array([1.0, *(exact.probability(answer) for answer in answers)])
+    expected = np.exp(exact.log_evidence) * np.array(
+        [1.0, *(exact.probability(answer) for answer in answers)]
+    )
     return np.array(rows), expected
 
 

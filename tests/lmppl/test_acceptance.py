@@ -12,7 +12,12 @@ from lmppl.language_model import Vocabulary
 TOKENS = (b"a", b"b", b"ab", b"ba", b"aab", b"bb", b"b", b"", b"\xc3", b"\xa9", b"")
 VOCABULARY = Vocabulary(TOKENS, frozenset({10}))
 STOPS = [None, b"b", b"ab", b"aab", b"bab"]
-CONSTRAINTS = [None, lp.regex("(a|ba)*"), lp.regex("a{0,3}b?a*"), lp.check("short", prefix=lambda s: len(s) < 4)]
+CONSTRAINTS = [
+    None,
+    lp.regex("(a|ba)*"),
+    lp.regex("a{0,3}b?a*"),
+    lp.check("short", prefix=lambda s: len(s) < 4),
+]
 
 
 def ended_text(data, stop):

@@ -227,7 +227,7 @@ class Task:
 
 class Step(NamedTuple):
     verb: str
-    count: int
+    times: int
 
 
 class Plain:

@@ -91,7 +91,9 @@ def test_temperature_scales_the_logits():
     probs = np.array([[0.5, 0.2, 0.3], [0.1, 0.6, 0.3], [0.3, 0.3, 0.4]])
     lm = lp.TableLM(["a", "b", "<end>"], probs[0], probs)
     scaled = probs**2 / (probs**2).sum(axis=1, keepdims=True)
-    assert lm("a", temperature=0.5).log_prob("b") == pytest.approx(math.log(scaled[0, 1] * scaled[1, 2]), abs=1e-6)
+    assert lm("a", temperature=0.5).log_prob("b") == pytest.approx(
+        math.log(scaled[0, 1] * scaled[1, 2]), abs=1e-6
+    )
 
 
 def test_equal_pairs_and_mixed_lengths_are_scored_as_alone():

@@ -1,0 +1,397 @@
+"""Runs a population of particles: who waits for whom, what is evaluated together, when to resample."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lmppl import distributions
+from lmppl.errors import InvalidInputError, NoPosterior
+from lmppl.inference.calls import CallPool
+from lmppl.inference.diagnostics import Diagnostics, Step
+from lmppl.inference.particles import Particle
+from lmppl.inference.population import Population
+from lmppl.inference.proposals import Proposal
+from lmppl.inference.resampling import keep_in_place
+from lmppl.inference.text_sites import TIMED_OUT, TextRequest, TextSites
+from lmppl.keys import named_key, site_keys
+from lmppl.posterior import NoAnswer, Posterior, describe_losses
+from lmppl.progress import Progress
+from lmppl.scoring import text_log_probs
+from lmppl.sites import Call, Checkpoint, Constrain, Factor, Observe, Sample
+from lmppl.text import Text
+
+CONSTRAIN_FALSE = "constrain false"
+
+Resampler = Callable[[Any, Any, int], Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a population is run; `SMC` says what each means."""
+
+    num_particles: int
+    proposal: Proposal
+    resampler: Resampler
+    ess_threshold: float
+
+
+class Run:
+    """One run: drives the particles from statement to statement."""
+
+    def __init__(self, options: Options, program: Callable[[], Any], key: Any, progress: Progress):
+        self._options = options
+        self._key = key
+        self._progress = progress
+        self._population = Population(options.num_particles)
+        self._slots = np.arange(options.num_particles)
+        self._particles = [Particle(program) for _ in self._slots]
+        self._waiting: set[int] = set()
+        self._due: np.ndarray | None = None
+        self._calls = CallPool()
+        self._steps: list[Step] = []
+        self._num_tokens = self._num_checks = self._num_replays = 0
+        self._started = time.perf_counter()
+
+    def run(self) -> Posterior:
+        """Runs to the end, or until the user interrupts."""
+        partial = False
+        try:
+            for index in range(self._options.num_particles):
+                self._go(index, self._particles[index].start)
+            while self._advance():
+                pass
+        except KeyboardInterrupt:
+            partial = True
+        finally:
+            self._calls.close()
+            for particle in self._particles:
+                particle.close()
+        return self._posterior(partial)
+
+    def _advance(self) -> bool:
+        """Does the next thing that there is to do; False when every live particle has returned."""
+        live = self._live()
+        if not live:
+            raise self._no_posterior()
+        if all(self._particles[index].returned for index in live):
+            return False
+        if self._due is not None:
+            self._pass_checkpoint()
+            return True
+        blocked = [
+            index for index in live if not self._particles[index].returned and index not in self._waiting
+        ]
+        groups: dict[str, list[int]] = defaultdict(list)
+        for index in blocked:
+            groups[_kind(self._particles[index].request)].append(index)
+        for kind, serve in (
+            ("call", self._serve_calls),
+            ("sample", self._serve_samples),
+            ("lost", self._serve_lost),
+            ("observe", self._serve_observes),
+            ("constrain", self._serve_constrains),
+            ("checkpoint", self._waiting.update),
+        ):
+            if groups[kind]:
+                serve(groups[kind])
+                return True
+        if groups["text"]:
+            self._serve_text(groups["text"], live)
+        else:
+            self._release(live)
+        return True
+
+    def _live(self) -> list[int]:
+        return np.flatnonzero(self._population.alive).tolist()
+
+    def _go(self, index: int, move: Callable[..., None], *args: Any) -> None:
+        """Lets a particle run, and takes up the weight it collected on the way."""
+        particle = self._particles[index]
+        particle.log_weight = particle.log_twist = 0.0
+        move(*args)
+        self._population.log_weights[index] += particle.log_weight + particle.log_twist
+        self._population.log_twists[index] += particle.log_twist
+
+    def _lose(self, index: int, cause: str, site: str) -> None:
+        self._population.lose(index, cause, site)
+        self._waiting.discard(index)
+        self._particles[index].close()
+
+    # Statements that need no alignment.
+
+    def _serve_calls(self, indices: list[int]) -> None:
+        requests = [self._request(index, Call) for index in indices]
+        for index, request, outcome in zip(indices, requests, self._calls.run(requests), strict=True):
+            if outcome.timed_out:
+                self._lose(index, TIMED_OUT, request.name)
+            else:
+                self._go(index, self._particles[index].resume, outcome.value)
+
+    def _serve_samples(self, indices: list[int]) -> None:
+        by_name: dict[str, list[int]] = defaultdict(list)
+        for index in indices:
+            by_name[self._request(index, Sample).name].append(index)
+        for name, members in by_name.items():
+            self._draw_numbers(name, members)
+
+    def _draw_numbers(self, name: str, indices: list[int]) -> None:
+        requests = [self._request(index, Sample) for index in indices]
+        sources = [r.distribution if r.proposal is None else r.proposal for r in requests]
+        values, log_probs = distributions.draw(sources, site_keys(self._key, np.array(indices), name))
+        proposed = [i for i, request in enumerate(requests) if request.proposal is not None]
+        if proposed:
+            targets = distributions.log_probs(
+                [requests[i].distribution for i in proposed], [values[i] for i in proposed]
+            )
+            for i, target in zip(proposed, targets, strict=True):
+                self._weigh(indices[i], target - log_probs[i], requests[i].name)
+        for i, (index, request) in enumerate(zip(indices, requests, strict=True)):
+            if request.scale != 1.0:
+                self._weigh(index, (request.scale - 1.0) * log_probs[i], request.name)
+            if self._population.alive[index]:
+                self._go(index, self._particles[index].resume, values[i])
+
+    def _serve_lost(self, indices: list[int]) -> None:
+        for index in indices:
+            self._lose(index, CONSTRAIN_FALSE, self._request(index, Factor).name)
+
+    # Checkpoints.
+
+    def _serve_observes(self, indices: list[int]) -> None:
+        requests = [self._request(index, Observe) for index in indices]
+        is_text = [isinstance(request.distribution, Text) for request in requests]
+        for wanted, score in ((True, text_log_probs), (False, distributions.log_probs)):
+            rows = [i for i, text in enumerate(is_text) if text is wanted]
+            if rows:
+                scores = score([requests[i].distribution for i in rows], [requests[i].value for i in rows])
+                for i, log_prob in zip(rows, scores, strict=True):
+                    self._weigh(indices[i], requests[i].scale * log_prob, requests[i].name)
+        self._waiting.update(index for index in indices if self._population.alive[index])
+
+    def _serve_constrains(self, indices: list[int]) -> None:
+        for index in indices:
+            request = self._request(index, Constrain)
+            if request.condition:
+                self._waiting.add(index)
+            else:
+                self._lose(index, CONSTRAIN_FALSE, request.name)
+
+    def _weigh(self, index: int, log_weight: float, site: str) -> None:
+        if np.isnan(log_weight) or log_weight == np.inf:
+            request = self._particles[index].request
+            raise InvalidInputError(
+                f"The log-probability at site {site!r} "
+                f"({request.location if request else 'unknown line'}) is "
+                f"{log_weight}. Look for parameters or a value outside of the distribution's domain."
+            )
+        if log_weight == -np.inf:
+            self._lose(index, CONSTRAIN_FALSE, site)
+        else:
+            self._population.log_weights[index] += log_weight
+
+    def _release(self, live: list[int]) -> None:
+        """All particles that go on have reached their k-th checkpoint: they may pass.
+
+        Whether to resample is decided at their next statements: after the last one there is none.
+        """
+        released = [index for index in live if index in self._waiting]
+        names = sorted(
+            {str(request.name) for i in released if (request := self._particles[i].request) is not None}
+        )
+        self._note("/".join(names[:3]), 0)
+        self._due = self._population.log_twists.copy()
+        self._waiting.clear()
+        for index in released:
+            self._go(index, self._particles[index].resume, None)
+
+    def _pass_checkpoint(self) -> None:
+        self._maybe_resample()
+        self._divide_out_twists()
+
+    def _divide_out_twists(self) -> None:
+        """Takes the twists of before the checkpoint away again; those made since stay until the next."""
+        assert self._due is not None
+        self._population.log_weights -= self._due
+        self._population.log_twists -= self._due
+        self._due = None
+
+    # Text.
+
+    def _serve_text(self, indices: list[int], live: list[int]) -> None:
+        """Draws the text sites of some particles; token by token with resampling if all are in one site."""
+        requests = {index: self._request(index, Sample) for index in indices}
+        by_model: dict[int, list[int]] = defaultdict(list)
+        for index, request in requests.items():
+            by_model[id(_source(request).lm)].append(index)
+        names = {request.name for request in requests.values()}
+        aligned = indices == live and len(names) == 1 and len(by_model) == 1
+        if aligned:
+            self._run_text(self._slots.tolist(), requests, aligned=True)
+        else:
+            for members in by_model.values():
+                self._run_text(members, requests, aligned=False)
+
+    def _run_text(self, slots: list[int], requests: dict[int, Sample], aligned: bool) -> None:
+        """Draws one batch of strings. Slots without a request are dead, and filled by resampling."""
+        name_of = {slot: requests[slot].name for slot in slots if slot in requests}
+        name = next(iter(name_of.values()))
+        keys = self._text_keys([name_of.get(slot, name) for slot in slots], slots)
+        wanted = [
+            TextRequest(requests[slot].distribution, _source(requests[slot])) if slot in requests else None
+            for slot in slots
+        ]
+        lm = _source(requests[next(iter(name_of))]).lm
+        sites = TextSites(lm, wanted, keys, self._options.proposal)
+        origins = np.array(slots)
+        num_tokens = 0
+        while sites.active:
+            if aligned:
+                ancestors = self._maybe_resample(replay=False)
+                if ancestors is not None:
+                    sites.reorder(ancestors)
+                    origins = origins[ancestors]
+                    if not sites.active:
+                        break
+            sites.step()
+            num_tokens += 1
+            self._take_increments(sites, slots, name_of, name)
+            self._num_tokens += sum(row is not None and row.active for row in sites.rows)
+            self._note(name, num_tokens)
+            if aligned and not self._population.alive.any():
+                break
+        self._num_checks += sites.num_checks
+        self._finish_text(sites, slots, origins, name_of, name)
+
+    def _text_keys(self, names: list[str], slots: list[int]) -> np.ndarray:
+        """Gives the key of each slot; a row that resampling moves draws with its new slot's key."""
+        keys = {name: site_keys(self._key, np.array(slots), name) for name in set(names)}
+        return np.stack([keys[name][row] for row, name in enumerate(names)])
+
+    def _take_increments(
+        self, sites: TextSites, slots: list[int], name_of: dict[int, str], name: str
+    ) -> None:
+        for row, slot in enumerate(slots):
+            state = sites.rows[row]
+            if state is not None and state.lost and self._population.alive[slot]:
+                self._population.lose(slot, state.lost, name_of.get(slot, name))
+            elif state is not None and not state.lost:
+                self._population.log_weights[slot] += sites.log_increments[row]
+
+    def _finish_text(
+        self, sites: TextSites, slots: list[int], origins: np.ndarray, name_of: dict[int, str], name: str
+    ) -> None:
+        values = sites.finish()
+        self._take_increments(sites, slots, name_of, name)
+        self._fork(origins, slots)
+        for row, slot in enumerate(slots):
+            state = sites.rows[row]
+            if state is None or not self._population.alive[slot]:
+                self._particles[slot].close()
+            else:
+                self._go(slot, self._particles[slot].resume, values[row], state.record())
+
+    # Resampling.
+
+    def _maybe_resample(self, replay: bool = True) -> np.ndarray | None:
+        """Resamples if the effective sample size is low; gives the ancestors, or None."""
+        population = self._population
+        size = population.effective_sample_size
+        if size == 0 or size >= self._options.ess_threshold * population.num_particles * (1 - 1e-6):
+            return None
+        key = named_key(self._key, "resampling", population.num_resamplings)
+        drawn = self._options.resampler(
+            key, jnp.asarray(population.log_weights, jnp.float32), population.num_particles
+        )
+        ancestors = np.asarray(keep_in_place(jnp.asarray(drawn, jnp.int32)))
+        population.resample(ancestors)
+        if self._due is not None:
+            self._due = self._due[ancestors]
+        if replay:
+            self._fork(ancestors, self._slots.tolist())
+        if self._steps:
+            self._steps[-1] = replace(self._steps[-1], resampled=True)
+        return ancestors
+
+    def _fork(self, ancestors: np.ndarray, slots: list[int]) -> None:
+        """Makes the particle in each slot a copy of its ancestor, by replay where it is another."""
+        old = list(self._particles)
+        for slot, ancestor in zip(slots, ancestors.tolist(), strict=True):
+            if ancestor != slot and self._population.alive[slot]:
+                self._particles[slot] = old[ancestor].fork()
+                old[slot].close()
+                self._num_replays += 1
+
+    # Reports.
+
+    def _note(self, site: str, token: int) -> None:
+        population = self._population
+        alive, size = int(population.alive.sum()), population.effective_sample_size
+        self._steps.append(Step(site, token, alive, size, False, population.log_evidence))
+        self._progress.update(site=site, token=token, alive=alive, effective_sample_size=size)
+
+    def _request(self, index: int, kind: type[Any]) -> Any:
+        request = self._particles[index].request
+        assert isinstance(request, kind)
+        return request
+
+    def _no_posterior(self) -> NoPosterior:
+        losses = self._population.plain_losses()
+        return NoPosterior(
+            f"All {self._population.num_particles} particles were lost, so there is no posterior: "
+            f"{describe_losses(losses)}. Loosen the condition that took most of them, give a proposal "
+            "that can meet "
+            "it, or use more particles.",
+            losses,
+        )
+
+    def _posterior(self, partial: bool) -> Posterior:
+        population = self._population
+        population.log_weights = population.log_weights - np.where(
+            population.alive, population.log_twists, 0.0
+        )
+        missing = [NoAnswer("unfinished" if alive else "lost") for alive in population.alive]
+        return Posterior(
+            values=[
+                particle.answer if particle.returned else none
+                for particle, none in zip(self._particles, missing, strict=True)
+            ],
+            traces=[particle.trace for particle in self._particles],
+            log_weights=population.log_weights,
+            log_evidence=population.log_evidence,
+            log_evidence_error=population.log_evidence_error,
+            losses=population.plain_losses(),
+            diagnostics=Diagnostics(
+                steps=tuple(self._steps),
+                num_resamplings=population.num_resamplings,
+                num_tokens=self._num_tokens,
+                num_checks=self._num_checks,
+                num_replays=self._num_replays,
+                seconds=time.perf_counter() - self._started,
+                eves=population.eves,
+            ),
+            partial=partial,
+        )
+
+
+def _kind(request: Any) -> str:
+    if isinstance(request, Sample):
+        return "text" if isinstance(request.distribution, Text) else "sample"
+    kinds = (
+        (Call, "call"),
+        (Factor, "lost"),
+        (Observe, "observe"),
+        (Constrain, "constrain"),
+        (Checkpoint, "checkpoint"),
+    )
+    return next(kind for statement, kind in kinds if isinstance(request, statement))
+
+
+def _source(request: Sample) -> Text:
+    return request.distribution if request.proposal is None else request.proposal
