@@ -1,6 +1,6 @@
 """What does this agent want? Infers its goal from what it says and from what it has done so far.
 
-    python examples/goal_inference.py              # the problem `tower`
+    python examples/goal_inference.py              # the problem `cover`
     python examples/goal_inference.py --all        # every problem in examples/blocksworld
     python examples/goal_inference.py top --instruction "put red on yellow" --particles 256
 
@@ -144,11 +144,11 @@ def main(arguments: list[str] | None = None) -> None:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Reads the command line; an unknown problem is answered by those that there are."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("problem", nargs="?", default="tower", help="its name (default: tower)")
+    parser.add_argument("problem", nargs="?", default="cover", help="its name (default: cover)")
     parser.add_argument("--all", action="store_true", help="every problem of the folder")
     parser.add_argument("--folder", type=Path, default=PROBLEMS, help="where the problem files lie")
     parser.add_argument("--instruction", help="let the agent say something else")
-    parser.add_argument("--particles", type=int, default=64, help="how many (default: 64)")
+    parser.add_argument("--particles", type=int, default=128, help="how many (default: 128)")
     parser.add_argument("--key", type=int, default=0, help="another key, another run (default: 0)")
     parser.add_argument("--model", help="hub id or folder of a language model (default: the bundled one)")
     options = parser.parse_args(arguments)

@@ -65,7 +65,7 @@ def mass_kept(posterior: Any) -> str:
     reached = {step.site: step.log_evidence for step in posterior.diagnostics.steps}
     kept, before = [], 0.0
     for site, log_evidence in [*reached.items(), ("", posterior.log_evidence)]:
-        kept.append(f"{math.exp(log_evidence - before):.1%} {f'by {site!r}' if site else 'by what follows'}")
+        kept.append(f"{math.exp(log_evidence - before):.1%} {f'at {site!r}' if site else 'after that'}")
         before = log_evidence
     return ", ".join(kept)
 

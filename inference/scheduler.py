@@ -58,6 +58,7 @@ class Run:
         self._steps: list[Step] = []
         self._num_tokens = self._num_checks = self._num_replays = 0
         self._started = time.perf_counter()
+        self._keys: dict[str, np.ndarray] = {}
 
     def run(self) -> Posterior:
         """Runs to the end, or until the user interrupts."""
@@ -144,7 +145,7 @@ class Run:
     def _draw_numbers(self, name: str, indices: list[int]) -> None:
         requests = [self._request(index, Sample) for index in indices]
         sources = [r.distribution if r.proposal is None else r.proposal for r in requests]
-        values, log_probs = distributions.draw(sources, site_keys(self._key, np.array(indices), name))
+        values, log_probs = distributions.draw(sources, self._site_keys(name)[indices])
         proposed = [i for i, request in enumerate(requests) if request.proposal is not None]
         if proposed:
             targets = distributions.log_probs(
@@ -271,8 +272,7 @@ class Run:
 
     def _text_keys(self, names: list[str], slots: list[int]) -> np.ndarray:
         """Gives the key of each slot; a row that resampling moves draws with its new slot's key."""
-        keys = {name: site_keys(self._key, np.array(slots), name) for name in set(names)}
-        return np.stack([keys[name][row] for row, name in enumerate(names)])
+        return np.stack([self._site_keys(name)[slot] for slot, name in zip(slots, names, strict=True)])
 
     def _take_increments(
         self, sites: TextSites, slots: list[int], name_of: dict[int, str], name: str
@@ -327,6 +327,12 @@ class Run:
                 self._particles[slot] = old[ancestor].fork()
                 old[slot].close()
                 self._num_replays += 1
+
+    def _site_keys(self, name: str) -> np.ndarray:
+        """Gives the keys of all slots at a site, `uint32[particles, 2]`."""
+        if name not in self._keys:
+            self._keys[name] = site_keys(self._key, self._slots, name)
+        return self._keys[name]
 
     # Reports.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from tokenizers import Tokenizer
 
 from lmppl.models.embedded.corpus import Mixture, training_document
 from lmppl.models.embedded.documents import Document
@@ -38,7 +38,7 @@ class Rows:
 
 
 def training_batch(
-    sources: Mixture, tokenizer: Any, seed: int, step: int, shapes: tuple[tuple[int, int], ...] = SHAPES
+    sources: Mixture, tokenizer: Tokenizer, seed: int, step: int, shapes: tuple[tuple[int, int], ...] = SHAPES
 ) -> tuple[Rows, ...]:
     """Draws the batch of a step: documents are drawn until every row is filled.
 
@@ -61,7 +61,7 @@ def training_batch(
     return tuple(_stacked([row for row in rows if row.length == length]) for length in lengths)
 
 
-def evaluation_rows(tokenizer: Any, documents: list[Document], length: int) -> Rows:
+def evaluation_rows(tokenizer: Tokenizer, documents: list[Document], length: int) -> Rows:
     """Gives documents as rows whose weights are 1 in targets and 0 elsewhere; what is too long is cut."""
     rows = []
     for document in documents:

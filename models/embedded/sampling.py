@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
+from tokenizers import Tokenizer
 
 from lmppl.models.checkpoint import read_params
 from lmppl.models.config import DecoderConfig
@@ -20,9 +21,11 @@ from lmppl.models.decoder import Params, bind
 from lmppl.models.embedded.batches import evaluation_rows
 from lmppl.models.embedded.documents import Document
 from lmppl.models.embedded.optimisation import token_losses
-from lmppl.models.embedded.tokenizer import CONTEXT_LENGTH, read_tokenizer
+from lmppl.models.embedded.tokenizer import CONTEXT_LENGTH, END_ID, read_tokenizer
 
 _CHUNK = 16
+_LONGEST = 160
+"""No document is longer, in tokens."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class ExportedModel:
 
     config: DecoderConfig
     params: Params
-    tokenizer: Any
+    tokenizer: Tokenizer
 
     @staticmethod
     def read(folder: Path) -> ExportedModel:
@@ -45,7 +48,7 @@ class ExportedModel:
         total = weight = 0.0
         for start in range(0, len(documents), _CHUNK):
             part = documents[start : start + _CHUNK]
-            rows = evaluation_rows(self.tokenizer, part + part[:1] * (_CHUNK - len(part)), CONTEXT_LENGTH)
+            rows = evaluation_rows(self.tokenizer, part + part[:1] * (_CHUNK - len(part)), _LONGEST)
             kept = np.arange(_CHUNK)[:, None] < len(part)
             total += float((np.asarray(nats(self.params, rows.tokens)) * rows.weights * kept).sum())
             weight += float((rows.weights * kept).sum())
@@ -78,7 +81,7 @@ class ExportedModel:
 
     def _text(self, ids: np.ndarray) -> str:
         """Gives the text before the end token, without the newline that ends a target."""
-        (ends,) = np.nonzero(ids == 0)
+        (ends,) = np.nonzero(ids == END_ID)
         kept = ids[: ends[0]] if len(ends) else ids
         return self.tokenizer.decode(list(map(int, kept))).removesuffix("\n")
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from lmppl.models.embedded.corpus import Mixture, training_document
 from lmppl.models.embedded.documents import END, Document
 
 VOCAB_SIZE = 2048
 CONTEXT_LENGTH = 256
+END_ID = 0  # the only special token, so the trainer gives it the first id
 
 # A newline is always a token of its own, so a prompt that ends in one, and what follows it, have the same
 # tokens whether they are encoded apart or together.
 _PIECES = r"\n|\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|[^\S\n]+"
 
 
-def train_tokenizer(sources: Mixture, seed: int, num_documents: int, vocab_size: int) -> Any:
-    """Learns the merges from training documents. Gives a `tokenizers.Tokenizer`; the same for a seed."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
+def train_tokenizer(sources: Mixture, seed: int, num_documents: int, vocab_size: int) -> Tokenizer:
+    """Learns the merges from training documents; the same ones for a seed."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # pyright: ignore[reportAttributeAccessIssue]
         [
@@ -42,11 +42,10 @@ def train_tokenizer(sources: Mixture, seed: int, num_documents: int, vocab_size:
     return tokenizer
 
 
-def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     """Writes the tokenizer and the files that tell transformers how to use it."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    end_id = tokenizer.token_to_id(END)
     options = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": END,
@@ -55,21 +54,19 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
         "clean_up_tokenization_spaces": False,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(options, indent=2) + "\n")
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": end_id}, indent=2) + "\n")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": END_ID}, indent=2) + "\n")
 
 
-def read_tokenizer(folder: Path) -> Any:
-    """Reads what `save_tokenizer` wrote. Gives a `tokenizers.Tokenizer`."""
-    from tokenizers import Tokenizer
-
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """Reads what `save_tokenizer` wrote."""
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
-def encode(tokenizer: Any, document: Document) -> tuple[list[int], int]:
+def encode(tokenizer: Tokenizer, document: Document) -> tuple[list[int], int]:
     """Gives a document's ids and how many of them are its prompt.
 
     Prompt and target are encoded apart, as they are when text is generated. The target ends with a newline
     and the end token, so it can be ended by `stop="\\n"` and by the end token alike.
     """
     prompt = tokenizer.encode(document.prompt).ids
-    return [*prompt, *tokenizer.encode(document.target + "\n").ids, tokenizer.token_to_id(END)], len(prompt)
+    return [*prompt, *tokenizer.encode(document.target + "\n").ids, END_ID], len(prompt)

@@ -19,15 +19,17 @@ from typing import Any
 
 import jax
 import numpy as np
+from tokenizers import Tokenizer
 
 from lmppl.errors import InvalidInputError
 from lmppl.models.checkpoint import write_checkpoint
 from lmppl.models.config import DecoderConfig
 from lmppl.models.embedded.batches import SHAPES, training_batch
-from lmppl.models.embedded.corpus import mixture
+from lmppl.models.embedded.corpus import Mixture, mixture
 from lmppl.models.embedded.optimisation import TrainingState, initial_state, rate_factor, step_function
 from lmppl.models.embedded.tokenizer import (
     CONTEXT_LENGTH,
+    END_ID,
     VOCAB_SIZE,
     read_tokenizer,
     save_tokenizer,
@@ -117,7 +119,7 @@ def train(plan: Plan, run: Path, data: Path | None, stop_after: float = float("i
     return position
 
 
-def _tokenizer(plan: Plan, run: Path, sources: Any) -> Any:
+def _tokenizer(plan: Plan, run: Path, sources: Mixture) -> Tokenizer:
     if not (run / "weights" / "tokenizer.json").is_file():
         made = train_tokenizer(sources, plan.seed, plan.tokenizer_documents, plan.vocab_size)
         save_tokenizer(made, run / "weights")
@@ -152,8 +154,8 @@ def _save(plan: Plan, run: Path, state: TrainingState, position: Position) -> No
     config = run / "weights" / "config.json"
     tokens = {
         "bos_token_id": None,
-        "eos_token_id": 0,
-        "pad_token_id": 0,
+        "eos_token_id": END_ID,
+        "pad_token_id": END_ID,
     }  # Llama's own defaults are other ids
     config.write_text(json.dumps(json.loads(config.read_text()) | tokens, indent=2) + "\n")
 

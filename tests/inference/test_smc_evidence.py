@@ -13,7 +13,7 @@ import pytest
 import lmppl as lp
 from lmppl.inference import population, text_rows, text_sites
 from lmppl.inference.scheduler import Run
-from lmppl.unbiasedness import assert_unbiased
+from lmppl.testing import assert_unbiased
 
 FAILURE_RATE = 1e-6
 NUM_RUNS = 120

@@ -129,7 +129,7 @@ def test_labels_of_underspecified_instructions_are_uniform_over_their_meanings()
     number = 120
 
     def is_accepted(count: int) -> bool:
-        return 5e-7 < binom.cdf(count, number, 0.5) < 1 - 5e-7
+        return bool(5e-7 < binom.cdf(count, number, 0.5) < 1 - 5e-7)
 
     ambiguity, rng = AMBIGUITIES["two, some order"], random.Random(0)
     assert ambiguity.meanings(["a", "b", "c"], ["a", "b"]) == [tower(["a", "b"]), tower(["b", "a"])]

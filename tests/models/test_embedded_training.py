@@ -58,7 +58,7 @@ def test_digits_and_newlines_are_tokens_of_their_own(tokenizer: Any):
     assert tokens.count("Ċ") == 2
 
 
-def test_the_end_token_cannot_be_typed_and_is_id_zero(tokenizer: Any, tmp_path: Path):
+def test_the_end_token_is_id_zero_and_transformers_is_told_so(tokenizer: Any, tmp_path: Path):
     save_tokenizer(tokenizer, tmp_path)
     assert read_tokenizer(tmp_path).token_to_id(END) == 0
     assert json.loads((tmp_path / "generation_config.json").read_text()) == {"eos_token_id": 0}

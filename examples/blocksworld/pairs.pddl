@@ -1,7 +1,0 @@
-; Four blocks side by side.
-(define (problem pairs)
-  (:domain blocksworld)
-  (:objects red blue green yellow - block)
-  (:init (arm-empty)
-    (on-table red) (on-table blue) (on-table green) (on-table yellow)
-    (clear red) (clear blue) (clear green) (clear yellow)))

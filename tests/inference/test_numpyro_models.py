@@ -1,0 +1,158 @@
+"""Plain NumPyro models run unmodified, and their evidence is what mathematics says."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro import handlers
+
+import lmppl as lp
+from lmppl import distributions
+from lmppl.testing import assert_unbiased
+
+DATA = jnp.array([0.3, -0.4, 1.1, 0.9])
+
+
+def conjugate(y=None):
+    mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+    with numpyro.plate("data", 4):
+        numpyro.sample("y", dist.Normal(mean, 0.5), obs=y)
+    numpyro.deterministic("twice", 2 * mean)
+
+
+def log_normal_evidence(y, prior_variance=1.0, variance=0.25):
+    """Log density of `y` under N(0, variance I + prior_variance 1 1^T)."""
+    covariance = variance * np.eye(len(y)) + prior_variance
+    _, log_determinant = np.linalg.slogdet(covariance)
+    quadratic = y @ np.linalg.solve(covariance, y)
+    return -0.5 * (quadratic + log_determinant + len(y) * math.log(2 * math.pi))
+
+
+def test_the_evidence_of_a_conjugate_model_is_unbiased():
+    """False-alarm rate 1e-6."""
+    expected = math.exp(log_normal_evidence(np.asarray(DATA, float)))
+    found = [
+        math.exp(lp.infer(conjugate, DATA, method=lp.SMC(64), key=key).log_evidence) for key in range(100)
+    ]
+    assert_unbiased(found, expected, failure_rate=1e-6)
+    with pytest.raises(AssertionError, match="standard errors"):  # the mutant: half of the data forgotten
+        forgetful = [
+            math.exp(lp.infer(conjugate, DATA.at[2:].set(0.0), method=lp.SMC(64), key=key).log_evidence)
+            for key in range(100)
+        ]
+        assert_unbiased(forgetful, expected, failure_rate=1e-6)
+
+
+def test_the_posterior_of_a_conjugate_model_is_right():
+    posterior = lp.infer(conjugate, DATA, method=lp.SMC(4096), key=0)
+    precision = 1 + 4 / 0.25
+    mean = float(DATA.sum()) / 0.25 / precision
+    assert posterior.marginal("mean").mean() == pytest.approx(mean, abs=0.03)
+    assert posterior.marginal("twice").mean() == pytest.approx(
+        2 * posterior.marginal("mean").mean(), rel=1e-5
+    )
+    assert set(posterior.traces[0]) == {"mean", "twice"}
+    assert "y" in posterior.traces[0].observed
+
+
+def test_enumeration_of_a_finite_numpyro_model_is_exact():
+    def model():
+        coin = numpyro.sample("coin", dist.Bernoulli(0.25))
+        numpyro.sample(
+            "flips", dist.Bernoulli(jnp.where(coin == 1, 0.9, 0.2)).expand([3]), obs=jnp.array([1, 1, 0])
+        )
+        numpyro.factor("tilt", float(np.log(2.0)) * float(coin))
+        return int(coin)
+
+    exact = lp.infer(model, method=lp.Enumerate())
+    heads, tails = 0.25 * 0.9**2 * 0.1 * 2, 0.75 * 0.2**2 * 0.8
+    assert exact.log_evidence == pytest.approx(math.log(heads + tails), abs=1e-5)
+    assert exact.probability(1) == pytest.approx(heads / (heads + tails), abs=1e-5)
+
+
+def test_latents_in_a_plate_are_drawn_with_its_shape():
+    def model():
+        with numpyro.plate("people", 3):
+            return numpyro.sample("height", dist.Normal(1.7, 0.1))
+
+    posterior = lp.infer(model, method=lp.SMC(8))
+    assert posterior.traces[0]["height"].shape == (3,)
+
+
+def test_handlers_inside_a_model_are_respected():
+    def model():
+        with handlers.scale(scale=2.0):
+            numpyro.sample("y", dist.Normal(0.0, 1.0), obs=0.5)
+        with handlers.mask(mask=False):
+            numpyro.sample("z", dist.Normal(0.0, 1.0), obs=0.5)
+
+    one = float(dist.Normal(0.0, 1.0).log_prob(0.5))
+    assert lp.infer(model, method=lp.SMC(4)).log_evidence == pytest.approx(2 * one, abs=1e-5)
+
+
+def test_statements_of_both_kinds_mix_and_branch_in_python():
+    def model():
+        if numpyro.sample("which", dist.Bernoulli(0.5)):
+            lp.observe("o", dist.Normal(0.0, 1.0), 0.0)
+        else:
+            numpyro.sample("o", dist.Normal(3.0, 1.0), obs=0.0)
+        return None
+
+    posterior = lp.infer(model, method=lp.SMC(512))
+    assert posterior.marginal("which")[1] == pytest.approx(1 / (1 + math.exp(-4.5)), abs=0.02)
+
+
+def test_unsupported_primitives_are_refused_by_name():
+    def with_param():
+        numpyro.param("p", 0.0)
+
+    def with_subsample():
+        with numpyro.plate("data", 10, subsample_size=2):
+            numpyro.sample("x", dist.Normal(0.0, 1.0))
+
+    with pytest.raises(lp.InvalidInputError, match=r"numpyro.param\('p'\)"):
+        lp.infer(with_param, method=lp.SMC(2))
+    with pytest.raises(lp.InvalidInputError, match="random subsample"):
+        lp.infer(with_subsample, method=lp.SMC(2))
+
+
+def test_numpyro_s_own_stack_is_left_as_it_was():
+    def failing():
+        with numpyro.plate("data", 2):
+            numpyro.sample("x", dist.Normal(0.0, 1.0))
+            raise RuntimeError("in a plate")
+
+    with handlers.seed(rng_seed=0):
+        before = list(numpyro.primitives._PYRO_STACK)
+        with pytest.raises(RuntimeError, match="in a plate"):
+            lp.infer(failing, method=lp.SMC(4))
+        assert before == numpyro.primitives._PYRO_STACK
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        lambda i: dist.Normal(float(i), 1.0 + i),
+        lambda i: dist.LogNormal(0.0, 0.5 + i),
+        lambda i: dist.Categorical(probs=np.array([0.2, 0.3 + 0.1 * i, 0.5 - 0.1 * i], np.float32)),
+        lambda i: dist.Dirichlet(np.ones(3, np.float32) + i),
+        lambda i: dist.Normal(np.zeros(2, np.float32), 1.0 + i).to_event(1),
+        lambda i: dist.MixtureSameFamily(
+            dist.Categorical(probs=np.array([0.5, 0.5], np.float32)),
+            dist.Normal(np.array([0.0, 1.0 + i], np.float32), 1.0),
+        ),
+    ],
+    ids=["normal", "log-normal", "categorical", "dirichlet", "event", "mixture"],
+)
+def test_stacked_draws_and_scores_are_those_of_each_distribution_alone(family):
+    members = [family(i) for i in range(3)]
+    keys = np.arange(6, dtype=np.uint32).reshape(3, 2)
+    values, log_probs = distributions.draw(members, keys)
+    for i, member in enumerate(members):
+        (alone,), _ = distributions.draw([member], keys[i : i + 1])
+        np.testing.assert_allclose(values[i], alone, rtol=1e-5)
+        assert log_probs[i] == pytest.approx(float(jnp.sum(member.log_prob(values[i]))), abs=1e-4)
+    np.testing.assert_allclose(distributions.log_probs(members, values), log_probs, atol=1e-4)

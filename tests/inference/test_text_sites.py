@@ -1,0 +1,69 @@
+"""Text sites on a neural model: the incremental path says what a full pass says, through resampling."""
+
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lmppl as lp
+from lmppl.inference.text_sites import TextSites
+from lmppl.scoring import path_log_probs
+
+PROMPTS = ["### words\nred\n### sentence\n", "### person\n", "### schema\nsinger(name, age)\n### question\n"]
+
+
+@pytest.fixture(scope="module")
+def lm():
+    return lp.load()
+
+
+def program(lm, constraint, stop):
+    which = int(lp.sample("which", dist.Categorical(probs=np.full(3, 1 / 3))))
+    text = lm(PROMPTS[which], max_tokens=7, stop=stop)
+    return lp.sample("text", text if constraint is None else text & constraint)
+
+
+@pytest.mark.parametrize("proposal", [lp.Auto(), lp.AWRS(lookahead=2)], ids=["auto", "awrs"])
+@pytest.mark.parametrize(
+    "constraint", [None, lp.regex("[a-z ]{3,}"), lp.check("few e", prefix=lambda s: s.count("e") < 2)]
+)
+def test_decoding_with_ragged_prompts_and_resampling_scores_like_a_full_pass(lm, proposal, constraint):
+    method = lp.SMC(12, proposal=proposal, ess_threshold=1.0)
+    posterior = lp.infer(program, lm, constraint, "\n", method=method, key=1)
+    if constraint is not None:
+        assert posterior.diagnostics.num_resamplings > 0
+    for trace, weight in zip(posterior.traces, posterior.weights, strict=True):
+        if not weight:
+            continue
+        record = trace.texts["text"]
+        text = lm(PROMPTS[int(trace["which"])], max_tokens=7, stop="\n")
+        full = path_log_probs([text], [record.tokens])[0]
+        assert sum(record.token_log_probs) == pytest.approx(full, abs=2e-4)
+
+
+def test_a_forgotten_cache_gather_is_caught(lm, monkeypatch):
+    """The mutant: resampling moves the rows but not their caches."""
+    original = TextSites.reorder
+
+    def reorder(self, ancestors):
+        cache = self._cache
+        original(self, ancestors)
+        self._cache = cache
+
+    monkeypatch.setattr(TextSites, "reorder", reorder)
+    with pytest.raises(AssertionError):
+        test_decoding_with_ragged_prompts_and_resampling_scores_like_a_full_pass(
+            lm, lp.Auto(), lp.regex("[a-z ]{3,}")
+        )
+
+
+def test_strings_without_a_limit_grow_the_cache_until_they_end(lm):
+    text = lm("### words\nred\n### sentence\n") & lp.regex("[a-z ]{100,140}")
+    posterior = lp.infer(lambda: lp.sample("x", text), method=lp.SMC(2), key=0)
+    assert all(100 <= len(value) <= 140 for value in posterior.answers())
+
+
+def test_a_string_that_runs_out_of_context_is_truncated(lm):
+    text = lm("### words\nred\n### sentence\n") & lp.regex("[a-z ]{3000,}")
+    with pytest.raises(lp.NoPosterior) as caught:
+        lp.infer(lambda: lp.sample("x", text), method=lp.SMC(2), key=0)
+    assert caught.value.losses == {"truncated": {"x": 2}}
