@@ -44,7 +44,7 @@ class Enumerate(Method):
             raise InvalidInputError(f"Enumerate needs max_paths of at least 1, got {self.max_paths}.")
 
     def run(self, program: Callable[[], Any], key: Any, progress: Progress) -> Posterior:
-        paths = _all_paths(program, self.max_paths, progress)
+        paths, interrupted = _all_paths(program, self.max_paths, progress)
         log_weights = np.array([path.log_weight for path in paths])
         if not (log_weights > -np.inf).any():
             raise NoPosterior(
@@ -60,7 +60,8 @@ class Enumerate(Method):
             log_evidence_error=0.0,
             diagnostics=EnumerationDiagnostics(len(paths), len(kept)),
             method=repr(self),
-            exact=True,
+            partial=interrupted,
+            exact=not interrupted,
         )
 
 
@@ -90,13 +91,18 @@ class _NoMass(BaseException):
     """Leaves a path whose mass is known to be zero; no `except Exception` of the user's stops it."""
 
 
-def _all_paths(program: Callable[[], Any], max_paths: int, progress: Progress) -> list[_Path]:
-    """Runs the program depth first; observations are scored together at the end."""
+def _all_paths(program: Callable[[], Any], max_paths: int, progress: Progress) -> tuple[list[_Path], bool]:
+    """Runs the program depth first; observations are scored together at the end.
+
+    Returns:
+        The paths, and whether the user interrupted before they were all found.
+    """
     unexplored: list[tuple[Any, ...]] = [()]
     supports = _Supports(max_paths)
     calls = CallPool()
     paths: list[_Path] = []
     observed: list[tuple[int, Observe]] = []
+    interrupted = False
     try:
         while unexplored:
             handler = _PathHandler(unexplored.pop(), supports, calls)
@@ -111,10 +117,14 @@ def _all_paths(program: Callable[[], Any], max_paths: int, progress: Progress) -
                     "raise max_paths, or use lp.SMC."
                 )
             progress.update(site=f"path {len(paths)}", alive=len(unexplored))
+    except KeyboardInterrupt:
+        if not paths:
+            raise
+        interrupted = True
     finally:
         calls.close()
     _score(paths, observed)
-    return paths
+    return paths, interrupted
 
 
 class _PathHandler(Handler):

@@ -14,6 +14,7 @@ from lmppl.constraints.combinators import both
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.python_check import CheckTimedOut
 from lmppl.inference.proposals import Proposal
+from lmppl.language_model import Vocabulary
 from lmppl.text import Text
 from lmppl.traces import TextRecord
 
@@ -38,15 +39,30 @@ class Judges:
         return (self.local, self.mask, self.check)
 
 
-@lru_cache(maxsize=1024)
 def judges(text: Text, extra: Constraint | None, proposal: Proposal) -> Judges:
     """Sorts the constraints of a text, and of a target that it is proposed for."""
-    parts = [part for c in (text.constraint, extra) if c is not None for part in c.parts()]
+    local = text.local_constraint if text.local_limit else None
+    return _judges(
+        text.lm.vocabulary, text.stop_bytes, text.local_limit, local, text.constraint, extra, proposal
+    )
+
+
+@lru_cache(maxsize=1024)
+def _judges(
+    vocabulary: Vocabulary,
+    stop: bytes | None,
+    is_local: bool,
+    local: Constraint | None,
+    constraint: Constraint | None,
+    extra: Constraint | None,
+    proposal: Proposal,
+) -> Judges:
+    """Remembered by what they are made of, and not by the text: that would keep the model's weights alive."""
+    parts = [part for c in (constraint, extra) if c is not None for part in c.parts()]
     masked = [part for part in parts if proposal.masks(part)]
     checked = [part for part in parts if not proposal.masks(part)]
-    vocabulary, stop = text.lm.vocabulary, text.stop_bytes
     return Judges(
-        acceptor(vocabulary, text.local_constraint, stop) if text.local_limit else None,
+        acceptor(vocabulary, local, stop) if is_local else None,
         acceptor(vocabulary, _conjunction(masked), stop),
         acceptor(vocabulary, _conjunction(checked), stop) if checked else None,
     )

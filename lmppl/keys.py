@@ -21,13 +21,15 @@ def run_key(key: Any) -> Any:
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
         if not 0 <= int(key) < 2**63:
             raise InvalidInputError(f"key must be an int of 0 or more, below 2**63; got {key}.")
-        return jax.random.key(int(key) & 0xFFFFFFFF) if key < 2**32 else _wide_key(int(key))
+        return (
+            jax.random.key(int(key) & 0xFFFFFFFF, impl="threefry2x32") if key < 2**32 else _wide_key(int(key))
+        )
     dtype = getattr(key, "dtype", None)
     shape = getattr(key, "shape", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
-        return key
+        return _two_words(jax.random.key_data(key))
     if dtype is not None and dtype == jnp.uint32 and shape == (2,):
-        return jax.random.wrap_key_data(jnp.asarray(key))
+        return _two_words(jnp.asarray(key))
     of_shape = "" if shape is None else f" of shape {shape}"
     raise InvalidTypeError(
         f"key must be an int such as 0, or one JAX key `jax.random.key(0)`; "
@@ -54,8 +56,18 @@ def name_code(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
+def _two_words(data: Any) -> Any:
+    """Gives a Threefry key, whatever the implementation of the key whose data these are."""
+    folded = data.reshape(-1, 2)
+    return jax.random.wrap_key_data(
+        jax.lax.reduce(folded, np.uint32(0), jax.lax.bitwise_xor, (0,)), impl="threefry2x32"
+    )
+
+
 def _wide_key(number: int) -> Any:
-    return jax.random.fold_in(jax.random.key(number & 0xFFFFFFFF), np.uint32(number >> 32))
+    return jax.random.fold_in(
+        jax.random.key(number & 0xFFFFFFFF, impl="threefry2x32"), np.uint32(number >> 32)
+    )
 
 
 @jax.jit

@@ -36,7 +36,8 @@ checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignor
 sys.modules[checker.__name__] = checker
 # It costs some 20 us a call, so only modules that compute with arrays are checked: the engine makes
 # thousands of small Python calls a run and would be 20 times slower.
-CHECKED = ["lmppl.models", *(f"lmppl.inference.{module}" for module in ("awrs", "draws", "resampling", "weights"))]
+CHECKED = ["lmppl.models"]
+CHECKED += [f"lmppl.inference.{module}" for module in ("awrs", "draws", "resampling", "weights")]
 jaxtyping.install_import_hook(CHECKED, f"{checker.__name__}.check")
 
 

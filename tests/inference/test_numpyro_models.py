@@ -38,12 +38,13 @@ def test_the_evidence_of_a_conjugate_model_is_unbiased():
         math.exp(lp.infer(conjugate, DATA, method=lp.SMC(64), key=key).log_evidence) for key in range(100)
     ]
     assert_unbiased(found, expected, failure_rate=1e-6)
-    with pytest.raises(AssertionError, match="standard errors"):  # the mutant: half of the data forgotten
-        forgetful = [
-            math.exp(lp.infer(conjugate, DATA.at[2:].set(0.0), method=lp.SMC(64), key=key).log_evidence)
-            for key in range(100)
-        ]
-        assert_unbiased(forgetful, expected, failure_rate=1e-6)
+    forgetful = DATA.at[2:].set(0.0)  # the mutant: half of the data forgotten
+    found = [
+        math.exp(lp.infer(conjugate, forgetful, method=lp.SMC(64), key=key).log_evidence)
+        for key in range(100)
+    ]
+    with pytest.raises(AssertionError, match="standard errors"):
+        assert_unbiased(found, expected, failure_rate=1e-6)
 
 
 def test_the_posterior_of_a_conjugate_model_is_right():

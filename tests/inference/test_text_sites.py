@@ -56,6 +56,16 @@ def test_a_forgotten_cache_gather_is_caught(lm, monkeypatch):
         )
 
 
+@pytest.mark.parametrize(
+    "constraint", [None, lp.regex("[ -~]{3,}"), lp.check("few e", prefix=lambda s: s.count("e") < 2)]
+)
+def test_under_importance_sampling_a_string_does_not_depend_on_the_other_particles(lm, constraint):
+    one = lp.infer(program, lm, constraint, "\n", method=lp.IS(1), key=5)
+    many = lp.infer(program, lm, constraint, "\n", method=lp.IS(64), key=5)
+    assert one.traces[0] == many.traces[0]
+    assert one.log_weights[0] == pytest.approx(many.log_weights[0], abs=1e-4)
+
+
 def test_strings_without_a_limit_grow_the_cache_until_they_end(lm):
     text = lm("### words\nred\n### sentence\n") & lp.regex("[a-z ]{100,140}")
     posterior = lp.infer(lambda: lp.sample("x", text), method=lp.SMC(2), key=0)

@@ -1,0 +1,245 @@
+"""Wrong input gets an error at once that says what is wrong with this value, and what to do."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lmppl as lp
+
+ROWS = np.full((3, 3), 1 / 3)
+LM = lp.TableLM(["a", "b", "<end>"], ROWS[0], ROWS)
+NORMAL = dist.Normal(0.0, 1.0)
+
+
+def infer(program, **options):
+    return lp.infer(program, **{"method": lp.SMC(2), **options})
+
+
+@pytest.mark.parametrize(
+    ("distribution", "message"),
+    [
+        (3, "Got int"),
+        (LM, r"distribution over strings is `lm\(prompt\)`"),
+        (lp.regex("a"), r"Write `lm\(prompt\) & constraint`"),
+        (None, "Got NoneType"),
+    ],
+)
+def test_what_is_sampled_must_be_a_distribution(distribution, message):
+    with pytest.raises(lp.InvalidTypeError, match=message):
+        infer(lambda: lp.sample("x", distribution))
+
+
+@pytest.mark.parametrize("name", ["", "  ", "answer", "log_weight", "__mine"])
+def test_names_that_are_empty_or_reserved_are_refused(name):
+    with pytest.raises(lp.SiteNameError, match=r"empty|reserved"):
+        infer(lambda: lp.sample(name, NORMAL))
+
+
+def test_a_name_must_be_a_string():
+    with pytest.raises(lp.InvalidTypeError, match="name comes first"):
+        infer(lambda: lp.sample(NORMAL, "x"))
+
+
+def test_a_name_that_is_reached_twice_says_how_to_index_it():
+    def program():
+        for _ in range(2):
+            lp.sample("x", NORMAL)
+
+    with pytest.raises(lp.SiteNameError, match=r"second time.*test_wrong_input.py:\d+.*x\[\{i\}\]"):
+        infer(program)
+
+
+@pytest.mark.parametrize("statement", [lp.constrain, lp.factor, lp.twist])
+def test_conditions_and_weights_share_the_names(statement):
+    def program():
+        lp.sample("x", NORMAL)
+        statement("x", True)
+
+    with pytest.raises(lp.SiteNameError, match="second time"):
+        infer(program)
+
+
+@pytest.mark.parametrize("condition", [1, "yes", None, np.array([True, False]), jnp.array(1.0)], ids=str)
+def test_a_condition_must_be_true_or_false(condition):
+    with pytest.raises(lp.InvalidTypeError, match="True or False"):
+        infer(lambda: lp.constrain("c", condition))
+
+
+@pytest.mark.parametrize("condition", [True, np.bool_(True), jnp.array(True)], ids=["python", "numpy", "jax"])
+def test_all_kinds_of_bool_are_conditions(condition):
+    assert infer(lambda: lp.constrain("c", condition)).log_evidence == 0.0
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), "heavy", np.ones(2)], ids=str)
+def test_a_log_weight_must_be_one_number_below_infinity(weight):
+    with pytest.raises((lp.InvalidInputError, lp.InvalidTypeError), match=r"lp.factor\('f'\)"):
+        infer(lambda: lp.factor("f", weight))
+
+
+def test_a_twist_must_be_finite():
+    with pytest.raises(lp.InvalidInputError, match="divided out"):
+        infer(lambda: lp.twist("t", -np.inf))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "value", "message"),
+    [
+        (LM("a"), 3, "must be a str"),
+        (NORMAL, "3", "observes numbers"),
+        (dist.Normal(jnp.zeros(3), 1.0), np.zeros(2), r"shape \(2,\)"),
+    ],
+)
+def test_data_must_fit_the_distribution(distribution, value, message):
+    with pytest.raises(lp.LmpplError, match=message):
+        infer(lambda: lp.observe("o", distribution, value))
+
+
+def test_an_observation_whose_density_is_no_number_is_an_error():
+    with pytest.raises(lp.InvalidInputError, match="'o'.*nan"):
+        infer(lambda: lp.observe("o", dist.LogNormal(0.0, 1.0), -1.0))
+
+
+def test_a_proposal_must_be_over_the_same_kind_of_value():
+    with pytest.raises(lp.InvalidTypeError, match="same kind"):
+        infer(lambda: lp.sample("x", NORMAL, proposal=LM("a")))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: lp.SMC(0), "at least 1 particle"),
+        (lambda: lp.SMC(-3), "at least 1 particle"),
+        (lambda: lp.SMC(2.5), "expects an int"),
+        (lambda: lp.SMC(True), "expects an int"),
+        (lambda: lp.IS(0), "at least 1 particle"),
+        (lambda: lp.SMC(4, ess_threshold=1.5), r"\[0, 1\]"),
+        (lambda: lp.SMC(4, ess_threshold="often"), "expects a number"),
+        (lambda: lp.SMC(4, proposal=lp.AWRS), "parentheses"),
+        (lambda: lp.SMC(4, proposal=LM("a")), "given to lp.sample"),
+        (lambda: lp.SMC(4, resampler="systematic"), "expects a function"),
+        (lambda: lp.AWRS(lookahead=0), "at least 1"),
+        (lambda: lp.AWRS(rounds=1), "at least 2"),
+        (lambda: lp.AWRS(max_checks=0), "at least 1"),
+        (lambda: lp.Enumerate(max_paths=0), "at least 1"),
+    ],
+)
+def test_options_of_methods_are_checked_when_they_are_made(make, message):
+    with pytest.raises(lp.LmpplError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("key", ["0", 1.5, None, True, jnp.zeros(3)], ids=str)
+def test_a_key_of_the_wrong_type_is_refused(key):
+    with pytest.raises(lp.InvalidTypeError, match="key must be an int"):
+        infer(lambda: None, key=key)
+
+
+def test_a_batch_of_keys_and_a_negative_key_are_refused():
+    with pytest.raises(lp.InvalidTypeError, match=r"shape \(2,\)"):
+        infer(lambda: None, key=jax.random.split(jax.random.key(0)))
+    with pytest.raises(lp.InvalidInputError, match="0 or more"):
+        infer(lambda: None, key=-1)
+
+
+def test_all_kinds_of_jax_keys_are_keys():
+    program = lambda: float(lp.sample("x", NORMAL))  # noqa: E731
+    answers = [
+        infer(program, key=key).values for key in (3, np.int64(3), jax.random.key(3), jax.random.PRNGKey(3))
+    ]
+    assert answers[0] == answers[1] == answers[2] == answers[3]
+    assert infer(program, key=jax.random.key(3, impl="rbg")).values != answers[0]
+    assert infer(program, key=2**40 + 3).values != answers[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: lp.infer(3), "expects a program"),
+        (lambda: lp.infer(lambda: None, method=lp.SMC), "the class SMC"),
+        (lambda: lp.infer(lambda: None, method="smc"), "expects a method"),
+        (lambda: lp.program(3), "expects a function"),
+        (lambda: lp.local(3), "expects a text distribution"),
+        (lambda: lp.chat(), "no message"),
+        (lambda: lp.chat(user=3), "expects a str"),
+    ],
+)
+def test_wrong_calls_are_named(call, message):
+    with pytest.raises(lp.LmpplError, match=message):
+        call()
+
+
+async def coroutine():
+    pass
+
+
+def generator():
+    yield
+
+
+@pytest.mark.parametrize("function", [coroutine, generator])
+def test_a_program_is_a_plain_function(function):
+    with pytest.raises(lp.InvalidTypeError, match="plain function"):
+        lp.program(function)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stop": ""}, "empty string"),
+        ({"stop": ["\n"]}, "one str"),
+        ({"max_tokens": -1}, "at least 0"),
+        ({"max_tokens": 2.0}, "int or None"),
+        ({"temperature": 0}, "greedy"),
+        ({"temperature": float("inf")}, "finite"),
+    ],
+)
+def test_options_of_text_are_checked(options, message):
+    with pytest.raises(lp.LmpplError, match=message):
+        LM("a", **options)
+
+
+def test_prompts_and_constraints_of_the_wrong_type_are_named():
+    with pytest.raises(lp.InvalidTypeError, match="str or lp.chat"):
+        LM(3)
+    with pytest.raises(lp.InvalidTypeError, match="expects a constraint"):
+        LM("a") & "b"
+    with pytest.raises(lp.InvalidTypeError, match="scores a str"):
+        LM("a").log_prob(3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: lp.sample("x", NORMAL),
+        lambda: lp.observe("x", NORMAL, 0.0),
+        lambda: lp.constrain("x", True),
+        lambda: lp.factor("x", 0.0),
+        lambda: lp.twist("x", 0.0),
+        lambda: lp.checkpoint("x"),
+        lambda: lp.cached(len, "abc"),
+    ],
+)
+def test_statements_outside_of_a_run_say_how_to_run_one(call):
+    with pytest.raises(lp.OutsideProgramError, match="lp.infer"):
+        call()
+
+
+def test_enumeration_of_what_is_not_finite_is_refused():
+    with pytest.raises(lp.InvalidInputError, match="'x'.*Normal.*not finite"):
+        lp.infer(lambda: lp.sample("x", NORMAL), method=lp.Enumerate())
+    with pytest.raises(lp.InvalidInputError, match="max_tokens"):
+        lp.infer(lambda: lp.sample("x", LM("a")), method=lp.Enumerate(max_paths=500))
+
+
+def test_an_unknown_model_folder_and_an_empty_prompt_are_named():
+    with pytest.raises(lp.ModelNotFoundError, match="/nowhere/at/all"):
+        lp.load("/nowhere/at/all")
+    with pytest.raises(lp.InvalidInputError, match="empty"):
+        lp.load()("")
+
+
+def test_unknown_names_of_the_package_are_attribute_errors():
+    with pytest.raises(AttributeError, match="smaple"):
+        lp.smaple  # noqa: B018
