@@ -22,7 +22,7 @@ help:
 	@echo "make clean   remove the environment and what was built"
 
 demo: $(BASE)
-	$(BIN)/python examples/goal_inference.py
+	$(BIN)/python examples/goal_inference.py --all
 
 test: $(DEV)
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"

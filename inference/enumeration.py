@@ -24,7 +24,7 @@ from lmppl.text import Text
 from lmppl.traces import Trace
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Enumerate(Method):
     """Exact inference by running the program over every combination of its latents' values.
 

@@ -13,7 +13,7 @@ from lmppl.posterior import Posterior
 from lmppl.progress import Progress
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IS(Method):
     """Importance sampling: every particle runs alone, and its weight is what its run was worth.
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass, field
 
+from lmppl.compact_repr import compact_repr
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import InvalidInputError, InvalidTypeError
 
 
+@dataclass(frozen=True, repr=False)
 class Proposal(abc.ABC):
     """Decides which conjuncts of a constraint become an exact mask, and which are checked by rejection.
 
     Both are properly weighted, and so is any mixture of them: rejection draws from what the mask leaves.
     """
+
+    def __repr__(self) -> str:
+        return compact_repr(self)
 
     @abc.abstractmethod
     def masks(self, part: Constraint) -> bool:
@@ -25,7 +30,7 @@ class Proposal(abc.ABC):
         """How the other conjuncts are checked."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AWRS(Proposal):
     """Adaptive weighted rejection sampling: checks candidates in a drawn order until one is accepted.
 
@@ -59,7 +64,7 @@ class AWRS(Proposal):
         return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Mask(Proposal):
     """The exact local proposal: every constraint is evaluated on the whole vocabulary.
 
@@ -74,7 +79,7 @@ class Mask(Proposal):
         return AWRS()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Auto(Proposal):
     """Masks where a constraint has an automaton, checks with AWRS where it has not.
 

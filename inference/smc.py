@@ -60,11 +60,6 @@ class SMC(Method):
                 "0.5 resamples when half of the particles are worth nothing."
             )
 
-    def __repr__(self) -> str:
-        resampler = getattr(self.resampler, "__name__", repr(self.resampler))
-        options = f"proposal={self.proposal!r}, resampler={resampler}, ess_threshold={self.ess_threshold}"
-        return f"SMC({self.num_particles}, {options})"
-
     def run(self, program: Callable[[], Any], key: Any, progress: Progress) -> Posterior:
         options = Options(self.num_particles, self.proposal, self.resampler, self.ess_threshold)
         return replace(Run(options, program, key, progress).run(), method=repr(self))

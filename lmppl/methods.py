@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from lmppl.compact_repr import compact_repr
 from lmppl.errors import InvalidTypeError
 from lmppl.keys import run_key
 from lmppl.posterior import Posterior
 from lmppl.progress import Progress, progress_bar
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Method(abc.ABC):
     """A way to find a program's posterior: a frozen value. All methods target the same measure."""
+
+    def __repr__(self) -> str:
+        return compact_repr(self)
 
     @abc.abstractmethod
     def run(self, program: Callable[[], Any], key: Any, progress: Progress) -> Posterior:

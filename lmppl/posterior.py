@@ -283,7 +283,7 @@ class Posterior:
             for name, value in self._summary()
         )
         return (
-            "<table style='font-family:sans-serif;border-collapse:collapse'><thead><tr><th "
+            "<table style='font-family:sans-serif;border-collapse:separate;border-spacing:.8em .15em'><thead><tr><th "
             "style='text-align:left'>"
             f"answer</th><th>probability</th><th>error</th><th></th></tr></thead><tbody>{rows}</tbody>"
             f"<tfoot style='color:#666'>{summary}</tfoot></table>"

@@ -220,7 +220,7 @@ def test_the_command_prints_the_posterior_and_the_comparison(
         "python examples/",
     ):
         assert expected in printed, printed
-    ours = [line for line in printed.splitlines() if not line.startswith("method: ")]
+    ours = printed.splitlines()
     assert max(map(len, ours)) <= 100
 
 
