@@ -66,7 +66,7 @@ def progress_bar(wanted: bool | None) -> Iterator[Progress]:
         unit=" steps",
         leave=False,
         mininterval=0.2,
-        bar_format="{desc}: {postfix} [{elapsed}]",
+        bar_format="{desc}{postfix} [{elapsed}]",
     )
     try:
         yield ProgressBar(bar)
