@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lmppl.constraints.python_check import CheckTimedOut
@@ -17,13 +16,13 @@ from lmppl.inference.awrs import (
     needs_refill,
     weigh,
     weigh_geometric,
-    weigh_mask,
 )
-from lmppl.inference.draws import candidates, remove
+from lmppl.inference.proposal_weights import proposal_corrections
 from lmppl.inference.proposals import Proposal
 from lmppl.inference.text_rows import Checks, Row, check_candidates
+from lmppl.inference.text_steps import make_decode, propose_tokens, refill_tokens, repeat_uniforms
 from lmppl.language_model import LanguageModel
-from lmppl.scoring import compiled, log_softmax_of_text, path_log_probs, text_log_probs
+from lmppl.scoring import compiled
 from lmppl.text import Text
 
 UNSATISFIABLE = "constraint unsatisfiable"
@@ -231,7 +230,7 @@ class TextSites:
             propose = compiled(self._lm, "propose", lambda: jax.jit(propose_tokens, static_argnums=7))
             logits, self._logits = self._logits, None
             return propose(logits, possible, temperature, self._keys, steps, local, mask, num_candidates)
-        decode = compiled(self._lm, "decode", lambda: _make_decode(self._lm))
+        decode = compiled(self._lm, "decode", lambda: make_decode(self._lm))
         self._cache, drawn = decode(
             self._lm.params,
             self._cache,
@@ -271,7 +270,7 @@ class TextSites:
             searching = searching & again
             if not searching.any():
                 return tokens, chosen, log_weights
-            refill = compiled(self._lm, "refill", lambda: jax.jit(_refill))
+            refill = compiled(self._lm, "refill", lambda: jax.jit(refill_tokens))
             budget, number = budget - (ids.shape[1] - 1), number + 1
             row_log_probs, drawn = refill(row_log_probs, ids, self._keys, self._steps(), np.uint32(number))
             ids, log_probs, log_tail = (np.asarray(part) for part in drawn)
@@ -286,7 +285,7 @@ class TextSites:
         rounds, lookahead = self._awrs.rounds, self._awrs.lookahead
         uniforms = None
         if rounds is not None:
-            uniforms = np.asarray(_uniforms(self._keys, self._steps(), ids.shape[1], rounds), float)
+            uniforms = np.asarray(repeat_uniforms(self._keys, self._steps(), ids.shape[1], rounds), float)
         while True:
             if uniforms is None:
                 needed = checks_needed(
@@ -319,105 +318,6 @@ class TextSites:
             weighed = weigh_geometric(log_probs, log_tail, accepted, uniforms, rounds=rounds)
             again = np.zeros(len(ids), bool)
         return np.asarray(weighed.position), np.asarray(weighed.log_weight), np.asarray(again) & searching
-
-
-def proposal_corrections(drawn: Sequence[tuple[Text, Text, tuple[int, ...], str]]) -> np.ndarray:
-    """Gives `log target - log proposal` of strings that were drawn from a proposal.
-
-    Where both read the same vocabulary this is a ratio of token paths. Otherwise it is a ratio of
-    strings, and only the proposal's canonical tokens of a string count: it would else be drawn
-    by several paths and be weighed by its whole probability each time.
-
-    Args:
-        drawn: Target, proposal, the proposal's token path, the string.
-    """
-    owed = np.zeros(len(drawn))
-    paths = [i for i, (target, source, _, _) in enumerate(drawn) if _same_paths(target, source)]
-    if paths:
-        tokens = [drawn[i][2] for i in paths]
-        owed[paths] = path_log_probs([drawn[i][0] for i in paths], tokens)
-        owed[paths] -= path_log_probs([drawn[i][1] for i in paths], tokens)
-    strings = [i for i, (target, source, _, _) in enumerate(drawn) if not _same_paths(target, source)]
-    if strings:
-        values = [drawn[i][3] for i in strings]
-        owed[strings] = text_log_probs([drawn[i][0] for i in strings], values)
-        owed[strings] -= _finite(text_log_probs([drawn[i][1] for i in strings], values))
-    for i in strings:
-        _, source, tokens_of_path, value = drawn[i]
-        canonical = source.lm.encode(value)
-        if tokens_of_path[: len(canonical)] != canonical:
-            owed[i] = -np.inf
-    return owed
-
-
-def _same_paths(target: Text, source: Text) -> bool:
-    return target.lm.vocabulary is source.lm.vocabulary and target.stop == source.stop
-
-
-def _finite(log_probs: np.ndarray) -> np.ndarray:
-    """A path that is not canonical may lie outside of what its own string scores; it is lost anyway."""
-    return np.where(np.isfinite(log_probs), log_probs, 0.0)
-
-
-def _make_decode(lm: LanguageModel) -> Any:
-    def decode(params, cache, tokens, possible, temperature, keys, steps, local, mask, num_candidates):  # type: ignore[no-untyped-def]
-        cache, logits = lm.decode(params, cache, tokens)
-        # Without the barrier the head is computed again inside each fused reduction (jax 0.11).
-        logits = jax.lax.optimization_barrier(logits)
-        return cache, propose_tokens(logits, possible, temperature, keys, steps, local, mask, num_candidates)
-
-    return jax.jit(decode, static_argnums=9, donate_argnums=1)
-
-
-def propose_tokens(
-    logits: Any,
-    possible: Any,
-    temperature: Any,
-    keys: Any,
-    steps: Any,
-    local: Any,
-    mask: Any,
-    num_candidates: int,
-) -> tuple[Any, Any, Any, Any, Any]:
-    """Gives each row's candidates in drawn order. Traceable.
-
-    Returns:
-        ids and log-probabilities `[rows, candidates]` under what the masks leave, log tail mass `[rows]`,
-        log mass of the mask `[rows]`, and the whole rows `[rows, vocab]`, which stay on the device.
-    """
-    log_probs = log_softmax_of_text(logits, possible, temperature)
-    if local is not None:
-        log_probs = weigh_mask(log_probs, local).log_probs
-        log_mass = jnp.where(local.any(axis=-1), 0.0, -jnp.inf)
-    else:
-        log_mass = jnp.zeros(log_probs.shape[0], log_probs.dtype)
-    if mask is not None:
-        masked = weigh_mask(log_probs, mask)
-        log_probs, log_mass = masked.log_probs, log_mass + masked.log_weight
-    step_keys = jax.vmap(_step_key)(keys, steps)
-    ids, chosen, log_tail = candidates(step_keys, log_probs, num_candidates)[:3]
-    return ids, chosen, log_tail, log_mass, log_probs
-
-
-def _refill(log_probs: Any, tried: Any, keys: Any, steps: Any, number: Any) -> tuple[Any, Any]:
-    """Draws on from what is left of each row; the last candidate was looked at but not used."""
-    left = remove(log_probs, tried[:, :-1])
-    fresh = jax.vmap(lambda key, step: jax.random.fold_in(_step_key(key, step), number))(keys, steps)
-    return left, candidates(fresh, left, tried.shape[1])[:3]
-
-
-def _step_key(key: Any, step: Any) -> Any:
-    return jax.random.fold_in(jax.random.wrap_key_data(key), step)
-
-
-def _uniforms_of(keys: Any, steps: Any, num_candidates: int, rounds: int) -> Any:
-    def one(key: Any, step: Any) -> Any:
-        return jax.random.uniform(jax.random.fold_in(_step_key(key, step), 0), (num_candidates, rounds + 1))
-
-    return jax.vmap(one)(keys, steps)
-
-
-_uniforms = jax.jit(_uniforms_of, static_argnums=(2, 3))
 
 
 def _stacked(masks: list[np.ndarray | None], width: int) -> np.ndarray | None:

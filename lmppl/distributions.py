@@ -168,7 +168,7 @@ def _one_row(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _draw_one(distribution: Any, key: Any) -> tuple[Any, Any]:
-    value = distribution.sample(jax.random.wrap_key_data(key))
+    value = distribution.sample(jax.random.wrap_key_data(key, impl="threefry2x32"))
     return value, jnp.sum(distribution.log_prob(value))
 
 

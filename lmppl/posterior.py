@@ -282,10 +282,10 @@ class Posterior:
             f"<td style='text-align:left' colspan=3>{html.escape(value)}</td></tr>"
             for name, value in self._summary()
         )
+        style = "font-family:sans-serif;border-collapse:separate;border-spacing:.8em .15em"
+        head = "<th style='text-align:left'>answer</th><th>probability</th><th>error</th><th></th>"
         return (
-            "<table style='font-family:sans-serif;border-collapse:separate;border-spacing:.8em .15em'><thead><tr><th "
-            "style='text-align:left'>"
-            f"answer</th><th>probability</th><th>error</th><th></th></tr></thead><tbody>{rows}</tbody>"
+            f"<table style='{style}'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
             f"<tfoot style='color:#666'>{summary}</tfoot></table>"
         )
 

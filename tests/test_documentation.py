@@ -113,7 +113,7 @@ def make_targets() -> set[str]:
     """Reads the Makefile's targets."""
     makefile = ROOT / "Makefile"
     if not makefile.exists():
-        pytest.skip("away from the tree there is no Makefile")
+        pytest.skip("there is no Makefile here")
     return set(re.findall(r"^(\w+):", makefile.read_text(), flags=re.MULTILINE))
 
 
