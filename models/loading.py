@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -34,7 +35,7 @@ def load(
     Args:
         name: A folder with config.json, safetensors (one file or shards with their index) and
             tokenizer.json; or a Hugging Face hub id, downloaded and cached; or None for the small
-            model that ships with lmppl.
+            model that ships with lmppl, which is read once a process.
         dtype: Of the weights and the computation: `"float32"` or `"bfloat16"`, or the same as
             NumPy or JAX dtypes. By default float32 on CPU and bfloat16 elsewhere.
         revision: Branch, tag or commit of a hub id.
@@ -52,9 +53,17 @@ def load(
         )
     kind = _dtype(dtype)
     if name is None:
-        folder, shown = _embedded_folder(revision), EMBEDDED_NAME
-    else:
-        folder, shown = find_folder(name, revision), os.fspath(name)
+        return _embedded(_embedded_folder(revision), kind)
+    return _read_model(find_folder(name, revision), os.fspath(name), kind)
+
+
+@functools.lru_cache(maxsize=2)
+def _embedded(folder: Path, kind: Any) -> FlaxLM:
+    """The embedded model is small and asked for often: once a process, it keeps what was compiled for it."""
+    return _read_model(folder, EMBEDDED_NAME, kind)
+
+
+def _read_model(folder: Path, shown: str, kind: Any) -> FlaxLM:
     config_json = _read_config(folder)
     config = DecoderConfig.from_hf(config_json)
     codec = read_codec(folder, config.vocab_size, config_json)
