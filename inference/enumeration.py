@@ -14,7 +14,7 @@ from lmppl.handlers import Handler, handling
 from lmppl.inference.calls import CallPool
 from lmppl.inference.numpyro_models import NumPyroBridge
 from lmppl.inference.replay import Recording
-from lmppl.inference.text_support import text_support
+from lmppl.inference.text_enumeration import text_support
 from lmppl.methods import Method
 from lmppl.posterior import Posterior
 from lmppl.progress import Progress

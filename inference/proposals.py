@@ -5,9 +5,9 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass, field
 
-from lmppl.compact_repr import compact_repr
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import InvalidInputError, InvalidTypeError
+from lmppl.representation import compact_repr
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from lmppl.compact_repr import compact_repr
 from lmppl.errors import InvalidTypeError
 from lmppl.keys import run_key
 from lmppl.posterior import Posterior
 from lmppl.progress import Progress, progress_bar
+from lmppl.representation import compact_repr
 
 
 @dataclass(frozen=True, repr=False)

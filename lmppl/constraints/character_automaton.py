@@ -24,7 +24,7 @@ class TooLarge(Exception):
     """The automaton has more states than allowed, or takes too long to build."""
 
 
-def character_automaton(tree: Node) -> tuple[Partition, Table, Accepting]:
+def determinised(tree: Node) -> tuple[Partition, Table, Accepting]:
     """Makes the smallest automaton over the classes of characters that a pattern tells apart.
 
     Thompson's construction with counted repeats written out, then subsets. An assertion is an epsilon

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
-from lmppl.constraints.character_automaton import TooLarge, character_automaton, size, walk
+from lmppl.constraints.character_automaton import TooLarge, determinised, size, walk
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.regex_syntax import Node, Repetition, parse
 from lmppl.constraints.regular_language import RegularLanguage
@@ -50,7 +50,7 @@ def compiled(pattern: str, flags: int = 0) -> ByteAutomaton:
     """
     tree = parse(pattern, flags)
     try:
-        return byte_automaton(*character_automaton(tree))
+        return byte_automaton(*determinised(tree))
     except TooLarge:
         raise ConstraintError(
             f"The pattern {pattern[:60]!r} needs more than {MAX_STATES:,} states, or too long to compile."

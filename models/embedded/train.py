@@ -88,7 +88,7 @@ class Position:
     tokens: int = 0
 
 
-def train(plan: Plan, run: Path, data: Path | None, stop_after: float = float("inf")) -> Position:
+def fit(plan: Plan, run: Path, data: Path | None, stop_after: float = float("inf")) -> Position:
     """Trains until the plan is done or `stop_after` seconds of this call have passed.
 
     The folder `run` holds the tokenizer, the last state and a log; a second call goes on from there. Every
@@ -211,7 +211,7 @@ def main(arguments: list[str]) -> None:
         options.layers,
         options.feed_forward,
     )
-    position = train(plan, options.run, options.data, 60 * options.piece)
+    position = fit(plan, options.run, options.data, 60 * options.piece)
     _log.info("%.0f %% done after %s", 100 * plan.progress(position), position)
     if options.export:
         export(options.run)

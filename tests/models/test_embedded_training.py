@@ -18,7 +18,7 @@ from lmppl.models.embedded.corpus import mixture
 from lmppl.models.embedded.documents import END, Document, sections
 from lmppl.models.embedded.optimisation import rate_factor
 from lmppl.models.embedded.tokenizer import encode, read_tokenizer, save_tokenizer, train_tokenizer
-from lmppl.models.embedded.train import Plan, Position, train
+from lmppl.models.embedded.train import Plan, Position, fit
 
 PROMPT = sections({"objects": "red blue - block", "goal": "stack red on blue"}, "pddl")
 GOAL = Document("blocks", PROMPT, "(and (on red blue))", "(and (on red blue))")
@@ -92,10 +92,10 @@ def test_the_rate_rises_stays_and_falls():
 
 
 def test_a_run_that_was_interrupted_ends_in_the_same_weights(tmp_path: Path):
-    whole = train(TINY, tmp_path / "whole", None)
+    whole = fit(TINY, tmp_path / "whole", None)
     parts = Position()
     for _ in range(2 * TINY.steps):  # a piece of no length saves and stops; one step at a time goes on
-        parts = train(TINY, tmp_path / "parts", None, stop_after=1e-9)
+        parts = fit(TINY, tmp_path / "parts", None, stop_after=1e-9)
         if TINY.progress(parts) == 1:
             break
     assert whole.step == parts.step == TINY.steps
@@ -110,7 +110,7 @@ def test_a_run_that_was_interrupted_ends_in_the_same_weights(tmp_path: Path):
 
 def test_training_lowers_the_loss(tmp_path: Path):
     plan = dataclasses.replace(TINY, steps=100)
-    train(plan, tmp_path, None)
+    fit(plan, tmp_path, None)
     (line,) = [json.loads(text) for text in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert line["step"] == 100
     assert line["loss"] < np.log(400) - 1
@@ -118,6 +118,6 @@ def test_training_lowers_the_loss(tmp_path: Path):
 
 def test_a_run_is_not_resumed_under_another_plan(tmp_path: Path):
     plan = dataclasses.replace(TINY, steps=1)
-    train(plan, tmp_path, None)
+    fit(plan, tmp_path, None)
     with pytest.raises(InvalidInputError, match="holds a run with another plan"):
-        train(dataclasses.replace(plan, seed=1), tmp_path, None)
+        fit(dataclasses.replace(plan, seed=1), tmp_path, None)
