@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -131,7 +134,8 @@ class _Worker:
         ok, payload = pickle.loads(message)
         if ok:
             return Outcome(payload)
-        error, text = payload
+        data, text = payload
+        error = None if data is None else pickle.loads(data)
         note = f"raised in a worker process by lp.cached({call.name}) at {call.location}:\n{text}"
         if error is None:
             raise CheckError(f"An exception that cannot be sent between processes was {note}")
@@ -139,7 +143,8 @@ class _Worker:
         raise error
 
     def kill(self) -> None:
-        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # with the processes that the call has started
         self._process.wait()
         self.connection.close()
 
@@ -153,13 +158,26 @@ def _call_here(call: Call) -> Any:
 
 
 def _identity(call: Call) -> Any:
-    """Equal calls have equal identities: by value where arguments can be hashed or pickled."""
+    """Equal calls have equal identities: by value and type, where arguments can be hashed or pickled."""
     arguments = (call.args, tuple(sorted(call.kwargs.items())))
-    key = (call.function, call.timeout, arguments)
+    return (call.function, call.timeout, _typed(arguments))
+
+
+def _typed(value: Any) -> Any:
+    """Gives what tells 1 from True and from 1.0, which are equal in Python."""
+    kind = type(value)
+    if kind in (tuple, list):
+        return (kind, *(_typed(item) for item in value))
+    if kind in (set, frozenset):
+        return (kind, frozenset(_typed(item) for item in value))
+    if kind is dict:
+        return (kind, frozenset((_typed(key), _typed(item)) for key, item in value.items()))
+    if kind in (int, bool, float, complex):
+        return (kind, repr(value))
     try:
-        hash(key)
+        hash(value)
     except TypeError:
         import cloudpickle
 
-        key = (call.function, call.timeout, cloudpickle.dumps(arguments))
-    return key
+        return (kind, cloudpickle.dumps(value))
+    return (kind, repr(value)) if hasattr(value, "dtype") else (kind, value)

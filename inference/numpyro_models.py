@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from numpyro.distributions.distribution import MaskedDistribution
 from numpyro.primitives import Messenger
 
 from lmppl.errors import InvalidInputError
 from lmppl.handlers import Handler
 from lmppl.sites import Deterministic, Factor, Observe, Sample
-from lmppl.statements import user_location
+from lmppl.statements import as_log_weight, check_name, user_location
+
+NUMPYRO_LOCK = threading.RLock()  # held while anything of ours stands on NumPyro's one global stack
 
 
 class NumPyroBridge(Messenger):
@@ -25,6 +29,7 @@ class NumPyroBridge(Messenger):
     def process_message(self, msg: dict[str, Any]) -> None:
         """Answers one message of a NumPyro primitive."""
         kind = msg["type"]
+        msg["stop"] = True  # a run inside a run is not seen by the outer one
         if kind == "sample":
             self._sample(msg)
         elif kind == "deterministic":
@@ -48,10 +53,16 @@ class NumPyroBridge(Messenger):
 
     def _sample(self, msg: dict[str, Any]) -> None:
         name, distribution, location = msg["name"], msg["fn"], user_location()
+        check_name(name, location)
+        if np.ndim(msg["scale"] if msg["scale"] is not None else 1.0):
+            raise InvalidInputError(
+                f"The scale at numpyro.sample({name!r}) is an array; expected one number."
+            )
         scale = 1.0 if msg["scale"] is None else float(msg["scale"])
-        if msg["is_observed"]:
-            if _is_unit(distribution):
-                weight = scale * float(jnp.sum(distribution.log_prob(msg["value"])))
+        if msg["is_observed"] or msg["value"] is not None:
+            if _is_unit(distribution) or not msg["is_observed"]:  # a factor, or a latent that a handler fixed
+                total = scale * jnp.sum(distribution.log_prob(msg["value"]))
+                weight = as_log_weight("numpyro.factor", name, total)
                 self._handler.handle(Factor(name=name, location=location, log_weight=weight))
             else:
                 self._handler.handle(
@@ -63,14 +74,25 @@ class NumPyroBridge(Messenger):
                         scale=scale,
                     )
                 )
-        elif msg["value"] is None:
+        else:
+            if _has(distribution, MaskedDistribution):
+                raise InvalidInputError(
+                    f"numpyro.handlers.mask covers the latent {name!r}: without its prior it has no "
+                    "distribution to be drawn from. Mask observations only."
+                )
+            distribution = distribution.expand_by(msg["kwargs"].get("sample_shape", ()))
             statement = Sample(name=name, location=location, distribution=distribution, scale=scale)
             msg["value"] = jnp.asarray(self._handler.handle(statement))
 
 
 def _is_unit(distribution: Any) -> bool:
     """Says whether a site comes from `numpyro.factor`."""
-    while not isinstance(distribution, dist.Unit):
+    return _has(distribution, dist.Unit)
+
+
+def _has(distribution: Any, kind: type) -> bool:
+    """Says whether a distribution is of a kind, or wraps one that is."""
+    while not isinstance(distribution, kind):
         if not hasattr(distribution, "base_dist"):
             return False
         distribution = distribution.base_dist

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import greenlet
 import numpyro.primitives
 
 from lmppl.handlers import Handler, handling
-from lmppl.inference.numpyro_models import NumPyroBridge
+from lmppl.inference.numpyro_models import NUMPYRO_LOCK, NumPyroBridge
 from lmppl.inference.replay import Recording
 from lmppl.sites import Call, Deterministic, Factor, Statement, Twist
 from lmppl.traces import Trace
@@ -32,6 +33,7 @@ class Particle(Handler):
         self._run = run
         self._recording = Recording() if recording is None else recording
         self._numpyro_stack: list[Any] = []
+        self._closed = False
         self._greenlet: greenlet.greenlet | None = None
         self.request: Statement | None = None
         self.returned = False
@@ -47,6 +49,7 @@ class Particle(Handler):
     def start(self) -> None:
         """Runs to the first statement that must wait, or to the end."""
         self._greenlet = greenlet.greenlet(self._body, parent=greenlet.getcurrent())
+        self._greenlet.gr_context = contextvars.copy_context()  # the caller's variables are seen inside
         self._switch()
 
     def resume(self, value: Any, detail: Any = None) -> None:
@@ -68,17 +71,22 @@ class Particle(Handler):
             ProgramNotDeterministic: The program took another path over the same values.
         """
         if self.returned:
-            copy = Particle(self._run, self._recording.fork())
-            copy.returned, copy.answer = True, self.answer
-            return copy
+            return self.copy_of_trace()
         assert self.request is not None
         copy = Particle(self._run, self._recording.fork())
         copy.start()
         copy._recording.check_arrival(copy.request, self.request)
         return copy
 
+    def copy_of_trace(self) -> Particle:
+        """Gives a particle with the same past that will not go on."""
+        copy = Particle(self._run, self._recording.fork())
+        copy.returned, copy.answer = self.returned, self.answer
+        return copy
+
     def close(self) -> None:
         """Ends the run, so that the user's `finally` clauses run."""
+        self._closed = True
         running = self._greenlet
         self._greenlet = None
         if running is not None and not running.dead:
@@ -86,6 +94,8 @@ class Particle(Handler):
                 running.throw(greenlet.GreenletExit)
 
     def handle(self, statement: Statement) -> Any:
+        if self._closed:  # the user's code caught what ends it
+            raise greenlet.GreenletExit
         recorded = self._recording.next_recorded(statement)
         if recorded is not None:
             return recorded.value
@@ -125,12 +135,16 @@ class Particle(Handler):
 
 
 class _NumPyroStack:
-    """NumPyro keeps its handlers in one global list: each particle is shown its own part of it."""
+    """NumPyro keeps its handlers in one global list: each particle is shown its own part of it.
+
+    Other threads have to wait while a particle runs.
+    """
 
     def __init__(self, particle: Particle):
         self._particle = particle
 
     def __enter__(self) -> None:
+        NUMPYRO_LOCK.acquire()
         stack = numpyro.primitives._PYRO_STACK
         self._base = len(stack)
         stack.extend(self._particle._numpyro_stack)
@@ -139,3 +153,4 @@ class _NumPyroStack:
         stack = numpyro.primitives._PYRO_STACK
         self._particle._numpyro_stack = stack[self._base :]
         del stack[self._base :]
+        NUMPYRO_LOCK.release()

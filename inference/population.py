@@ -17,6 +17,8 @@ class Population:
             include twists.
         log_twists: `Float64[particles]`: the twists that the next checkpoint divides out.
         eves: `Int[particles]`: the first ancestor of each.
+        generations: `Int[particles]`: the resampling that last put a copy of another in this place; 0 if
+            none has.
         num_resamplings: So far.
         losses: Cause -> site -> particles.
     """
@@ -26,6 +28,7 @@ class Population:
         self.log_weights = np.zeros(num_particles)
         self.log_twists = np.zeros(num_particles)
         self.eves = np.arange(num_particles)
+        self.generations = np.zeros(num_particles, int)
         self.num_resamplings = 0
         self.losses: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._log_evidence = 0.0
@@ -65,6 +68,7 @@ class Population:
         self.log_twists = self.log_twists[ancestors]
         self.eves = self.eves[ancestors]
         self.num_resamplings += 1
+        self.generations[ancestors != np.arange(self.num_particles)] = self.num_resamplings
 
     def plain_losses(self) -> dict[str, dict[str, int]]:
         """Gives the losses as ordinary dictionaries."""

@@ -58,7 +58,6 @@ class Run:
         self._steps: list[Step] = []
         self._num_tokens = self._num_checks = self._num_replays = 0
         self._started = time.perf_counter()
-        self._keys: dict[str, np.ndarray] = {}
 
     def run(self) -> Posterior:
         """Runs to the end, or until the user interrupts."""
@@ -252,27 +251,33 @@ class Run:
         sites = TextSites(lm, wanted, keys, self._options.proposal)
         origins = np.array(slots)
         num_tokens = 0
-        while sites.active:
-            if aligned:
-                ancestors = self._maybe_resample(replay=False)
-                if ancestors is not None:
-                    sites.reorder(ancestors)
-                    origins = origins[ancestors]
-                    if not sites.active:
-                        break
-            sites.step()
-            num_tokens += 1
-            self._take_increments(sites, slots, name_of, name)
-            self._num_tokens += sum(row is not None and row.active for row in sites.rows)
-            self._note(name, num_tokens)
-            if aligned and not self._population.alive.any():
-                break
+        try:
+            while sites.active and self._population.alive.any():
+                if aligned:
+                    origins = self._resample_text(sites, origins)
+                sites.step()
+                num_tokens += 1
+                self._take_increments(sites, slots, name_of, name)
+                self._num_tokens += sum(row is not None and row.active for row in sites.rows)
+                self._note(name, num_tokens)
+        except KeyboardInterrupt:
+            self._fork(origins, slots, run=False)  # weights have moved already: traces follow them
+            raise
         self._num_checks += sites.num_checks
         self._finish_text(sites, slots, origins, name_of, name)
 
+    def _resample_text(self, sites: TextSites, origins: np.ndarray) -> np.ndarray:
+        """Resamples strings in the making; particles are forked once, when the site is done."""
+        ancestors = self._maybe_resample(replay=False)
+        if ancestors is None:
+            return origins
+        sites.reorder(ancestors)
+        return origins[ancestors]
+
     def _text_keys(self, names: list[str], slots: list[int]) -> np.ndarray:
         """Gives the key of each slot; a row that resampling moves draws with its new slot's key."""
-        return np.stack([self._site_keys(name)[slot] for slot, name in zip(slots, names, strict=True)])
+        keys = {name: self._site_keys(name) for name in set(names)}
+        return np.stack([keys[name][slot] for slot, name in zip(slots, names, strict=True)])
 
     def _take_increments(
         self, sites: TextSites, slots: list[int], name_of: dict[int, str], name: str
@@ -306,9 +311,8 @@ class Run:
         if size == 0 or size >= self._options.ess_threshold * population.num_particles * (1 - 1e-6):
             return None
         key = named_key(self._key, "resampling", population.num_resamplings)
-        drawn = self._options.resampler(
-            key, jnp.asarray(population.log_weights, jnp.float32), population.num_particles
-        )
+        centred = population.log_weights - population.log_weights.max()  # before float32 rounds them
+        drawn = self._options.resampler(key, jnp.asarray(centred, jnp.float32), population.num_particles)
         ancestors = np.asarray(keep_in_place(jnp.asarray(drawn, jnp.int32)))
         population.resample(ancestors)
         if self._due is not None:
@@ -319,20 +323,18 @@ class Run:
             self._steps[-1] = replace(self._steps[-1], resampled=True)
         return ancestors
 
-    def _fork(self, ancestors: np.ndarray, slots: list[int]) -> None:
+    def _fork(self, ancestors: np.ndarray, slots: list[int], run: bool = True) -> None:
         """Makes the particle in each slot a copy of its ancestor, by replay where it is another."""
         old = list(self._particles)
         for slot, ancestor in zip(slots, ancestors.tolist(), strict=True):
             if ancestor != slot and self._population.alive[slot]:
-                self._particles[slot] = old[ancestor].fork()
+                self._particles[slot] = old[ancestor].fork() if run else old[ancestor].copy_of_trace()
                 old[slot].close()
                 self._num_replays += 1
 
     def _site_keys(self, name: str) -> np.ndarray:
         """Gives the keys of all slots at a site, `uint32[particles, 2]`."""
-        if name not in self._keys:
-            self._keys[name] = site_keys(self._key, self._slots, name)
-        return self._keys[name]
+        return site_keys(self._key, self._population.generations, name)
 
     # Reports.
 

@@ -217,7 +217,9 @@ class TextSites:
         """One where nothing is checked: the candidate is then the draw itself."""
         if not any(row is not None and row.active and row.judges.check is not None for row in self.rows):
             return 1
-        return max(2, min(len(self._lm.vocabulary), _MAX_CANDIDATES, self._awrs.max_checks))
+        # The geometric estimator cannot draw again, so it is given all candidates at once.
+        most = self._awrs.max_checks if self._awrs.rounds else min(self._awrs.max_checks, _MAX_CANDIDATES)
+        return max(2, min(len(self._lm.vocabulary), most))
 
     def _draw(self, local: np.ndarray | None, mask: np.ndarray | None, num_candidates: int) -> Any:
         steps = self._steps()

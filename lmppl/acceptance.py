@@ -134,14 +134,14 @@ class Acceptor:
         return self.constraint is None or self.constraint.accepts(state)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def acceptor(vocabulary: Vocabulary, constraint: Constraint | None, stop: bytes | None) -> Acceptor:
     """Gives the acceptor of a vocabulary, constraint and stop, shared by equal constraints."""
     return Acceptor(vocabulary, constraint, stop)
 
 
 _DEAD = object()
-_MAX_MASK_BYTES = 256 * 2**20
+_MAX_MASK_BYTES = 64 * 2**20
 
 
 def _remember(cache: dict[Cursor, np.ndarray], cursor: Cursor, mask: np.ndarray) -> np.ndarray:

@@ -38,12 +38,20 @@ def run_key(key: Any) -> Any:
     )
 
 
-def site_keys(key: Any, particles: np.ndarray, name: str) -> np.ndarray:
-    """Gives one raw key for each particle at a site: `uint32[n, 2]`.
+def site_keys(key: Any, generations: np.ndarray, name: str) -> np.ndarray:
+    """Gives one raw key for each particle at a site: `uint32[particles, 2]`.
 
-    Key `i` depends on the run's key, the particle's index and the site's name only.
+    Key `i` depends on the run's key, `i`, the particle's generation and the site's name only.
+
+    Args:
+        key: The run's.
+        generations: `Int[particles]`: 0 for a particle that was never replaced, else the number of
+            the resampling that last put a copy of another in its place. The copy may come to a site that its
+            predecessor has drawn already; with the same key it would draw the very value that,
+            perhaps, the predecessor died of.
+        name: The site's.
     """
-    return np.asarray(_site_keys(key, np.asarray(particles, np.uint32), np.uint32(name_code(name))))
+    return np.asarray(_site_keys(key, np.asarray(generations, np.uint32), np.uint32(name_code(name))))
 
 
 def named_key(key: Any, name: str, number: int = 0) -> Any:
@@ -71,9 +79,12 @@ def _wide_key(number: int) -> Any:
 
 
 @jax.jit
-def _site_keys(key: Any, particles: Any, code: Any) -> Any:
-    one = lambda particle: jax.random.fold_in(jax.random.fold_in(key, particle), code)  # noqa: E731
-    return jax.random.key_data(jax.vmap(one)(particles))
+def _site_keys(key: Any, generations: Any, code: Any) -> Any:
+    def one(particle: Any, generation: Any) -> Any:
+        return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, particle), generation), code)
+
+    particles = jax.lax.iota(np.uint32, generations.shape[0])
+    return jax.random.key_data(jax.vmap(one)(particles, generations))
 
 
 @jax.jit

@@ -311,10 +311,12 @@ def describe_losses(losses: Mapping[str, Mapping[str, int]]) -> str:
 
 def frozen(value: Any) -> Any:
     """Gives a hashable stand-in that is equal for equal values, whatever they are made of."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and math.isnan(value):
+        return ("nan",)  # one NaN does not equal another
     if isinstance(value, (str, bytes, int, float, complex, type(None))):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, Mapping):
         return ("dict", frozenset((frozen(k), frozen(v)) for k, v in value.items()))
     if isinstance(value, (list, tuple)):
@@ -323,7 +325,9 @@ def frozen(value: Any) -> Any:
         return frozenset(frozen(item) for item in value)
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         array = np.asarray(value)
-        return array.item() if array.shape == () else ("array", array.shape, tuple(array.ravel().tolist()))
+        if array.shape == ():
+            return frozen(array.item())
+        return ("array", array.shape, tuple(frozen(item) for item in array.ravel().tolist()))
     try:
         hash(value)
     except TypeError:

@@ -36,8 +36,12 @@ def text_log_probs(texts: Sequence[Text], values: Sequence[str]) -> np.ndarray:
     for text, value in pairs:
         by_model[text.lm].append((text, value))
     for lm, wanted in by_model.items():
-        paths = [(text, value, lm.encode(value)) for text, value in wanted]
-        possible = [path for path in paths if _is_possible(*path)]
+        paths = [(text, value, _encoded(lm, value)) for text, value in wanted]
+        possible = [
+            (text, value, tokens)
+            for text, value, tokens in paths
+            if tokens is not None and _is_possible(text, value, tokens)
+        ]
         wanted_rows = [(text.prompt_tokens, tokens, text.temperature) for text, _, tokens in possible]
         rows = token_log_probs(lm, wanted_rows, [text.local_limit for text, _, _ in possible])
         for (text, value, tokens), scored in zip(possible, rows, strict=True):
@@ -156,6 +160,14 @@ def _make_score(lm: LanguageModel) -> Any:
         return chosen, final, log_probs if wants_rows else None
 
     return jax.jit(score, static_argnums=5)
+
+
+def _encoded(lm: LanguageModel, value: str) -> tuple[int, ...] | None:
+    """Gives the canonical tokens; None where none spell the string, which then has no probability."""
+    try:
+        return lm.encode(value)
+    except InvalidInputError:
+        return None
 
 
 def _is_possible(text: Text, value: str, tokens: tuple[int, ...]) -> bool:

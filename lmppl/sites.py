@@ -47,6 +47,9 @@ class Observe(Statement):
     value: Any
     scale: float = 1.0
 
+    def signature(self) -> tuple[Any, ...]:
+        return ("Observe", self.name, describe(self.distribution))
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Constrain(Statement):

@@ -42,7 +42,7 @@ def sample(name: str, distribution: Any, *, proposal: Any = None) -> Any:
     """
     handler = current_handler(f"lp.sample({name!r})")
     location = user_location()
-    _check_name(name, location)
+    check_name(name, location)
     _check_distribution("lp.sample", name, distribution)
     if proposal is not None:
         _check_distribution("lp.sample", name, proposal)
@@ -64,7 +64,7 @@ def observe(name: str, distribution: Any, value: Any) -> None:
     """
     handler = current_handler(f"lp.observe({name!r})")
     location = user_location()
-    _check_name(name, location)
+    check_name(name, location)
     _check_distribution("lp.observe", name, distribution)
     check_value(f"lp.observe({name!r})", distribution, value)
     handler.handle(Observe(name=name, location=location, distribution=distribution, value=value))
@@ -79,7 +79,7 @@ def constrain(name: str, condition: Any) -> None:
     """
     handler = current_handler(f"lp.constrain({name!r})")
     location = user_location()
-    _check_name(name, location)
+    check_name(name, location)
     handler.handle(Constrain(name=name, location=location, condition=_as_bool(name, condition)))
 
 
@@ -92,8 +92,8 @@ def factor(name: str, log_weight: Any) -> None:
     """
     handler = current_handler(f"lp.factor({name!r})")
     location = user_location()
-    _check_name(name, location)
-    weight = _as_log_weight("lp.factor", name, log_weight)
+    check_name(name, location)
+    weight = as_log_weight("lp.factor", name, log_weight)
     handler.handle(Factor(name=name, location=location, log_weight=weight))
 
 
@@ -108,8 +108,8 @@ def twist(name: str, log_weight: Any) -> None:
     """
     handler = current_handler(f"lp.twist({name!r})")
     location = user_location()
-    _check_name(name, location)
-    weight = _as_log_weight("lp.twist", name, log_weight)
+    check_name(name, location)
+    weight = as_log_weight("lp.twist", name, log_weight)
     if weight == -math.inf:
         raise InvalidInputError(
             f"lp.twist({name!r}) got -inf, which could not be divided out again. Use lp.constrain for a hard "
@@ -126,7 +126,7 @@ def checkpoint(name: str) -> None:
     """
     handler = current_handler(f"lp.checkpoint({name!r})")
     location = user_location()
-    _check_name(name, location)
+    check_name(name, location)
     handler.handle(Checkpoint(name=name, location=location))
 
 
@@ -183,7 +183,8 @@ def _is_own(filename: str) -> bool:
     return own
 
 
-def _check_name(name: Any, location: str) -> None:
+def check_name(name: Any, location: str) -> None:
+    """Raises unless a site may be called so."""
     if not isinstance(name, str):
         raise InvalidTypeError(
             f"A site's name must be a string, got {type(name).__name__} ({name!r}) at {location}. "
@@ -234,7 +235,8 @@ def _as_bool(name: str, condition: Any) -> bool:
     )
 
 
-def _as_log_weight(what: str, name: str, value: Any) -> float:
+def as_log_weight(what: str, name: str, value: Any) -> float:
+    """Gives a log-weight as a float; raises unless it is one number in `[-inf, inf)`."""
     try:
         weight = float(value)
     except (TypeError, ValueError):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import cast
 from weakref import WeakValueDictionary
 
@@ -20,6 +21,8 @@ from lmppl.errors import CheckError, InvalidInputError, InvalidTypeError
 Judge = Callable[[str], bool]
 
 MAX_REMEMBERED_TEXTS = 65_536  # a memo
+MAX_TIMEOUTS = 2  # in a row
+FORGET_TIMEOUTS = 30.0  # seconds: what was slow then, a first import say, may be quick now
 MAX_KEPT_MEMOS = 64  # of checks that no longer exist, so that the next particle's equal check finds them
 
 
@@ -42,7 +45,7 @@ class CheckTimedOut(Exception):
 
 
 def check(
-    name: str, prefix: Judge | None = None, complete: Judge | None = None, timeout: float | None = 10.0
+    name: str, prefix: Judge | None = None, complete: Judge | None = None, timeout: float | None = 5.0
 ) -> Constraint:
     """Allows the strings that Python functions say yes to.
 
@@ -59,7 +62,8 @@ def check(
         complete: Whether the finished text is good. Without it, `prefix` of the whole text. If both
             are given, both must say True.
         timeout: Seconds for one call. A call that takes longer is lost mass (`check timed out`), not
-            False. None waits for ever.
+            False. After two such calls with no answer in between, the check counts as one that does not
+            return, and is not called again for half a minute. None waits for ever.
 
     Raises:
         InvalidInputError: Neither function was given, or the name or timeout cannot be used.
@@ -90,16 +94,46 @@ class _Memo:
     def get(self, question: tuple[str, str]) -> tuple[bool, bool | None]:
         """Gives whether the answer is known, and the answer; None is a call that timed out."""
         with self._lock:
+            answer = self._answers.get(question)
             if question not in self._answers:
                 return False, None
             self._answers.move_to_end(question)
-            return True, self._answers[question]
+            return True, answer
 
     def put(self, question: tuple[str, str], answer: bool | None) -> None:
         with self._lock:
             self._answers[question] = answer
             if len(self._answers) > MAX_REMEMBERED_TEXTS:
                 self._answers.popitem(last=False)
+
+
+class _Timeouts:
+    """How often in a row the same code took too long, whatever it closes over."""
+
+    def __init__(self):
+        self._in_a_row = 0
+        self._last = -math.inf
+
+    @property
+    def are_recent(self) -> bool:
+        """Whether the last is not long ago."""
+        return time.monotonic() - self._last < FORGET_TIMEOUTS
+
+    @property
+    def are_too_many(self) -> bool:
+        """Whether the code counts, for now, as code that does not return."""
+        return self._in_a_row >= MAX_TIMEOUTS and self.are_recent
+
+    def count(self, answer: bool | None) -> None:
+        """Takes note of a call."""
+        self._in_a_row = self._in_a_row + 1 if answer is None else 0
+        if answer is None:
+            self._last = time.monotonic()
+
+
+@lru_cache(maxsize=256)
+def _timeouts_of(name: str, *codes: object) -> _Timeouts:
+    return _Timeouts()
 
 
 _living: WeakValueDictionary[Hashable, _Memo] = WeakValueDictionary()
@@ -131,6 +165,8 @@ class Check(Constraint):
         self.complete = complete
         self.timeout = timeout
         self._key = self._current_key()
+        codes = (getattr(function, "__code__", type(function)) for function in (prefix, complete))
+        self._timeouts = _timeouts_of(name, *codes)
 
     @property
     def viable_is_exact(self) -> bool:
@@ -170,8 +206,11 @@ class Check(Constraint):
         if function is None:
             return True
         known, answer = self._memo.get((role, text))
-        if not known:
+        if known and answer is None and not self._timeouts.are_recent:
+            known = False
+        if not known and not self._timeouts.are_too_many:
             answer = self._asked(role, function, text)
+            self._timeouts.count(answer)
             if not self._was_rebound():
                 self._memo.put((role, text), answer)
         if answer is None:

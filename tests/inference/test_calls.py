@@ -1,6 +1,8 @@
 """`lp.cached`: once for each set of arguments, timed in worker processes, and errors are errors."""
 
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import numpyro.distributions as dist
@@ -86,3 +88,42 @@ def test_what_cannot_be_sent_to_a_worker_is_named():
 def test_wrong_arguments_are_named(function, timeout, message):
     with pytest.raises(lp.LmpplError, match=message):
         lp.infer(lambda: lp.cached(function, "a", timeout=timeout), method=lp.SMC(2))
+
+
+def test_arguments_that_python_calls_equal_are_told_apart():
+    def program():
+        return tuple(lp.cached(repr, value) for value in (1, True, 1.0, np.float32(1), (1,), (True,)))
+
+    posterior = lp.infer(program, method=lp.SMC(2))
+    assert posterior.values[0] == tuple(repr(value) for value in (1, True, 1.0, np.float32(1), (1,), (True,)))
+
+
+def start_a_process_and_wait(folder):
+    child = subprocess.Popen(["sleep", "600"])
+    (Path(folder) / "child").write_text(str(child.pid))
+    child.wait()
+
+
+def test_what_a_call_has_started_ends_with_it(tmp_path):
+    with pytest.raises(lp.NoPosterior):
+        lp.infer(lambda: lp.cached(start_a_process_and_wait, str(tmp_path), timeout=1.0), method=lp.SMC(2))
+    status = Path(f"/proc/{(tmp_path / 'child').read_text()}/status")
+    for _ in range(200):  # a killed process takes a moment to go
+        if not status.exists() or "Z (zombie)" in status.read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail("the process that the call started is still alive")
+
+
+class Unusual(Exception):
+    def __init__(self, one, two):
+        super().__init__("cannot be pickled back")
+
+
+def raise_unusual():
+    raise Unusual(1, 2)
+
+
+def test_an_exception_that_cannot_be_sent_back_is_told_in_words():
+    with pytest.raises(lp.CheckError, match="cannot be pickled back"):
+        lp.infer(lambda: lp.cached(raise_unusual, timeout=10.0), method=lp.SMC(2))

@@ -63,6 +63,19 @@ def test_a_masked_check_that_takes_too_long_loses_the_particle():
     assert losses_of(program, lp.SMC(3, proposal=lp.Mask())).losses == {"check timed out": {"word": 3}}
 
 
+def test_a_check_that_never_returns_is_asked_a_few_times_only():
+    calls = []
+
+    def forever(text):
+        calls.append(text)
+        while True:
+            time.sleep(0.001)
+
+    error = losses_of(lambda: lp.sample("word", LM("a") & lp.check("forever", prefix=forever, timeout=0.05)))
+    assert error.losses == {"check timed out": {"word": 6}}
+    assert len(calls) <= 2
+
+
 def test_bytes_that_are_no_text_are_undecodable():
     lm = ByteTable()
     error = losses_of(lambda: lp.sample("word", lm("a", max_tokens=1) & NonEmpty()))

@@ -1,5 +1,6 @@
 """Plain NumPyro models run unmodified, and their evidence is what mathematics says."""
 
+import concurrent.futures
 import math
 
 import jax.numpy as jnp
@@ -157,3 +158,56 @@ def test_stacked_draws_and_scores_are_those_of_each_distribution_alone(family):
         np.testing.assert_allclose(values[i], alone, rtol=1e-5)
         assert log_probs[i] == pytest.approx(float(jnp.sum(member.log_prob(values[i]))), abs=1e-4)
     np.testing.assert_allclose(distributions.log_probs(members, values), log_probs, atol=1e-4)
+
+
+def test_a_run_inside_a_run_is_not_seen_by_the_outer_one():
+    def inner():
+        numpyro.sample("o", dist.Normal(0.0, 1.0), obs=0.5)
+        return int(numpyro.sample("n", dist.Bernoulli(0.5)))
+
+    def outer():
+        chance = lp.infer(inner, method=lp.Enumerate()).probability(1)
+        numpyro.sample("o", dist.Normal(0.0, 1.0), obs=chance)
+
+    expected = float(dist.Normal(0.0, 1.0).log_prob(0.5))
+    assert lp.infer(outer, method=lp.SMC(4)).log_evidence == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("weight", [jnp.nan, jnp.inf])
+@pytest.mark.parametrize("method", [lp.SMC(2), lp.Enumerate()], ids=str)
+def test_a_factor_that_is_no_log_weight_is_an_error(weight, method):
+    with pytest.raises(lp.InvalidInputError, match="'f'"):
+        lp.infer(lambda: numpyro.factor("f", weight), method=method)
+
+
+def test_sample_shapes_are_respected():
+    posterior = lp.infer(
+        lambda: numpyro.sample("x", dist.Normal(0.0, 1.0), sample_shape=(3,)), method=lp.SMC(2)
+    )
+    assert posterior.traces[0]["x"].shape == (3,)
+
+
+def test_a_masked_latent_is_refused():
+    def model():
+        with handlers.mask(mask=False):
+            numpyro.sample("x", dist.Bernoulli(0.3))
+
+    with pytest.raises(lp.InvalidInputError, match="latent 'x'"):
+        lp.infer(model, method=lp.SMC(2))
+
+
+def test_a_latent_that_a_handler_fixes_counts_by_its_density():
+    def model():
+        with handlers.substitute(data={"x": jnp.array(0.5)}):
+            return float(numpyro.sample("x", dist.Normal(0.0, 1.0)))
+
+    posterior = lp.infer(model, method=lp.SMC(4))
+    assert posterior.values == [0.5] * 4
+    assert posterior.log_evidence == pytest.approx(float(dist.Normal(0.0, 1.0).log_prob(0.5)), abs=1e-5)
+
+
+def test_runs_in_several_threads_do_not_disturb_each_other():
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        runs = [pool.submit(lp.infer, conjugate, DATA, method=lp.SMC(16), key=key) for key in range(6)]
+        found = [run.result().log_evidence for run in runs]
+    assert found == [lp.infer(conjugate, DATA, method=lp.SMC(16), key=key).log_evidence for key in range(6)]

@@ -1,5 +1,7 @@
 """What can be asked of a posterior, and what it looks like."""
 
+import contextvars
+
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -31,6 +33,13 @@ def test_answers_need_not_be_hashable(value):
     found = posterior([value, "other", value], [1, 1, 2])
     assert found.probability(value) == pytest.approx(0.75)
     assert found.answers()[value] == pytest.approx(0.75)
+
+
+def test_answers_may_be_no_number():
+    found = posterior([float("nan"), np.float32("nan"), (1, float("nan")), 2.0], [1, 1, 1, 1])
+    assert found.probability(float("nan")) == pytest.approx(0.5)
+    assert "nan" in repr(found)
+    assert "nan" in found._repr_html_()
 
 
 def test_dead_particles_have_no_say():
@@ -130,3 +139,43 @@ def test_a_run_that_is_interrupted_gives_what_there_is_marked_partial():
     assert "interrupted" in repr(found)
     assert {str(value) for value in found.values} == {"returned", "(unfinished)"}
     assert "n" in found.traces[0]
+
+
+def test_a_run_that_is_interrupted_between_tokens_keeps_traces_and_weights_together():
+    lm = lp.TableLM(["a", "b", "<end>"], [0.5, 0.5, 0.0], [[0.4, 0.4, 0.2]] * 3)
+    asked = []
+
+    def interrupt_late(text):
+        asked.append(text)
+        if len(text) > 3:
+            raise KeyboardInterrupt
+        return True
+
+    def program():
+        number = lp.sample("n", dist.Categorical(probs=np.array([0.9, 0.1])))
+        lp.factor("prefer", 50.0 * float(number))
+        return lp.sample("x", lm("a") & lp.check("late", prefix=interrupt_late))
+
+    found = lp.infer(program, method=lp.SMC(64, ess_threshold=1.0))
+    assert found.partial
+    assert found.diagnostics.num_resamplings > 0
+    assert found.marginal("n")[1] == pytest.approx(1.0)
+
+
+def test_a_program_sees_the_callers_context():
+    variable = contextvars.ContextVar("variable", default="unset")
+    variable.set("set")
+    assert lp.infer(lambda: variable.get(), method=lp.SMC(2)).values == ["set", "set"]
+
+
+def test_large_log_weights_are_resampled_as_they_are():
+    def program():
+        x = lp.sample("x", dist.Bernoulli(0.5))
+        lp.factor("big", -3e8 + 5.0 * float(x))
+        lp.checkpoint("meet")
+        lp.sample("y", dist.Normal(0.0, 1.0))
+        return int(x)
+
+    found = lp.infer(program, method=lp.SMC(64, ess_threshold=1.0))
+    assert found.diagnostics.num_resamplings == 1
+    assert found.probability(1) > 0.9

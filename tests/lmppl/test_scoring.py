@@ -111,3 +111,7 @@ def test_a_path_is_scored_with_the_token_that_ends_it():
     path = (0, 1, 3)
     assert path_log_probs([text], [path])[0] == pytest.approx(text.log_prob("ab"), abs=1e-6)
     assert path_log_probs([text], [(0, 1)])[0] == -np.inf  # it has not ended
+
+
+def test_what_the_tokens_cannot_spell_has_no_probability():
+    assert table()("a").log_prob("zzz") == -math.inf
