@@ -1,5 +1,7 @@
 """Wrong input gets an error at once that says what is wrong with this value, and what to do."""
 
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -204,7 +206,7 @@ def test_prompts_and_constraints_of_the_wrong_type_are_named():
     with pytest.raises(lp.InvalidTypeError, match="str or lp.chat"):
         LM(3)
     with pytest.raises(lp.InvalidTypeError, match="expects a constraint"):
-        LM("a") & "b"
+        operator.and_(LM("a"), "b")
     with pytest.raises(lp.InvalidTypeError, match="scores a str"):
         LM("a").log_prob(3)
 
