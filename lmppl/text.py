@@ -113,7 +113,8 @@ class Text:
         """Scores a complete string: nats, including its end; `-inf` outside the support.
 
         The string is scored by its canonical tokenisation after the prompt. Other tokenisations of the
-        same string, which a sampler may draw, are not added.
+        same string, which a sampler may draw, are not added. With `max_tokens` the canonical tokens are
+        counted, so a string that a sampler ends early by a token with the stop in its middle may be too long.
         """
         from lmppl.scoring import text_log_probs  # scoring works on many texts at once
 
