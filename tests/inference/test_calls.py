@@ -48,7 +48,7 @@ def nap(seconds):
 
 def test_a_call_that_takes_too_long_loses_its_particles_only():
     def program():
-        return lp.cached(nap, 60.0 if lp.sample("slow", COIN) else 0.0, timeout=0.5)
+        return lp.cached(nap, 60.0 if lp.sample("slow", COIN) else 0.0, timeout=1.5)
 
     posterior = lp.infer(program, method=lp.SMC(16))
     lost = posterior.losses["check timed out"]["nap"]
@@ -59,7 +59,7 @@ def test_a_call_that_takes_too_long_loses_its_particles_only():
 def test_workers_return_what_the_function_returns_and_survive_a_timeout():
     def program():
         number = int(lp.sample("n", dist.Categorical(probs=np.full(4, 0.25))))
-        first = lp.cached(nap, 30.0 if number == 0 else 0.01 * number, timeout=0.4)
+        first = lp.cached(nap, 30.0 if number == 0 else 0.01 * number, timeout=2.0)
         return lp.cached(nap, first + 0.01, timeout=5.0)
 
     posterior = lp.infer(program, method=lp.SMC(32))
