@@ -112,8 +112,7 @@ class _Worker:
         except Exception as error:
             raise CheckError(
                 f"lp.cached({call.name}) with a timeout sends the function and its arguments to another "
-                "process, but "
-                f"they cannot be sent: {error}. Pass plain values, or leave the timeout away."
+                f"process, but they cannot be sent: {error}. Pass plain values, or leave the timeout away."
             ) from error
         self.connection.send_bytes(message)
         self.deadline = time.monotonic() + _START_SECONDS
@@ -124,9 +123,8 @@ class _Worker:
             message = self.connection.recv_bytes()
         except (EOFError, ConnectionResetError):
             raise CheckError(
-                f"The worker process of lp.cached({call.name}) at {call.location} died: it crashed, ran "
-                "out of memory, "
-                "or could not start."
+                f"The worker process of lp.cached({call.name}) at {call.location} died: it crashed, ran out "
+                "of memory, or could not start."
             ) from None
         if not message:
             self.deadline = time.monotonic() + (call.timeout or 0.0)

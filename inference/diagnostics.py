@@ -59,7 +59,6 @@ class Diagnostics:
         lowest = min((step.effective_sample_size for step in self.steps), default=float("nan"))
         return (
             f"Diagnostics({len(self.steps)} steps, {self.num_resamplings} resamplings, lowest effective "
-            "sample size "
-            f"{lowest:.1f}, {self.num_tokens} tokens, {self.checks_per_token:.1f} checks a token, "
-            f"{self.num_replays} replays, {len(np.unique(self.eves))} eves, {self.seconds:.2f} s)"
+            f"sample size {lowest:.1f}, {self.num_tokens} tokens, {self.checks_per_token:.1f} checks a "
+            f"token, {self.num_replays} replays, {len(np.unique(self.eves))} eves, {self.seconds:.2f} s)"
         )

@@ -13,12 +13,12 @@ from lmppl.errors import CheckError, InvalidInputError, InvalidTypeError, NoPost
 from lmppl.handlers import Handler, handling
 from lmppl.inference.calls import CallPool
 from lmppl.inference.numpyro_models import NUMPYRO_LOCK, NumPyroBridge
+from lmppl.inference.observations import observed_log_probs
 from lmppl.inference.replay import Recording
 from lmppl.inference.text_enumeration import text_support
 from lmppl.methods import Method
 from lmppl.posterior import Posterior
 from lmppl.progress import Progress
-from lmppl.scoring import text_log_probs
 from lmppl.sites import Call, Constrain, Deterministic, Factor, Observe, Sample, Statement
 from lmppl.text import Text
 from lmppl.traces import Trace
@@ -113,8 +113,7 @@ def _all_paths(program: Callable[[], Any], max_paths: int, progress: Progress) -
             if len(paths) + len(unexplored) > max_paths:
                 raise InvalidInputError(
                     f"Enumerate has found more than {max_paths:,} paths through the program. Make its "
-                    "latents smaller, "
-                    "raise max_paths, or use lp.SMC."
+                    "latents smaller, raise max_paths, or use lp.SMC."
                 )
             progress.update(site=f"path {len(paths)}", alive=len(unexplored))
     except KeyboardInterrupt:
@@ -155,8 +154,8 @@ class _PathHandler(Handler):
             if outcome.timed_out:
                 raise CheckError(
                     f"lp.cached({statement.name}) at {statement.location} took longer than "
-                    f"{statement.timeout} s; "
-                    "Enumerate cannot be exact without its value. Raise the timeout, or use lp.SMC."
+                    f"{statement.timeout} s; Enumerate cannot be exact without its value. Raise the timeout, "
+                    "or use lp.SMC."
                 )
             return outcome.value
         self.recording.claim(statement)
@@ -214,14 +213,6 @@ class _Supports:
 
 
 def _score(paths: list[_Path], observed: list[tuple[int, Observe]]) -> None:
-    for is_text, score in ((True, text_log_probs), (False, distributions.log_probs)):
-        rows = [(path, s) for path, s in observed if isinstance(s.distribution, Text) is is_text]
-        if not rows:
-            continue
-        scores = score([s.distribution for _, s in rows], [s.value for _, s in rows])
-        for (path, statement), log_prob in zip(rows, scores, strict=True):
-            if np.isnan(log_prob):
-                raise InvalidInputError(
-                    f"The log-probability at site {statement.name!r} is NaN ({statement.location})."
-                )
-            paths[path].log_weight += statement.scale * float(log_prob)
+    log_probs = observed_log_probs([statement for _, statement in observed])
+    for (path, _), log_prob in zip(observed, log_probs, strict=True):
+        paths[path].log_weight += float(log_prob)

@@ -40,15 +40,13 @@ class NumPyroBridge(Messenger):
             msg["value"] = value
         elif kind == "plate" and msg["args"][1] not in (None, msg["args"][0]):
             raise InvalidInputError(
-                f"numpyro.plate({msg['name']!r}) takes a random subsample, which lp.infer does not "
-                "support: the "
-                "evidence of a subsample is not that of the data. Use the plate without subsample_size."
+                f"numpyro.plate({msg['name']!r}) takes a random subsample, which lp.infer does not support: "
+                "the evidence of a subsample is not that of the data. Use the plate without subsample_size."
             )
         elif kind in ("param", "mutable", "prng_key", "control_flow"):
             raise InvalidInputError(
-                f"numpyro.{kind}({msg.get('name')!r}) has no meaning under lp.infer, which integrates "
-                "over latents "
-                "and optimises nothing. Use numpyro.sample with a prior, or a constant."
+                f"numpyro.{kind}({msg.get('name')!r}) has no meaning under lp.infer, which integrates over "
+                "latents and optimises nothing. Use numpyro.sample with a prior, or a constant."
             )
 
     def _sample(self, msg: dict[str, Any]) -> None:
@@ -59,21 +57,15 @@ class NumPyroBridge(Messenger):
                 f"The scale at numpyro.sample({name!r}) is an array; expected one number."
             )
         scale = 1.0 if msg["scale"] is None else float(msg["scale"])
-        if msg["is_observed"] or msg["value"] is not None:
-            if _is_unit(distribution) or not msg["is_observed"]:  # a factor, or a latent that a handler fixed
-                total = scale * jnp.sum(distribution.log_prob(msg["value"]))
-                weight = as_log_weight("numpyro.factor", name, total)
-                self._handler.handle(Factor(name=name, location=location, log_weight=weight))
-            else:
-                self._handler.handle(
-                    Observe(
-                        name=name,
-                        location=location,
-                        distribution=distribution,
-                        value=msg["value"],
-                        scale=scale,
-                    )
-                )
+        if msg["is_observed"] and not _has(distribution, dist.Unit):
+            value = msg["value"]
+            self._handler.handle(
+                Observe(name=name, location=location, distribution=distribution, value=value, scale=scale)
+            )
+        elif msg["value"] is not None:  # numpyro.factor, or a latent that a handler of the model's fixed
+            total = scale * jnp.sum(distribution.log_prob(msg["value"]))
+            weight = as_log_weight("numpyro.factor", name, total)
+            self._handler.handle(Factor(name=name, location=location, log_weight=weight))
         else:
             if _has(distribution, MaskedDistribution):
                 raise InvalidInputError(
@@ -83,11 +75,6 @@ class NumPyroBridge(Messenger):
             distribution = distribution.expand_by(msg["kwargs"].get("sample_shape", ()))
             statement = Sample(name=name, location=location, distribution=distribution, scale=scale)
             msg["value"] = jnp.asarray(self._handler.handle(statement))
-
-
-def _is_unit(distribution: Any) -> bool:
-    """Says whether a site comes from `numpyro.factor`."""
-    return _has(distribution, dist.Unit)
 
 
 def _has(distribution: Any, kind: type) -> bool:

@@ -99,25 +99,23 @@ class Recording:
 
 
 _ADVICE = (
-    "Between its sites a program must be deterministic: no clock, no random module, no iteration over "
-    "sets of "
-    "strings, no state that outlives a run."
+    "Between its sites a program must be deterministic: no clock, no random module, no iteration over sets "
+    "of strings, no state that outlives a run."
 )
 
 
 def _compare(recorded: Statement, reached: Statement) -> None:
     if type(recorded) is not type(reached) or recorded.name != reached.name:
         raise ProgramNotDeterministic(
-            f"Run again over the same values, the program reached {type(reached).__name__} "
-            f"{reached.name!r} at "
-            f"{reached.location}, where it had reached {type(recorded).__name__} {recorded.name!r} at "
+            f"Run again over the same values, the program reached {type(reached).__name__} {reached.name!r} "
+            f"at {reached.location}, where it had reached {type(recorded).__name__} {recorded.name!r} at "
             f"{recorded.location}. {_ADVICE}"
         )
     if recorded.signature() != reached.signature():
         raise ProgramNotDeterministic(
-            f"Run again over the same values, the program reached {reached.name!r} at "
-            f"{reached.location} with another "
-            f"distribution than before: {_shown(reached)}, where it had {_shown(recorded)}. {_ADVICE}"
+            f"Run again over the same values, the program reached {reached.name!r} at {reached.location} "
+            f"with another distribution than before: {_shown(reached)}, where it had {_shown(recorded)}. "
+            f"{_ADVICE}"
         )
 
 

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmppl import distributions
-from lmppl.errors import InvalidInputError, NoPosterior
+from lmppl.errors import NoPosterior
 from lmppl.inference.calls import CallPool
 from lmppl.inference.diagnostics import Diagnostics, Step
+from lmppl.inference.observations import check_log_prob, observed_log_probs
 from lmppl.inference.particles import Particle
 from lmppl.inference.population import Population
 from lmppl.inference.proposals import Proposal
@@ -23,7 +24,6 @@ from lmppl.inference.text_sites import TIMED_OUT, TextRequest, TextSites
 from lmppl.keys import named_key, site_keys
 from lmppl.posterior import NoAnswer, Posterior, describe_losses
 from lmppl.progress import Progress
-from lmppl.scoring import text_log_probs
 from lmppl.sites import Call, Checkpoint, Constrain, Factor, Observe, Sample
 from lmppl.text import Text
 
@@ -143,18 +143,19 @@ class Run:
 
     def _draw_numbers(self, name: str, indices: list[int]) -> None:
         requests = [self._request(index, Sample) for index in indices]
-        sources = [r.distribution if r.proposal is None else r.proposal for r in requests]
-        values, log_probs = distributions.draw(sources, self._site_keys(name)[indices])
+        values, log_probs = distributions.draw(
+            [_source(request) for request in requests], self._site_keys(name)[indices]
+        )
         proposed = [i for i, request in enumerate(requests) if request.proposal is not None]
         if proposed:
             targets = distributions.log_probs(
                 [requests[i].distribution for i in proposed], [values[i] for i in proposed]
             )
             for i, target in zip(proposed, targets, strict=True):
-                self._weigh(indices[i], target - log_probs[i], requests[i].name)
+                self._weigh(indices[i], target - log_probs[i])
         for i, (index, request) in enumerate(zip(indices, requests, strict=True)):
             if request.scale != 1.0:
-                self._weigh(index, (request.scale - 1.0) * log_probs[i], request.name)
+                self._weigh(index, (request.scale - 1.0) * log_probs[i])
             if self._population.alive[index]:
                 self._go(index, self._particles[index].resume, values[i])
 
@@ -166,13 +167,8 @@ class Run:
 
     def _serve_observes(self, indices: list[int]) -> None:
         requests = [self._request(index, Observe) for index in indices]
-        is_text = [isinstance(request.distribution, Text) for request in requests]
-        for wanted, score in ((True, text_log_probs), (False, distributions.log_probs)):
-            rows = [i for i, text in enumerate(is_text) if text is wanted]
-            if rows:
-                scores = score([requests[i].distribution for i in rows], [requests[i].value for i in rows])
-                for i, log_prob in zip(rows, scores, strict=True):
-                    self._weigh(indices[i], requests[i].scale * log_prob, requests[i].name)
+        for index, log_prob in zip(indices, observed_log_probs(requests), strict=True):
+            self._weigh(index, log_prob)
         self._waiting.update(index for index in indices if self._population.alive[index])
 
     def _serve_constrains(self, indices: list[int]) -> None:
@@ -183,16 +179,13 @@ class Run:
             else:
                 self._lose(index, CONSTRAIN_FALSE, request.name)
 
-    def _weigh(self, index: int, log_weight: float, site: str) -> None:
-        if np.isnan(log_weight) or log_weight == np.inf:
-            request = self._particles[index].request
-            raise InvalidInputError(
-                f"The log-probability at site {site!r} "
-                f"({request.location if request else 'unknown line'}) is "
-                f"{log_weight}. Look for parameters or a value outside of the distribution's domain."
-            )
+    def _weigh(self, index: int, log_weight: float) -> None:
+        """Multiplies a particle's weight at the site where it stands."""
+        request = self._particles[index].request
+        assert request is not None
+        check_log_prob(request, log_weight)
         if log_weight == -np.inf:
-            self._lose(index, CONSTRAIN_FALSE, site)
+            self._lose(index, CONSTRAIN_FALSE, request.name)
         else:
             self._population.log_weights[index] += log_weight
 
@@ -240,15 +233,14 @@ class Run:
 
     def _run_text(self, slots: list[int], requests: dict[int, Sample], aligned: bool) -> None:
         """Draws one batch of strings. Slots without a request are dead, and filled by resampling."""
-        name_of = {slot: requests[slot].name for slot in slots if slot in requests}
-        name = next(iter(name_of.values()))
-        keys = self._text_keys([name_of.get(slot, name) for slot in slots], slots)
+        somebody = next(requests[slot] for slot in slots if slot in requests)
+        names = [requests.get(slot, somebody).name for slot in slots]
         wanted = [
             TextRequest(requests[slot].distribution, _source(requests[slot])) if slot in requests else None
             for slot in slots
         ]
-        lm = _source(requests[next(iter(name_of))]).lm
-        sites = TextSites(lm, wanted, keys, self._options.proposal)
+        keys = self._text_keys(names, slots)
+        sites = TextSites(_source(somebody).lm, wanted, keys, self._options.proposal)
         origins = np.array(slots)
         num_tokens = 0
         try:
@@ -257,14 +249,14 @@ class Run:
                     origins = self._resample_text(sites, origins)
                 sites.step()
                 num_tokens += 1
-                self._take_increments(sites, slots, name_of, name)
+                self._take_increments(sites, slots, names)
                 self._num_tokens += sum(row is not None and row.active for row in sites.rows)
-                self._note(name, num_tokens)
+                self._note(somebody.name, num_tokens)
         except KeyboardInterrupt:
             self._fork(origins, slots, run=False)  # weights have moved already: traces follow them
             raise
         self._num_checks += sites.num_checks
-        self._finish_text(sites, slots, origins, name_of, name)
+        self._finish_text(sites, slots, names, origins)
 
     def _resample_text(self, sites: TextSites, origins: np.ndarray) -> np.ndarray:
         """Resamples strings in the making; particles are forked once, when the site is done."""
@@ -279,21 +271,17 @@ class Run:
         keys = {name: self._site_keys(name) for name in set(names)}
         return np.stack([keys[name][slot] for slot, name in zip(slots, names, strict=True)])
 
-    def _take_increments(
-        self, sites: TextSites, slots: list[int], name_of: dict[int, str], name: str
-    ) -> None:
-        for row, slot in enumerate(slots):
+    def _take_increments(self, sites: TextSites, slots: list[int], names: list[str]) -> None:
+        for row, (slot, name) in enumerate(zip(slots, names, strict=True)):
             state = sites.rows[row]
             if state is not None and state.lost and self._population.alive[slot]:
-                self._population.lose(slot, state.lost, name_of.get(slot, name))
+                self._population.lose(slot, state.lost, name)
             elif state is not None and not state.lost:
                 self._population.log_weights[slot] += sites.log_increments[row]
 
-    def _finish_text(
-        self, sites: TextSites, slots: list[int], origins: np.ndarray, name_of: dict[int, str], name: str
-    ) -> None:
+    def _finish_text(self, sites: TextSites, slots: list[int], names: list[str], origins: np.ndarray) -> None:
         values = sites.finish()
-        self._take_increments(sites, slots, name_of, name)
+        self._take_increments(sites, slots, names)
         self._fork(origins, slots)
         for row, slot in enumerate(slots):
             state = sites.rows[row]
@@ -353,9 +341,8 @@ class Run:
         losses = self._population.plain_losses()
         return NoPosterior(
             f"All {self._population.num_particles} particles were lost, so there is no posterior: "
-            f"{describe_losses(losses)}. Loosen the condition that took most of them, give a proposal "
-            "that can meet "
-            "it, or use more particles.",
+            f"{describe_losses(losses)}. Loosen the condition that took most of them, give a proposal that "
+            "can meet it, or use more particles.",
             losses,
         )
 
@@ -401,5 +388,6 @@ def _kind(request: Any) -> str:
     return next(kind for statement, kind in kinds if isinstance(request, statement))
 
 
-def _source(request: Sample) -> Text:
+def _source(request: Sample) -> Any:
+    """What a latent is drawn from."""
     return request.distribution if request.proposal is None else request.proposal

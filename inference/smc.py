@@ -78,7 +78,6 @@ def check_proposal(method: str, proposal: Any) -> None:
     if not isinstance(proposal, Proposal):
         made = " Did you mean to write parentheses?" if isinstance(proposal, type) else ""
         raise InvalidTypeError(
-            f"{method}(proposal=...) expects lp.Auto(), lp.AWRS() or lp.Mask(), got {proposal!r}.{made} "
-            "The proposal "
-            "of one site is given to lp.sample."
+            f"{method}(proposal=...) expects lp.Auto(), lp.AWRS() or lp.Mask(), got {proposal!r}.{made} The "
+            "proposal of one site is given to lp.sample."
         )

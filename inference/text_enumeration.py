@@ -96,7 +96,6 @@ def _add(text: Text, data: bytes, log_prob: float, masses: dict[str, float]) -> 
 def _too_many(text: Text, where: str, max_paths: int) -> str:
     advice = "Set max_tokens=, which is not set," if text.max_tokens is None else "Lower max_tokens"
     return (
-        f"Enumerate has found more than {max_paths:,} token paths of {text!r} at {where}. {advice} or "
-        "add a constraint "
-        "with few strings, such as lp.choices; or use lp.SMC."
+        f"Enumerate has found more than {max_paths:,} token paths of {text!r} at {where}. {advice} or add a "
+        "constraint with few strings, such as lp.choices; or use lp.SMC."
     )

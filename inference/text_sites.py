@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lmppl.constraints.python_check import CheckTimedOut
@@ -23,6 +24,7 @@ from lmppl.inference.text_rows import Checks, Row, check_candidates
 from lmppl.inference.text_steps import make_decode, propose_tokens, refill_tokens, repeat_uniforms
 from lmppl.language_model import LanguageModel
 from lmppl.scoring import compiled
+from lmppl.shape_buckets import bucket
 from lmppl.text import Text
 
 UNSATISFIABLE = "constraint unsatisfiable"
@@ -57,13 +59,14 @@ class TextSites:
         self._lm = lm
         self._awrs = proposal.rejection
         self._checks = Checks()
-        self._num_rows = _bucket(len(requests))
+        self._num_rows = bucket(len(requests))
         self.rows: list[Row | None] = [
             None if request is None else Row.start(request.source, request.target, proposal)
             for request in requests
         ]
         self._keys = np.zeros((self._num_rows, keys.shape[1]), np.uint32)
         self._keys[: len(keys)] = keys
+        self._possible = jnp.asarray(lm.vocabulary.possible)
         self._cache: Any = None
         self._capacity = 0
         self._logits: Any = None
@@ -163,8 +166,8 @@ class TextSites:
         for index, row in enumerate(self.rows):
             if row is not None:
                 of_row[index] = prompts.index(row.text.prompt_tokens)
-        length = _bucket(max(1, max(map(len, prompts))), 16)
-        tokens = np.zeros((_bucket(len(prompts)), length), np.int32)
+        length = bucket(max(1, max(map(len, prompts))), 16)
+        tokens = np.zeros((bucket(len(prompts)), length), np.int32)
         lengths = np.ones(len(tokens), np.int32)
         for position, prompt in enumerate(prompts):
             tokens[position, : len(prompt)] = prompt
@@ -182,7 +185,7 @@ class TextSites:
             wanted = max(_FIRST_ROOM, 2 * num_tokens)
         else:
             wanted = max(limit for limit in limits if limit is not None) + 1
-        return min(_bucket(prompt_length + wanted, 32), self._lm.context_length)
+        return min(bucket(prompt_length + wanted, 32), self._lm.context_length)
 
     def _make_room(self) -> None:
         """Grows the cache, or loses rows that have come to the end of the model's context."""
@@ -227,17 +230,18 @@ class TextSites:
         for index, row in enumerate(self.rows):
             if row is not None:
                 temperature[index] = row.text.temperature
-        possible = self._lm.vocabulary.possible
         if self._logits is not None:  # the prompt's own
             propose = compiled(self._lm, "propose", lambda: jax.jit(propose_tokens, static_argnums=7))
             logits, self._logits = self._logits, None
-            return propose(logits, possible, temperature, self._keys, steps, local, mask, num_candidates)
+            return propose(
+                logits, self._possible, temperature, self._keys, steps, local, mask, num_candidates
+            )
         decode = compiled(self._lm, "decode", lambda: make_decode(self._lm))
         self._cache, drawn = decode(
             self._lm.params,
             self._cache,
             self._last_tokens,
-            possible,
+            self._possible,
             temperature,
             self._keys,
             steps,
@@ -330,8 +334,3 @@ def _stacked(masks: list[np.ndarray | None], width: int) -> np.ndarray | None:
         if mask is not None:
             stacked[index] = mask
     return stacked
-
-
-def _bucket(size: int, smallest: int = 1) -> int:
-    """The next power of two, so that few shapes are compiled."""
-    return max(smallest, 1 << max(0, size - 1).bit_length())

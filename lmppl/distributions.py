@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmppl.errors import InvalidInputError, InvalidTypeError
+from lmppl.shape_buckets import bucket
 from lmppl.text import Text
 
 
@@ -45,8 +46,7 @@ def check_value(what: str, distribution: Any, value: Any) -> None:
     except ValueError:
         raise InvalidInputError(
             f"{what} observes a value of shape {array.shape}, which does not broadcast with the shape "
-            f"{expected} "
-            f"of {type(distribution).__name__}."
+            f"{expected} of {type(distribution).__name__}."
         ) from None
 
 
@@ -154,7 +154,7 @@ def _as_parameter(leaf: Any) -> np.ndarray:
 def _pad(columns: list[np.ndarray]) -> list[np.ndarray]:
     """Repeats the last row up to a power of two, so that few shapes are compiled."""
     size = len(columns[0])
-    padded = 1 << (size - 1).bit_length()
+    padded = bucket(size)
     if padded == size:
         return columns
     return [np.concatenate([column, np.repeat(column[-1:], padded - size, axis=0)]) for column in columns]

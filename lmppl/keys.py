@@ -32,9 +32,8 @@ def run_key(key: Any) -> Any:
         return _two_words(jnp.asarray(key))
     of_shape = "" if shape is None else f" of shape {shape}"
     raise InvalidTypeError(
-        f"key must be an int such as 0, or one JAX key `jax.random.key(0)`; "
-        f"got {type(key).__name__}{of_shape} "
-        f"({str(key)[:40]!r})."
+        "key must be an int such as 0, or one JAX key `jax.random.key(0)`; got "
+        f"{type(key).__name__}{of_shape} ({str(key)[:40]!r})."
     )
 
 

@@ -56,9 +56,9 @@ def infer(
     """
     if not callable(program):
         raise InvalidTypeError(
-            f"lp.infer expects a program, got {type(program).__name__} ({str(program)[:60]!r}). Pass "
-            "the function "
-            "itself and its arguments beside it: lp.infer(program, lm, 3), not lp.infer(program(lm, 3))."
+            f"lp.infer expects a program, got {type(program).__name__} ({str(program)[:60]!r}). Pass the "
+            "function itself and its arguments beside it: lp.infer(program, lm, 3), not "
+            "lp.infer(program(lm, 3))."
         )
     if method is None:
         from lmppl import SMC  # the language does not import its engines; this looks the default up by name

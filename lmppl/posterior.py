@@ -272,9 +272,9 @@ class Posterior:
     def _repr_html_(self) -> str:
         bar = "<div style='background:#4c78a8;height:.7em;width:{:.1f}%'></div>"
         rows = "".join(
-            "<tr><td "
-            f"style='text-align:left'><code>{html.escape(shown)}</code></td><td>{probability:.3f}</td>"
-            f"<td>&plusmn; {error:.3f}</td><td style='width:12em'>{bar.format(100 * probability)}</td></tr>"
+            f"<tr><td style='text-align:left'><code>{html.escape(shown)}</code></td>"
+            f"<td>{probability:.3f}</td><td>&plusmn; {error:.3f}</td>"
+            f"<td style='width:12em'>{bar.format(100 * probability)}</td></tr>"
             for shown, probability, error in self._rows(20)
         )
         summary = "".join(

@@ -45,8 +45,8 @@ def program(function: Callable[..., Any]) -> Program:
         )
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise InvalidTypeError(
-            f"@lp.program expects a plain function, but {getattr(function, '__name__', function)!r} is "
-            "a coroutine or a "
-            "generator. Use `def` without `async` and `yield`; statements wait by themselves."
+            f"@lp.program expects a plain function, but {getattr(function, '__name__', function)!r} is a "
+            "coroutine or a generator. Use `def` without `async` and `yield`; statements wait by "
+            "themselves."
         )
     return Program(function)

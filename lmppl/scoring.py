@@ -14,6 +14,7 @@ import numpy as np
 from lmppl.acceptance import acceptor
 from lmppl.errors import InvalidInputError
 from lmppl.language_model import LanguageModel, Vocabulary
+from lmppl.shape_buckets import bucket
 from lmppl.text import Text
 
 _MAX_LOGITS = 2**26  # floats at a time: 256 MB
@@ -105,7 +106,7 @@ def token_log_probs(
     at = 0
     while at < len(order):
         longest = len(paths[order[-1]][0]) + len(paths[order[-1]][1])
-        room = max(1, _MAX_LOGITS // (_bucket(longest, _SMALLEST_LENGTH) * len(lm.vocabulary)))
+        room = max(1, _MAX_LOGITS // (bucket(longest, _SMALLEST_LENGTH) * len(lm.vocabulary)))
         chunk = order[at : at + room]
         at += len(chunk)
         scored = _score_chunk(lm, [paths[i] for i in chunk], any(needs_rows[i] for i in chunk))
@@ -132,7 +133,7 @@ def _score_chunk(
     lm: LanguageModel, paths: list[tuple[Any, Any, float]], wants_rows: bool
 ) -> list[ScoredPath]:
     lengths = [len(prompt) + len(tokens) for prompt, tokens, _ in paths]
-    rows, length = _bucket(len(paths), 1), _bucket(max(lengths), _SMALLEST_LENGTH)
+    rows, length = bucket(len(paths), 1), bucket(max(lengths), _SMALLEST_LENGTH)
     tokens = np.zeros((rows, length), np.int32)
     temperature = np.ones(rows, np.float32)
     last = np.zeros(rows, np.int32)
@@ -177,9 +178,8 @@ def _is_possible(text: Text, value: str, tokens: tuple[int, ...]) -> bool:
     needed = len(text.prompt_tokens) + len(tokens) + 1
     if needed > text.lm.context_length:
         raise InvalidInputError(
-            f"Scoring {value[:40]!r} needs {needed} tokens with its prompt and end, but "
-            f"{text.lm.name!r} reads at "
-            f"most {text.lm.context_length}. Shorten the prompt or the string."
+            f"Scoring {value[:40]!r} needs {needed} tokens with its prompt and end, but {text.lm.name!r} "
+            f"reads at most {text.lm.context_length}. Shorten the prompt or the string."
         )
     data = value.encode()
     for constraint in (text.constraint, text.local_constraint):
@@ -290,8 +290,3 @@ def _pieces_of(vocabulary: Vocabulary, rest: bytes) -> list[tuple[int, bytes]]:
         for token, data in enumerate(vocabulary.token_bytes)
         if data and (data.startswith(rest) or rest.startswith(data))
     ]
-
-
-def _bucket(size: int, smallest: int) -> int:
-    """The next power of two, so that few shapes are compiled."""
-    return max(smallest, 1 << max(0, size - 1).bit_length())

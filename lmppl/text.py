@@ -104,8 +104,7 @@ class Text:
         if not isinstance(constraint, Constraint):
             raise InvalidTypeError(
                 "`lm(prompt) & ...` expects a constraint such as lp.regex('[a-z]+'), got "
-                f"{type(constraint).__name__} "
-                f"({str(constraint)[:60]!r})."
+                f"{type(constraint).__name__} ({str(constraint)[:60]!r})."
             )
         return replace(self, constraint=_join(self.constraint, constraint))
 

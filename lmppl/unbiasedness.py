@@ -37,6 +37,5 @@ def assert_unbiased(estimates: Sequence[float] | np.ndarray, expected: float, *,
         raise AssertionError(
             f"The mean of {len(values)} estimates is {values.mean():.6g}, expected {expected:.6g}: off by "
             f"{difference / max(spread, 1e-300):.1f} standard errors; {threshold:.1f} are allowed at a "
-            "false-alarm rate "
-            f"of {failure_rate:g}."
+            f"false-alarm rate of {failure_rate:g}."
         )

@@ -159,9 +159,7 @@ def _constrain_ignored(monkeypatch):
 
 def _observation_doubled(monkeypatch):
     original = Run._weigh
-    monkeypatch.setattr(
-        Run, "_weigh", lambda self, index, weight, site: original(self, index, 2 * weight, site)
-    )
+    monkeypatch.setattr(Run, "_weigh", lambda self, index, weight: original(self, index, 2 * weight))
 
 
 def _proposal_ignored(monkeypatch):
@@ -171,8 +169,9 @@ def _proposal_ignored(monkeypatch):
 def _number_proposal_ignored(monkeypatch):
     original = Run._weigh
 
-    def weigh(self, index, weight, site):
-        original(self, index, 0.0 if site == "n" else weight, site)
+    def weigh(self, index, weight):
+        site = self._particles[index].request.name
+        original(self, index, 0.0 if site == "n" else weight)
 
     monkeypatch.setattr(Run, "_weigh", weigh)
 
