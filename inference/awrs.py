@@ -51,7 +51,6 @@ def weigh(
     *,
     lookahead: int = 1,
     max_checks: int | None = None,
-    refill: bool = False,
 ) -> Weighed:
     """Returns the first accepted token, weighed by looking at the next `lookahead` candidates.
 
@@ -66,16 +65,13 @@ def weigh(
         lookahead: Static, at least 1.
         max_checks: Static budget of checks; a row that spends it without success has weight
             `-inf`, and the mean is still exact.
-        refill: Whether the caller will draw again for rows that `needs_refill`. The last
-            candidate of a row with a tail is then only looked at, never returned: its weight
-            would be `M_k` if the row ended there, which it does not.
     """
     _require_positive("lookahead", lookahead)
     xp = log_probs.__array_namespace__()
-    reach = _reach(log_probs, log_tail, accepted, max_checks, refill)
+    reach = _reach(log_probs, log_tail, accepted, max_checks)
     first = reach.first
     log_left = log_remaining(log_probs, log_tail)
-    log_found = _running_log_sum(xp.where(reach.accepted, log_probs, -xp.inf))
+    log_found = running_log_sum(xp.where(reach.accepted, log_probs, -xp.inf))
     log_found_before = _shifted(log_found, 1)
     estimates = xp.logaddexp(log_found_before, xp.where(reach.accepted, log_left, -xp.inf))
     ahead = reach.places - first[..., None]
@@ -100,7 +96,6 @@ def checks_needed(
     *,
     lookahead: int = 1,
     max_checks: int | None = None,
-    refill: bool = False,
 ) -> Int[Array | np.ndarray, "*batch"]:
     """Gives how many more candidates of each row `weigh` will ask about, as far as is known.
 
@@ -112,30 +107,10 @@ def checks_needed(
     """
     xp = log_probs.__array_namespace__()
     known = accepted & (_places(log_probs) < num_checked[..., None])
-    reach = _reach(log_probs, log_tail, known, max_checks, refill)
-    searching = xp.minimum(num_checked + 1, reach.accept_end)
+    reach = _reach(log_probs, log_tail, known, max_checks)
+    searching = xp.minimum(num_checked + 1, reach.end)
     looking = xp.minimum(reach.first + lookahead + 1, reach.end)
     return xp.asarray(xp.maximum(xp.where(reach.found, looking, searching) - num_checked, 0))
-
-
-def needs_refill(
-    log_probs: Float[Array | np.ndarray, "*batch candidates"],
-    log_tail: Float[Array | np.ndarray, "*batch"],
-    accepted: Bool[Array | np.ndarray, "*batch candidates"],
-    *,
-    max_checks: int | None = None,
-) -> Bool[Array | np.ndarray, "*batch"]:
-    """Says which rows `weigh(..., refill=True)` leaves undecided, with mass and budget to go on.
-
-    For these, remove the first `candidates - 1` tokens from the row (set their log-probability to
-    `-inf`), draw a new order from what is left *without normalising it again*, and weigh that
-    with `max_checks - (candidates - 1)`. Drawing without replacement is memoryless, and because
-    the new log-probabilities are still those of the full row, the new weight is the row's weight:
-    it already contains the factor `M` by which a normalised row would have to be multiplied.
-    """
-    xp = log_probs.__array_namespace__()
-    reach = _reach(log_probs, log_tail, accepted, max_checks, True)
-    return xp.asarray(~reach.found & reach.held_back)
 
 
 def log_remaining(
@@ -144,7 +119,7 @@ def log_remaining(
     """Gives `log M_j`, the log mass that was not yet drawn before draw `j`, summed from the end."""
     xp = log_probs.__array_namespace__()
     from_end = xp.concat([log_tail[..., None], xp.flip(log_probs, axis=-1)], axis=-1)
-    return xp.flip(_running_log_sum(from_end)[..., 1:], axis=-1)
+    return xp.flip(running_log_sum(from_end)[..., 1:], axis=-1)
 
 
 def weigh_geometric(
@@ -199,7 +174,7 @@ def checks_needed_geometric(
     """Gives 1 for rows in which `weigh_geometric` asks about one more candidate, else 0.
 
     It is 0 for rows that ran out of candidates too. They are weighed as they stand, and are dead if
-    nothing was accepted; there is no refill. More candidates may be appended for all rows that ran out,
+    nothing was accepted. More candidates may be appended for all rows that ran out,
     but not only for those without an accept: what stops a row must not depend on the order of
     its draws, or the mean is too large.
     """
@@ -279,29 +254,23 @@ class _Reach(NamedTuple):
     places: Any
     accepted: Any
     end: Any
-    accept_end: Any
     exhaustible: Any
-    held_back: Any
     found: Any
     first: Any
 
 
-def _reach(log_probs, log_tail, accepted, max_checks, refill) -> _Reach:
-    """Applies budget, end of the row and hold-back for a refill; all of them depend on places only."""
+def _reach(log_probs, log_tail, accepted, max_checks) -> _Reach:
+    """Applies budget and end of the row, which depend on places only."""
     xp = log_probs.__array_namespace__()
     num_candidates = log_probs.shape[-1]
     budget = num_candidates if max_checks is None else min(max_checks, num_candidates)
-    goes_on = refill and (max_checks is None or max_checks > num_candidates)
     num_tokens = xp.sum(log_probs > -xp.inf, axis=-1)
     places = _places(log_probs)
     end = xp.minimum(num_tokens, budget)
     exhaustible = (log_tail == -xp.inf) & (num_tokens <= budget)
-    held_back = (log_tail > -xp.inf) & goes_on
-    accept_end = end - xp.where(held_back, 1, 0)
     accepted = accepted & (places < end[..., None])
-    returnable = accepted & (places < accept_end[..., None])
-    found, first = xp.any(returnable, axis=-1), xp.argmax(returnable, axis=-1)
-    return _Reach(places, accepted, end, accept_end, exhaustible, held_back, found, first)
+    found, first = xp.any(accepted, axis=-1), xp.argmax(accepted, axis=-1)
+    return _Reach(places, accepted, end, exhaustible, found, first)
 
 
 class _Timeline(NamedTuple):
@@ -330,7 +299,7 @@ def _timeline(log_probs, log_tail, accepted, uniforms, rounds) -> _Timeline:
     accepted = accepted & exists
     log_left = log_remaining(log_probs, log_tail)
     log_new = xp.concat([log_left[..., 1:], log_tail[..., None]], axis=-1)
-    log_admitted = _running_log_sum(xp.where(accepted, log_probs, -xp.inf))
+    log_admitted = running_log_sum(xp.where(accepted, log_probs, -xp.inf))
     log_unrejected = xp.logaddexp(log_new, log_admitted)
     repeats = _failures(uniforms[..., 0], log_new - _finite(log_unrejected))[..., None]
     log_success = (log_unrejected - _finite(log_left[..., :1]))[..., None]
@@ -369,7 +338,7 @@ def _places(log_probs):
     return xp.broadcast_to(xp.arange(log_probs.shape[-1]), log_probs.shape)
 
 
-def _running_log_sum(log_x):
+def running_log_sum(log_x):
     """Gives the log of the running sum of `exp(log_x)` along the last axis, adding in log space."""
     xp = log_x.__array_namespace__()
     shift = 1

@@ -35,9 +35,16 @@ class Diagnostics:
     Attributes:
         steps: In order.
         num_resamplings: How often the population was resampled.
-        num_tokens: Tokens drawn, over all particles.
+        num_tokens: Tokens drawn, over all particles, those that end a string included.
         num_checks: Candidates checked by rejection, over all particles.
         num_replays: Particles whose program was run again to fork another.
+        num_forwards: Calls of a model for one token of all particles at a site.
+        num_transfers: Copies from the device to the host that tokens needed.
+        num_synchronisations: How often the host waited for the device to go on with tokens.
+        num_compilations: Programs compiled, or taken compiled from the disk.
+        check_seconds: Wall time of the checks on the host.
+        cache_bytes: Of the largest site, for what its particles have read.
+        text_sites: Where each text site ran, `device` or `host`, and how its tokens were proposed.
         seconds: Wall time.
         eves: `Int[particles]`: from which of the first particles each of the last descends.
     """
@@ -47,6 +54,13 @@ class Diagnostics:
     num_tokens: int
     num_checks: int
     num_replays: int
+    num_forwards: int
+    num_transfers: int
+    num_synchronisations: int
+    num_compilations: int
+    check_seconds: float
+    cache_bytes: int
+    text_sites: dict[str, str]
     seconds: float
     eves: np.ndarray
 

@@ -1,156 +1,351 @@
-"""Draws of tokens from rows of log-probabilities, in order and without replacement, one key a row.
+"""Draws of tokens from rows of logits, in order and without replacement, one key a row.
 
-A row's draw is a function of its own key and its own log-probabilities: it does not change with
-the number of rows or with what stands in the others.
+A row's draw is a function of its own key and its own logits: it does not change with the number of
+rows or with what stands in the others. The order has the Plackett-Luce law, that of
+`log p + Gumbel noise` decreasing, and is drawn as far as somebody asks: `begin`, then `more`, again
+and again. Drawing without replacement is memoryless, so what comes later goes on where it stopped.
+
+On CPUs tokens arrive one by one in a tree of blocks (`ArrivalOrder`), which costs a pass over the
+row and little more. Elsewhere noise is made for the whole row (`NoisyOrder`): it is cheap there.
 """
 
 from __future__ import annotations
 
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from lmppl.inference.weights import log_sum_exp
 
+PORTION = 16  # candidates that share a key
+
+_BLOCK = 256  # tokens; a multiple of 32, and the square of _BRANCH
+_BRANCH = 16
+_GROUP = 4  # rows
+_FAINT = 1e-12  # a mask that leaves so little is weighed again, from its own likeliest token
+
+
+class Rows(NamedTuple):
+    """Unnormalised distributions over tokens, one a row, that are never stored.
+
+    The log-weight of a token is `logits * scale + bias` where it is in both masks, else `-inf`. A token less
+    than 1e-30 times as likely as its row's likeliest may count as having no mass.
+
+    Attributes:
+        logits: In float32.
+        scale: `1 / temperature`.
+        bias: 0 for tokens that a string may contain or end with, `-inf` for others. (Adding it costs a
+            quarter of what a comparison does.)
+        base: Bits of the tokens that the row is normalised over; None for all possible ones.
+        allowed: Bits of the tokens that are drawn from; None for all of the base.
+    """
+
+    logits: Float[Array, "rows vocab"]
+    scale: Float[Array, " rows"]
+    bias: Float[Array, " vocab"]
+    base: UInt32[Array, "rows words"] | None = None
+    allowed: UInt32[Array, "rows words"] | None = None
+
 
 class Candidates(NamedTuple):
-    """The first tokens of each row in the order drawn, and what is left behind them.
+    """The next tokens of each row in the order drawn, and what is left behind them.
 
     Attributes:
         ids: Token ids.
-        log_probs: As given for these ids; `-inf` marks places behind the last token with mass,
+        log_weights: Of these tokens; `-inf` marks places behind the last token with mass,
             whose id means nothing.
-        log_tail: Log mass of the tokens that are no candidates; `-inf` where there are none.
-        threshold: `log p + Gumbel noise` of the first token that is no candidate; `-inf` where
-            there is none.
+        log_tail: Log mass of the tokens not drawn yet; `-inf` where there are none.
+        threshold: `log weight + Gumbel noise` of the next token; `-inf` where there is none.
     """
 
     ids: Int[Array, "rows candidates"]
-    log_probs: Float[Array, "rows candidates"]
+    log_weights: Float[Array, "rows candidates"]
     log_tail: Float[Array, " rows"]
     threshold: Float[Array, " rows"]
 
 
-@partial(jax.jit, static_argnames="num_candidates")
-def candidates(
-    keys: Key[Array, " rows"], log_probs: Float[Array, "rows vocab"], num_candidates: int
-) -> Candidates:
-    """Draws the first tokens of each row without replacement, in order.
+class Masses(NamedTuple):
+    """Log masses of each row: of what it is normalised over, and of what is drawn from."""
 
-    The order has the Plackett-Luce law, that of `log p + Gumbel noise` decreasing. Rows need not be
-    normalised: a row whose first tokens were taken by `remove` continues the same order. A token
-    less than 1e-30 times as likely as the row's likeliest may count as having no mass.
-
-    On CPUs tokens arrive one by one in a lazy tree, which costs a pass over the row and little
-    more; elsewhere noise is made for the whole row.
-
-    Args:
-        keys: One for each row.
-        num_candidates: Static. At most the size of the vocabulary is returned.
-    """
-    num_candidates = min(num_candidates, log_probs.shape[-1])
-    return jax.lax.platform_dependent(
-        keys,
-        log_probs,
-        cpu=jax.vmap(partial(arrivals, num_candidates=num_candidates)),
-        default=jax.vmap(partial(noisy_order, num_candidates=num_candidates)),
-    )
+    base: Float[Array, " rows"]
+    allowed: Float[Array, " rows"]
 
 
-@jax.jit
-def categorical(keys: Key[Array, " rows"], log_probs: Float[Array, "rows vocab"]) -> Int[Array, " rows"]:
-    """Draws one token from each row, which need not be normalised.
+class ArrivalOrder(NamedTuple):
+    """How far the first arrivals of Poisson processes with rates `exp(log weight - top)` were followed.
 
-    A token without mass is never drawn; a row that has none at all gives id 0.
-    """
-    return candidates(keys, log_probs, 1).ids[:, 0]
-
-
-@jax.jit
-def remove(
-    log_probs: Float[Array, "rows vocab"], ids: Int[Array, "rows removed"]
-) -> Float[Array, "rows vocab"]:
-    """Gives the rows in which these tokens have no mass, and the others what they had."""
-    return jax.vmap(lambda row, tokens: row.at[tokens].set(-jnp.inf))(log_probs, ids)
-
-
-def noisy_order(key: Key[Array, ""], row: Float[Array, " vocab"], num_candidates: int) -> Candidates:
-    """Draws the candidates of one row by Gumbel noise and `top_k`.
-
-    The noise is made from two words: the default makes none above 16, so that tokens of probability
-    1e-8, of which a large vocabulary has many, would come first far too rarely.
-    """
-    noise = jax.random.gumbel(key, row.shape, row.dtype, mode="high")
-    num_keys = min(num_candidates + 1, row.shape[-1])
-    top, ids = jax.lax.top_k(row + noise, num_keys)
-    ids = ids[:num_candidates]
-    log_tail = log_sum_exp(row.at[ids].set(-jnp.inf))
-    threshold = top[num_candidates] if num_keys > num_candidates else jnp.full((), -jnp.inf, row.dtype)
-    return Candidates(ids, row[ids], log_tail, threshold)
-
-
-def arrivals(key: Key[Array, ""], row: Float[Array, " vocab"], num_candidates: int) -> Candidates:
-    """Draws the candidates of one row as the first arrivals of Poisson processes with rates `p`.
-
-    `exp(-key)` of a Gumbel key is an exponential arrival time, so the order and the threshold have
-    the same law as in `noisy_order`. Only times of whole blocks are kept. When a block's time comes,
-    a race inside it says which token has arrived; the block's next time starts from there.
-    Sums are made anew rather than subtracted from, so what is left keeps its digits.
+    `exp(-key)` of a Gumbel key is an exponential arrival time, so the order has the same law. Only times
+    of whole blocks are kept. When a block's time comes, a race inside it says which token has arrived;
+    the block's next time starts from there. `taken` has the bits of the tokens that were drawn.
 
     Reference:
         Maddison, Tarlow & Minka (2014), A* Sampling, arXiv:1411.0030 (the top-down construction).
     """
-    vocab_size = row.shape[0]
-    fan = math.ceil(vocab_size ** (1 / 3) - 1e-9)
-    top = jnp.max(row)
-    top = jnp.where(top > -jnp.inf, top, jnp.zeros_like(top))
-    padded = jnp.pad(row, (0, fan**3 - vocab_size), constant_values=-jnp.inf)
-    sums = jnp.sum(_rates(padded, top).reshape(fan, fan, fan), axis=-1)
-    waits = _exponentials(key, (num_candidates * (2 * fan + 1) + fan,))
-    times = waits[:fan] / jnp.sum(sums, axis=-1)
-    waits = waits[fan:].reshape(num_candidates, 2 * fan + 1)
 
-    def arrive(state, wait):
-        sums, times, drawn, place = state
-        block = jnp.argmin(times)
-        now, branches = times[block], sums[block]
-        branch = _winner(wait[:fan], branches)
-        ids = (block * fan + branch) * fan + jnp.arange(fan)
-        taken = jnp.any(ids[:, None] == drawn[None, :], axis=1) | (ids >= vocab_size)
-        rates = jnp.where(taken, 0.0, _rates(row[jnp.minimum(ids, vocab_size - 1)], top))
-        token = _winner(wait[fan:-1], rates)
-        left = jnp.sum(jnp.where(jnp.arange(fan) == token, 0.0, rates))
-        branches = jnp.where(jnp.arange(fan) == branch, left, branches)
-        times = times.at[block].set(now + wait[-1] / jnp.sum(branches))
-        drawn = drawn.at[place].set(jnp.where(now < jnp.inf, ids[token], -1))
-        return (sums.at[block].set(branches), times, drawn, place + 1), None
-
-    nobody = jnp.full((num_candidates,), -1)
-    (sums, times, drawn, _), _ = jax.lax.scan(arrive, (sums, times, nobody, 0), waits)
-    ids = jnp.maximum(drawn, 0)
-    log_probs = jnp.where(drawn >= 0, row[ids], -jnp.inf)
-    return Candidates(ids, log_probs, jnp.log(jnp.sum(sums)) + top, top - jnp.log(jnp.min(times)))
+    top: Float[Array, " rows"]
+    sums: Float[Array, "rows blocks"]
+    times: Float[Array, "rows blocks"]
+    taken: UInt32[Array, "rows words"]
 
 
-def _rates(log_probs: Float[Array, " n"], top: Float[Array, ""]) -> Float[Array, " n"]:
-    """Gives probabilities relative to the largest, and 0 for those whose wait would overflow.
+class NoisyOrder(NamedTuple):
+    """Log-weights with Gumbel noise; `-inf` for the tokens that were drawn."""
 
-    Written without a comparison: XLA sums this without storing it, which halves the cost of a draw.
+    noisy: Float[Array, "rows vocab"]
+
+
+Order = ArrivalOrder | NoisyOrder
+
+
+def prefers_noise() -> bool:
+    """Says whether this platform makes noise for a whole vocabulary faster than it walks a tree."""
+    return jax.default_backend() != "cpu"
+
+
+def begin(keys: Key[Array, " rows"], rows: Rows, *, noisy: bool) -> tuple[Order, Masses]:
+    """Starts an order for each row, of which nothing is drawn yet. Traceable.
+
+    Args:
+        keys: One for each row; the same are given to `more`.
+        rows: What to draw from.
+        noisy: Static: draw by noise, or by arrivals.
     """
-    return jnp.maximum(jnp.exp(log_probs - top) - 1e-30, 0.0)
+    keys = _part(keys, 0)
+    if noisy:
+        weights = log_weights(rows)
+        base = weights if rows.allowed is None else log_weights(rows._replace(allowed=None))
+        noise = jax.vmap(lambda key: _gumbel(key, rows.logits.shape[1:]))(keys)
+        return NoisyOrder(weights + noise), Masses(log_sum_exp(base), log_sum_exp(weights))
+    top, base, sums = _block_sums(rows)
+    times = jax.vmap(lambda key: _exponentials(key, sums.shape[1:]))(keys) / sums
+    taken = jnp.zeros((sums.shape[0], -(-rows.logits.shape[1] // 32)), jnp.uint32)
+    return ArrivalOrder(top, sums, times, taken), Masses(base, jnp.log(jnp.sum(sums, axis=-1)) + top)
 
 
-def _winner(exponentials: Float[Array, " fan"], rates: Float[Array, " fan"]) -> Int[Array, ""]:
+def more(
+    keys: Key[Array, " rows"], rows: Rows, order: Order, num_candidates: int, *, portion: Any = 1
+) -> tuple[Order, Candidates]:
+    """Draws the next tokens of each row. Traceable.
+
+    Args:
+        keys: As given to `begin`.
+        rows: As given to `begin`.
+        order: What `begin` or `more` returned.
+        num_candidates: Static.
+        portion: 1 + how many were drawn before / `PORTION`: an order does not depend on how many are drawn at
+            a time, as long as these are multiples of `PORTION` (but for the last).
+    """
+    if isinstance(order, NoisyOrder):
+        return _next_of_noise(rows, order, num_candidates)
+    waits = jnp.concatenate(
+        [
+            jax.vmap(partial(_exponentials, shape=(min(PORTION, num_candidates - at), 2 * _BRANCH + 1)))(
+                _part(keys, portion + at // PORTION)
+            )
+            for at in range(0, num_candidates, PORTION)
+        ],
+        axis=1,
+    )
+    return jax.vmap(_next_arrivals, in_axes=(_ROW_AXES, 0, 0))(rows, order, waits)
+
+
+def candidates(
+    keys: Key[Array, " rows"], rows: Rows, num_candidates: int, *, noisy: bool
+) -> tuple[Masses, Candidates]:
+    """Draws the first tokens of each row. Traceable."""
+    order, masses = begin(keys, rows, noisy=noisy)
+    return masses, more(keys, rows, order, num_candidates)[1]
+
+
+def log_weights(rows: Rows) -> Float[Array, "rows vocab"]:
+    """Gives the rows as an array."""
+    weights = rows.logits * rows.scale[:, None] + rows.bias[None]
+    for bits in (rows.base, rows.allowed):
+        if bits is not None:
+            weights = jnp.where(unpacked(bits, weights.shape[1]), weights, -jnp.inf)
+    return weights
+
+
+def unpacked(bits: UInt32[Array, "rows words"], num_tokens: int) -> Bool[Array, "rows vocab"]:
+    """Gives one truth value a token; bit `i % 32` of word `i // 32` is that of token `i`."""
+    single = (bits[:, :, None] >> jnp.arange(32, dtype=jnp.uint32)[None, None]) & jnp.uint32(1)
+    return (single != 0).reshape(bits.shape[0], -1)[:, :num_tokens]
+
+
+_ROW_AXES = Rows(0, 0, None, 0, 0)  # type: ignore[arg-type]
+
+
+def _part(keys: Key[Array, " rows"], number: Any) -> Key[Array, " rows"]:
+    return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+
+
+def _next_of_noise(rows: Rows, order: NoisyOrder, num_candidates: int) -> tuple[NoisyOrder, Candidates]:
+    noisy = order.noisy
+    size = noisy.shape[1]
+    num_found = min(num_candidates + 1, size)
+    top, ids = jax.lax.top_k(noisy, num_found)
+    ids, found = ids[:, :num_candidates], top[:, :num_candidates]
+    chosen = jnp.take_along_axis(rows.logits, ids, axis=1) * rows.scale[:, None]
+    chosen = jnp.where(found > -jnp.inf, chosen, -jnp.inf)
+    noisy = jax.vmap(lambda row, taken: row.at[taken].set(-jnp.inf))(noisy, ids)
+    left = jnp.where(noisy > -jnp.inf, rows.logits * rows.scale[:, None], -jnp.inf)
+    threshold = top[:, -1] if num_found > num_candidates else jnp.full(top.shape[0], -jnp.inf, top.dtype)
+    short = num_candidates - ids.shape[1]
+    ids = jnp.pad(ids, ((0, 0), (0, short)))
+    chosen = jnp.pad(chosen, ((0, 0), (0, short)), constant_values=-jnp.inf)
+    return NoisyOrder(noisy), Candidates(ids.astype(jnp.int32), chosen, log_sum_exp(left), threshold)
+
+
+def _gumbel(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
+    """Gives noise made from two words a token.
+
+    The default makes none above 16, so that tokens of probability 1e-8, of which a large vocabulary
+    has many, would come first far too rarely.
+    """
+    return jax.random.gumbel(key, shape, jnp.float32, mode="high")
+
+
+def _block_sums(
+    rows: Rows,
+) -> tuple[Float[Array, " rows"], Float[Array, " rows"], Float[Array, "rows blocks"]]:
+    """Gives the log-weight that counts as 1, the log mass of the base, and the sums of blocks.
+
+    Goes through few rows at a time, so that what XLA stores on the way stays in the processor's cache.
+    """
+    num_rows = rows.logits.shape[0]
+    group = math.gcd(num_rows, _GROUP)
+
+    def grouped(leaf: Array) -> Array:
+        return leaf.reshape(num_rows // group, group, *leaf.shape[1:])
+
+    per_row = rows._replace(bias=None)  # type: ignore[arg-type]
+    sums = jax.lax.map(
+        lambda part: _sums_of_group(part._replace(bias=rows.bias)), jax.tree.map(grouped, per_row)
+    )
+    return jax.tree.map(lambda leaf: leaf.reshape(num_rows, *leaf.shape[2:]), sums)
+
+
+def _sums_of_group(
+    rows: Rows,
+) -> tuple[Float[Array, " rows"], Float[Array, " rows"], Float[Array, "rows blocks"]]:
+    base = log_weights(rows._replace(allowed=None))
+    top = _finite(jnp.max(base, axis=-1))
+    rates = _rates(base, top)
+    sums = _in_blocks(rates)
+    total = jnp.log(jnp.sum(sums, axis=-1)) + top
+    if rows.allowed is None:
+        return top, total, sums
+    sums = _in_blocks(jnp.where(unpacked(rows.allowed, base.shape[1]), rates, 0.0))
+
+    faint = jnp.sum(sums, axis=-1) < _FAINT
+
+    def weighed_again(rows: Rows) -> tuple[Array, Array]:
+        weights = log_weights(rows)
+        again = _finite(jnp.max(weights, axis=-1))
+        return (
+            jnp.where(faint, again, top),
+            jnp.where(faint[:, None], _in_blocks(_rates(weights, again)), sums),
+        )
+
+    top, sums = jax.lax.cond(jnp.any(faint), weighed_again, lambda _: (top, sums), rows)
+    return top, total, sums
+
+
+def _in_blocks(values: Float[Array, "rows vocab"]) -> Float[Array, "rows blocks"]:
+    """Sums the tokens of each block, of which the last may be short."""
+    num_rows, size = values.shape
+    whole = size // _BLOCK * _BLOCK
+    parts = []
+    if whole:
+        parts.append(values[:, :whole].reshape(num_rows, -1, _BLOCK).sum(axis=-1))
+    if whole < size:
+        parts.append(values[:, whole:].sum(axis=-1, keepdims=True))
+    return jnp.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+
+
+def _next_arrivals(
+    row: Rows, order: ArrivalOrder, waits: Float[Array, "candidates waits"]
+) -> tuple[ArrivalOrder, Candidates]:
+    """Follows one row (its leaves without the first axis) to its next arrivals.
+
+    Sums are made anew rather than subtracted from, so what is left keeps its digits.
+    """
+    if waits.shape[0] == 1:
+        order, (ids, log_chosen) = _arrive(row, order, waits[0])
+        ids, log_chosen = ids[None], log_chosen[None]
+    else:
+        order, (ids, log_chosen) = jax.lax.scan(lambda order, wait: _arrive(row, order, wait), order, waits)
+    sums = jnp.where(order.times < jnp.inf, order.sums, 0.0)  # what will never arrive is not left
+    log_tail = jnp.log(jnp.sum(sums)) + order.top
+    found = Candidates(ids, log_chosen, log_tail, order.top - jnp.log(jnp.min(order.times)))
+    return order._replace(sums=sums), found
+
+
+def _arrive(
+    row: Rows, order: ArrivalOrder, wait: Float[Array, " waits"]
+) -> tuple[ArrivalOrder, tuple[Int[Array, ""], Float[Array, ""]]]:
+    block = jnp.argmin(order.times)
+    now = order.times[block]
+    ids, log_rates = _block_of(row, order, block)
+    rates = jnp.exp(log_rates - order.top).reshape(_BRANCH, _BRANCH)
+    branch = _winner(wait[:_BRANCH], rates.sum(axis=-1))
+    place = branch * _BRANCH + _winner(wait[_BRANCH:-1], rates[branch])
+    left = jnp.sum(jnp.where(jnp.arange(_BLOCK) == place, 0.0, rates.reshape(-1)))
+    there = now < jnp.inf
+    token = jnp.where(there, ids[place], 0)
+    word = token >> 5
+    bit = jnp.where(there, jnp.uint32(1) << (token & 31).astype(jnp.uint32), jnp.uint32(0))
+    order = ArrivalOrder(
+        order.top,
+        order.sums.at[block].set(jnp.where(there, left, 0.0)),
+        order.times.at[block].set(now + wait[-1] / left),
+        order.taken.at[word].set(order.taken[word] | bit),
+    )
+    return order, (token, jnp.where(there, log_rates[place], -jnp.inf))
+
+
+def _block_of(
+    row: Rows, order: ArrivalOrder, block: Int[Array, ""]
+) -> tuple[Int[Array, " block"], Float[Array, " block"]]:
+    """Gives the ids and log-weights of one block; `-inf` for what was taken or is no token."""
+    size = row.logits.shape[0]
+    width = min(_BLOCK, size)
+    first = block.astype(jnp.int32) * _BLOCK
+    start = jnp.minimum(first, size - width)  # the last block is read from the end
+    ids = start + jnp.arange(width, dtype=jnp.int32)
+    words, shifts = ids >> 5, (ids & 31).astype(jnp.uint32)
+    counts = (ids >= first) & (((order.taken[words] >> shifts) & jnp.uint32(1)) == 0)
+    for bits in (row.base, row.allowed):
+        if bits is not None:
+            counts = counts & (((bits[words] >> shifts) & jnp.uint32(1)) != 0)
+    weights = jax.lax.dynamic_slice(row.logits, (start,), (width,)) * row.scale
+    weights = weights + jax.lax.dynamic_slice(row.bias, (start,), (width,))
+    weights = jnp.where(counts, weights, -jnp.inf)
+    short = _BLOCK - width
+    return jnp.pad(ids, (0, short)), jnp.pad(weights, (0, short), constant_values=-jnp.inf)
+
+
+def _rates(log_weights: Float[Array, "... n"], top: Float[Array, "..."]) -> Float[Array, "... n"]:
+    """Gives weights relative to `top`."""
+    return jnp.exp(log_weights - top[..., None])
+
+
+def _winner(exponentials: Float[Array, " n"], rates: Float[Array, " n"]) -> Int[Array, ""]:
     """Gives the first to arrive, never one of rate 0 unless all are."""
-    return jnp.argmin(jnp.where(rates > 0, exponentials / rates, jnp.inf))
+    return jnp.argmin(jnp.where(rates > 0, exponentials / rates, jnp.inf)).astype(jnp.int32)
 
 
 def _exponentials(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Gives exponential variates whose small values have all their digits, and which are positive."""
-    high, low = jax.random.bits(key, (2, *shape), jnp.uint32) >> 9
+    words = jax.random.bits(key, (*shape, 2), jnp.uint32) >> 9  # more are drawn, the first stay the same
+    high, low = words[..., 0], words[..., 1]
     uniform = (high.astype(jnp.float32) + (low.astype(jnp.float32) + 0.5) * 2.0**-23) * 2.0**-23
     return -jnp.log1p(-jnp.minimum(uniform, 1 - 2.0**-24))
+
+
+def _finite(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.where(x > -jnp.inf, x, jnp.zeros_like(x))

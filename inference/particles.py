@@ -46,6 +46,11 @@ class Particle(Handler):
         """What the particle has drawn and observed so far."""
         return self._recording.trace()
 
+    @property
+    def recording(self) -> Recording:
+        """The answered statements."""
+        return self._recording
+
     def start(self) -> None:
         """Runs to the first statement that must wait, or to the end."""
         self._greenlet = greenlet.greenlet(self._body, parent=greenlet.getcurrent())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import InvalidInputError, InvalidTypeError
 from lmppl.representation import compact_repr
+
+_MOST_TOKENS_MASKED_ON_HOST = 64
+_DEAR_CHECK = 2e-4  # seconds
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,13 +24,18 @@ class Proposal(abc.ABC):
         return compact_repr(self)
 
     @abc.abstractmethod
-    def masks(self, part: Constraint) -> bool:
-        """Says whether a conjunct is made into a mask over the vocabulary."""
+    def masks(self, part: Constraint, vocab_size: int) -> bool:
+        """Says whether a conjunct is made into a mask over a vocabulary of so many tokens."""
 
     @property
     @abc.abstractmethod
     def rejection(self) -> AWRS:
         """How the other conjuncts are checked."""
+
+    def adapted(self, seconds_per_check: float) -> AWRS:
+        """Gives how they are checked from a site's second token on, from what its first has cost."""
+        del seconds_per_check
+        return self.rejection
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,7 +64,7 @@ class AWRS(Proposal):
         if self.rounds is not None:
             _check_count("AWRS", "rounds", self.rounds, 2)
 
-    def masks(self, part: Constraint) -> bool:
+    def masks(self, part: Constraint, vocab_size: int) -> bool:
         return False
 
     @property
@@ -71,7 +79,7 @@ class Mask(Proposal):
     The weight has no variance beyond that of the token itself. It is dear where a check is.
     """
 
-    def masks(self, part: Constraint) -> bool:
+    def masks(self, part: Constraint, vocab_size: int) -> bool:
         return True
 
     @property
@@ -81,19 +89,44 @@ class Mask(Proposal):
 
 @dataclass(frozen=True, repr=False)
 class Auto(Proposal):
-    """Masks where a constraint has an automaton, checks with AWRS where it has not.
+    """Chooses by cost: the exact mask where it is cheap, rejection with look-ahead elsewhere.
+
+    A constraint with an automaton is masked on the device, which costs a few per cent of a step. Other
+    exact constraints (`lp.lark`) are masked on the host for vocabularies of at most 64 tokens: each state
+    is asked about all tokens once, which is less than what the rejections of some particles cost. All else is
+    checked by rejection. `Diagnostics.text_sites` says what was chosen, `check_seconds` what checks cost.
+
+    The costs behind these rules were measured beforehand (docs/performance.md) and are not measured again
+    in a run, because the same key is to give the same posterior.
 
     Attributes:
         awrs: How the rest is checked.
+        measure: Time the checks of each site's first token. If one takes more than 0.2 ms, the other
+            tokens of the site are proposed without look-ahead, which more than halves the number of checks.
+            The weights then depend on the clock: a run cannot be repeated to the last digit.
     """
 
     awrs: AWRS = field(default_factory=AWRS)
+    measure: bool = False
 
-    def masks(self, part: Constraint) -> bool:
-        return part.automaton() is not None
+    def __post_init__(self) -> None:
+        if not isinstance(self.awrs, AWRS):
+            raise InvalidTypeError(f"Auto(awrs=...) expects lp.AWRS(...), got {self.awrs!r}.")
+        if not isinstance(self.measure, bool):
+            raise InvalidTypeError(f"Auto(measure=...) expects True or False, got {self.measure!r}.")
+
+    def masks(self, part: Constraint, vocab_size: int) -> bool:
+        if part.automaton() is not None:
+            return True
+        return part.viable_is_exact and vocab_size <= _MOST_TOKENS_MASKED_ON_HOST
 
     @property
     def rejection(self) -> AWRS:
+        return self.awrs
+
+    def adapted(self, seconds_per_check: float) -> AWRS:
+        if self.measure and seconds_per_check > _DEAR_CHECK:
+            return replace(self.awrs, lookahead=1)
         return self.awrs
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from lmppl.errors import ProgramNotDeterministic, SiteNameError
-from lmppl.sites import Call, Deterministic, Observe, Sample, Statement
+from lmppl.inference.stand_ins import SavedStatement, stand_in
+from lmppl.sites import Call, Observe, Statement
 from lmppl.traces import TextRecord, Trace
 
 
@@ -17,6 +20,15 @@ class Entry:
     statement: Statement
     value: Any
     detail: Any = None
+
+    @property
+    def portable(self) -> Entry:
+        """The same answer of a statement that another process can compare with its own."""
+        return self if isinstance(self.statement, SavedStatement) else self._portable
+
+    @cached_property
+    def _portable(self) -> Entry:
+        return Entry(stand_in(self.statement), self.value, self.detail)
 
 
 class Recording:
@@ -30,6 +42,11 @@ class Recording:
     def fork(self) -> Recording:
         """Gives a record with the same past, at its beginning."""
         return Recording(list(self._entries))
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """The answered statements."""
+        return self._entries
 
     def next_recorded(self, statement: Statement) -> Entry | None:
         """Gives the recorded answer of a statement, or None where the record ends.
@@ -89,9 +106,10 @@ class Recording:
         values, observed, texts = {}, {}, {}
         for entry in self._entries:
             name = entry.statement.name
-            if isinstance(entry.statement, (Sample, Deterministic)):
+            kind = _kind(entry.statement)
+            if kind in ("Sample", "Deterministic"):
                 values[name] = entry.value
-            elif isinstance(entry.statement, Observe):
+            elif isinstance(entry.statement, (Observe, SavedStatement)) and kind == "Observe":
                 observed[name] = entry.statement.value
             if isinstance(entry.detail, TextRecord):
                 texts[name] = entry.detail
@@ -105,13 +123,14 @@ _ADVICE = (
 
 
 def _compare(recorded: Statement, reached: Statement) -> None:
-    if type(recorded) is not type(reached) or recorded.name != reached.name:
+    if _kind(recorded) != _kind(reached) or recorded.name != reached.name:
         raise ProgramNotDeterministic(
-            f"Run again over the same values, the program reached {type(reached).__name__} {reached.name!r} "
-            f"at {reached.location}, where it had reached {type(recorded).__name__} {recorded.name!r} at "
+            f"Run again over the same values, the program reached {_kind(reached)} {reached.name!r} "
+            f"at {reached.location}, where it had reached {_kind(recorded)} {recorded.name!r} at "
             f"{recorded.location}. {_ADVICE}"
         )
-    if recorded.signature() != reached.signature():
+    again = stand_in(reached) if isinstance(recorded, SavedStatement) else reached
+    if recorded.signature() != again.signature():
         raise ProgramNotDeterministic(
             f"Run again over the same values, the program reached {reached.name!r} at {reached.location} "
             f"with another distribution than before: {_shown(reached)}, where it had {_shown(recorded)}. "
@@ -119,5 +138,11 @@ def _compare(recorded: Statement, reached: Statement) -> None:
         )
 
 
+def _kind(statement: Statement) -> str:
+    return statement.kind if isinstance(statement, SavedStatement) else type(statement).__name__
+
+
 def _shown(statement: Statement) -> str:
+    if isinstance(statement, SavedStatement):
+        return statement.shown
     return str(getattr(statement, "distribution", ""))[:120]

@@ -17,12 +17,16 @@ Reference:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from lmppl.shape_buckets import row_bucket
 
 _HALF = 12  # bits: sums of 12-bit numbers stay below 2^31 for up to 2^19 particles
 _ONE = 1 << (2 * _HALF)
@@ -30,7 +34,7 @@ _ONE = 1 << (2 * _HALF)
 
 @partial(jax.jit, static_argnames="num_draws")
 def multinomial(
-    key: PRNGKeyArray, log_weights: Float[Array, " particles"], num_draws: int
+    key: PRNGKeyArray, log_weights: Float[Array, " particles"], num_draws: int, *, count: Any = None
 ) -> Int[Array, " draws"]:
     """Draws ancestors independently of each other.
 
@@ -38,19 +42,21 @@ def multinomial(
         key: Consumed.
         log_weights: Unnormalised, in nats. `-inf` is a dead particle; see the module's text.
         num_draws: Static; usually the number of particles.
+        count: Draw only so many, traced or not; what stands behind them in the result means nothing.
 
     Returns:
         Indices into `log_weights`, in nondecreasing order.
     """
     key_whole, key_part = jax.random.split(key)
-    whole = jax.random.randint(key_whole, (num_draws,), 0, num_draws)
+    count = num_draws if count is None else count
+    whole = jax.random.randint(key_whole, (num_draws,), 0, count)
     part = jax.random.randint(key_part, (num_draws,), 0, _ONE)
-    return jnp.sort(_owners(_cumulative(_shares(log_weights, num_draws)), _Fixed(whole, part)))
+    return _sorted(_owners(_cumulative(_shares(log_weights, count)), _Fixed(whole, part)), count)
 
 
 @partial(jax.jit, static_argnames="num_draws")
 def stratified(
-    key: PRNGKeyArray, log_weights: Float[Array, " particles"], num_draws: int
+    key: PRNGKeyArray, log_weights: Float[Array, " particles"], num_draws: int, *, count: Any = None
 ) -> Int[Array, " draws"]:
     """Draws ancestors by one independent uniform point in each of `num_draws` equal strata.
 
@@ -58,6 +64,7 @@ def stratified(
         key: Consumed.
         log_weights: Unnormalised, in nats. `-inf` is a dead particle; see the module's text.
         num_draws: Static; usually the number of particles.
+        count: Draw only so many, traced or not; what stands behind them in the result means nothing.
 
     Returns:
         Indices into `log_weights`, in nondecreasing order.
@@ -67,12 +74,12 @@ def stratified(
     """
     part = jax.random.randint(key, (num_draws,), 0, _ONE)
     points = _Fixed(jnp.arange(num_draws), part)
-    return _owners(_cumulative(_shares(log_weights, num_draws)), points)
+    return _owners(_cumulative(_shares(log_weights, num_draws if count is None else count)), points)
 
 
 @partial(jax.jit, static_argnames="num_draws")
 def systematic(
-    key: PRNGKeyArray, log_weights: Float[Array, " particles"], num_draws: int
+    key: PRNGKeyArray, log_weights: Float[Array, " particles"], num_draws: int, *, count: Any = None
 ) -> Int[Array, " draws"]:
     """Draws ancestors by systematic resampling.
 
@@ -83,6 +90,7 @@ def systematic(
         key: Consumed.
         log_weights: Unnormalised, in nats. `-inf` is a dead particle; see the module's text.
         num_draws: Static; usually the number of particles.
+        count: Draw only so many, traced or not; what stands behind them in the result means nothing.
 
     Returns:
         Indices into `log_weights`, in nondecreasing order.
@@ -91,21 +99,21 @@ def systematic(
         Kitagawa (1996), J. Comp. Graph. Stat. 5(1). Not provably better than multinomial: Douc,
         Cappe & Moulines (2005), section 3.4.
     """
-    return systematic_at(jax.random.randint(key, (), 0, _ONE), log_weights, num_draws)
+    return systematic_at(jax.random.randint(key, (), 0, _ONE), log_weights, num_draws, count=count)
 
 
 @partial(jax.jit, static_argnames="num_draws")
 def systematic_at(
-    offset: Int[Array, ""], log_weights: Float[Array, " particles"], num_draws: int
+    offset: Int[Array, ""], log_weights: Float[Array, " particles"], num_draws: int, *, count: Any = None
 ) -> Int[Array, " draws"]:
-    """Gives the ancestors that belong to an offset of `offset / 2^24` of a draw."""
+    """Gives the ancestors that belong to an offset of `offset / 2^24` of a draw; see `systematic`."""
     points = _Fixed(jnp.arange(num_draws), jnp.full((num_draws,), offset))
-    return _owners(_cumulative(_shares(log_weights, num_draws)), points)
+    return _owners(_cumulative(_shares(log_weights, num_draws if count is None else count)), points)
 
 
 @partial(jax.jit, static_argnames="num_draws")
 def residual(
-    key: PRNGKeyArray, log_weights: Float[Array, " particles"], num_draws: int
+    key: PRNGKeyArray, log_weights: Float[Array, " particles"], num_draws: int, *, count: Any = None
 ) -> Int[Array, " draws"]:
     """Draws `floor(num_draws * w_i)` copies of each particle, and the rest independently.
 
@@ -113,6 +121,7 @@ def residual(
         key: Consumed.
         log_weights: Unnormalised, in nats. `-inf` is a dead particle; see the module's text.
         num_draws: Static; usually the number of particles.
+        count: Draw only so many, traced or not; what stands behind them in the result means nothing.
 
     Returns:
         Indices into `log_weights`, in nondecreasing order.
@@ -120,18 +129,19 @@ def residual(
     Reference:
         Liu & Chen (1998), J. Amer. Statist. Assoc. 93(443).
     """
-    shares = _shares(log_weights, num_draws)
+    count = num_draws if count is None else count
+    shares = _shares(log_weights, count)
     copies = _Fixed(jnp.cumsum(shares.whole), jnp.zeros_like(shares.part))
     rest = _cumulative_parts(shares.part)
     num_copies = copies.whole[-1]
-    num_rest = num_draws - num_copies
+    num_rest = count - num_copies
     key_whole, key_part = jax.random.split(key)
     whole = jax.random.randint(key_whole, (num_draws,), 0, jnp.maximum(num_rest, 1))
     part = jax.random.randint(key_part, (num_draws,), 0, _ONE)
     drawn = _owners(rest, _Fixed(whole, part))
     draws = jnp.arange(num_draws)
     copied = _owners(copies, _Fixed(draws, jnp.zeros_like(draws)))
-    return jnp.sort(jnp.where(draws < num_copies, copied, drawn))
+    return _sorted(jnp.where(draws < num_copies, copied, drawn), count)
 
 
 @jax.jit
@@ -157,11 +167,20 @@ class _Fixed(NamedTuple):
     part: Int[Array, " n"]
 
 
-def _shares(log_weights: Float[Array, " particles"], num_draws: int) -> _Fixed:
+def _sorted(ancestors: Int[Array, " draws"], count: Any) -> Int[Array, " draws"]:
+    """Sorts the first `count`, and leaves the others behind them."""
+    last = jnp.iinfo(ancestors.dtype).max
+    places = jnp.arange(len(ancestors))
+    ordered = jnp.sort(jnp.where(places < count, ancestors, last))
+    return jnp.where(places < count, ordered, 0)
+
+
+def _shares(log_weights: Float[Array, " particles"], num_draws: Any) -> _Fixed:
     """Gives each particle's expected number of draws."""
     top = jnp.max(log_weights)
     weights = jnp.where(top > -jnp.inf, jnp.exp(log_weights - top), jnp.ones_like(log_weights))
-    shares = weights * (num_draws / jnp.sum(weights))  # equal weights have shares without rounding
+    # Equal weights have shares without rounding.
+    shares = weights * (jnp.asarray(num_draws, weights.dtype) / jnp.sum(weights))
     whole = jnp.floor(shares)
     part = jnp.round((shares - whole) * _ONE).astype(jnp.int32)
     return _Fixed(whole.astype(jnp.int32) + part // _ONE, part % _ONE)
@@ -206,3 +225,30 @@ def _before(end: _Fixed, points: _Fixed) -> _Fixed:
 
 def _less(a: _Fixed, b: _Fixed) -> Bool[Array, " n"]:
     return (a.whole < b.whole) | ((a.whole == b.whole) & (a.part < b.part))
+
+
+BUILT_IN = (multinomial, residual, stratified, systematic)
+
+
+def ancestors_of(resampler: Callable[..., Any], key: Any, log_weights: np.ndarray) -> np.ndarray:
+    """Gives the ancestors of a population, as many of them in their own places as can be.
+
+    Args:
+        resampler: One of ours, which is compiled for buckets of sizes, or the user's.
+        key: Consumed.
+        log_weights: `Float32[particles]`, on the host.
+    """
+    count = len(log_weights)
+    if resampler not in BUILT_IN:
+        drawn = resampler(key, jnp.asarray(log_weights), count)
+        return np.asarray(keep_in_place(jnp.asarray(drawn, jnp.int32)))
+    padded = np.full(row_bucket(count), -np.inf, np.float32)
+    padded[:count] = log_weights
+    return np.asarray(_ancestors_of_ours(resampler, key, padded, np.int32(count)))[:count]
+
+
+@partial(jax.jit, static_argnums=0)
+def _ancestors_of_ours(resampler: Any, key: Any, log_weights: Any, count: Any) -> Any:
+    places = jnp.arange(len(log_weights), dtype=jnp.int32)
+    drawn = resampler(key, log_weights, len(log_weights), count=count)
+    return keep_in_place(jnp.where(places < count, drawn.astype(jnp.int32), places))

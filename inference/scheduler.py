@@ -8,26 +8,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from lmppl import distributions
+from lmppl.compilation import Compilations, counting
 from lmppl.errors import NoPosterior
 from lmppl.inference.calls import CallPool
+from lmppl.inference.contexts import Contexts
+from lmppl.inference.counters import Counters
 from lmppl.inference.diagnostics import Diagnostics, Step
 from lmppl.inference.observations import check_log_prob, observed_log_probs
 from lmppl.inference.particles import Particle
 from lmppl.inference.population import Population
 from lmppl.inference.proposals import Proposal
-from lmppl.inference.resampling import keep_in_place
-from lmppl.inference.text_sites import TIMED_OUT, TextRequest, TextSites
-from lmppl.keys import named_key, site_keys
+from lmppl.inference.resampling import ancestors_of
+from lmppl.inference.saved_runs import SavedRun
+from lmppl.inference.text_runs import text_sites, text_steps
+from lmppl.inference.text_sites import TIMED_OUT, Batch, TextRequest, TextSites
+from lmppl.keys import named_key, raw_name_key, site_keys
 from lmppl.posterior import NoAnswer, Posterior, describe_losses
 from lmppl.progress import Progress
 from lmppl.sites import Call, Checkpoint, Constrain, Factor, Observe, Sample
 from lmppl.text import Text
 
 CONSTRAIN_FALSE = "constrain false"
+_RESAMPLING = "resampling"
 
 Resampler = Callable[[Any, Any, int], Any]
 
@@ -43,9 +48,23 @@ class Options:
 
 
 class Run:
-    """One run: drives the particles from statement to statement."""
+    """One run: drives the particles from statement to statement.
 
-    def __init__(self, options: Options, program: Callable[[], Any], key: Any, progress: Progress):
+    With `saved` it goes on from what is in that file, and is written to it.
+    """
+
+    # What a saved run holds beside its population and its particles.
+    _PLAIN = ("_due", "_waiting", "_steps", "_counters")
+
+    def __init__(
+        self,
+        options: Options,
+        program: Callable[[], Any],
+        key: Any,
+        progress: Progress,
+        saved: SavedRun | None = None,
+    ):
+        self._saved = saved
         self._options = options
         self._key = key
         self._progress = progress
@@ -56,24 +75,46 @@ class Run:
         self._due: np.ndarray | None = None
         self._calls = CallPool()
         self._steps: list[Step] = []
-        self._num_tokens = self._num_checks = self._num_replays = 0
+        self._counters = Counters()
+        self._contexts = Contexts(reuse=saved is None)
+        self._compilations = Compilations()
         self._started = time.perf_counter()
 
     def run(self) -> Posterior:
         """Runs to the end, or until the user interrupts."""
+        with counting() as self._compilations:
+            return self._posterior(self._run())
+
+    def _run(self) -> bool:
+        """Runs; says whether the user interrupted."""
         partial = False
         try:
-            for index in range(self._options.num_particles):
-                self._go(index, self._particles[index].start)
+            if not self._resume():
+                for index in range(self._options.num_particles):
+                    self._go(index, self._particles[index].start)
             while self._advance():
-                pass
+                self._save()
         except KeyboardInterrupt:
             partial = True
         finally:
             self._calls.close()
             for particle in self._particles:
                 particle.close()
-        return self._posterior(partial)
+        return partial
+
+    def _save(self) -> None:
+        if self._saved is not None:
+            plain = {name: getattr(self, name) for name in self._PLAIN}
+            plain["seconds"] = time.perf_counter() - self._started
+            self._saved.moved(self._population, self._particles, plain)
+
+    def _resume(self) -> bool:
+        plain = None if self._saved is None else self._saved.restore(self._population, self._particles)
+        if plain is None:
+            return False
+        self._started -= plain.pop("seconds")
+        vars(self).update(plain)
+        return True
 
     def _advance(self) -> bool:
         """Does the next thing that there is to do; False when every live particle has returned."""
@@ -240,48 +281,53 @@ class Run:
             for slot in slots
         ]
         keys = self._text_keys(names, slots)
-        sites = TextSites(_source(somebody).lm, wanted, keys, self._options.proposal)
+        options = self._options
+        lm = _source(somebody).lm
+        batch = Batch(lm, wanted, slots, keys, options.proposal, self._contexts, self._counters)
+        sites = text_sites(batch, options.resampler)
         origins = np.array(slots)
         num_tokens = 0
         try:
-            while sites.active and self._population.alive.any():
-                if aligned:
-                    origins = self._resample_text(sites, origins)
-                sites.step()
+            for step in text_steps(
+                sites,
+                self._population,
+                slots,
+                options.resampler,
+                raw_name_key(self._key, _RESAMPLING),
+                self._least_size if aligned else 0.0,
+                lambda: self._maybe_resample(replay=False),
+            ):
+                if step.ancestors is not None:
+                    origins = origins[step.ancestors]
+                    if step.is_announced:
+                        self._resample(step.ancestors, replay=False)
                 num_tokens += 1
-                self._take_increments(sites, slots, names)
-                self._num_tokens += sum(row is not None and row.active for row in sites.rows)
+                self._take_losses(step.lost, step.log_increments, slots, names)
+                self._counters.num_tokens += step.num_drawn
                 self._note(somebody.name, num_tokens)
         except KeyboardInterrupt:
             self._fork(origins, slots, run=False)  # weights have moved already: traces follow them
             raise
-        self._num_checks += sites.num_checks
+        self._counters.text_sites |= dict.fromkeys(names, sites.describe())
         self._finish_text(sites, slots, names, origins)
-
-    def _resample_text(self, sites: TextSites, origins: np.ndarray) -> np.ndarray:
-        """Resamples strings in the making; particles are forked once, when the site is done."""
-        ancestors = self._maybe_resample(replay=False)
-        if ancestors is None:
-            return origins
-        sites.reorder(ancestors)
-        return origins[ancestors]
 
     def _text_keys(self, names: list[str], slots: list[int]) -> np.ndarray:
         """Gives the key of each slot; a row that resampling moves draws with its new slot's key."""
         keys = {name: self._site_keys(name) for name in set(names)}
         return np.stack([keys[name][slot] for slot, name in zip(slots, names, strict=True)])
 
-    def _take_increments(self, sites: TextSites, slots: list[int], names: list[str]) -> None:
-        for row, (slot, name) in enumerate(zip(slots, names, strict=True)):
-            state = sites.rows[row]
-            if state is not None and state.lost and self._population.alive[slot]:
-                self._population.lose(slot, state.lost, name)
-            elif state is not None and not state.lost:
-                self._population.log_weights[slot] += sites.log_increments[row]
+    def _take_losses(
+        self, lost: dict[int, str], log_increments: np.ndarray, slots: list[int], names: list[str]
+    ) -> None:
+        """Weighs the rows of a site, and counts those that are lost."""
+        for row, cause in lost.items():
+            if self._population.alive[slots[row]]:
+                self._population.lose(slots[row], cause, names[row])
+        self._population.log_weights[slots] += np.where(np.isfinite(log_increments), log_increments, 0.0)
 
     def _finish_text(self, sites: TextSites, slots: list[int], names: list[str], origins: np.ndarray) -> None:
-        values = sites.finish()
-        self._take_increments(sites, slots, names)
+        values, owed, lost = sites.finish()
+        self._take_losses(lost, owed, slots, names)
         self._fork(origins, slots)
         for row, slot in enumerate(slots):
             state = sites.rows[row]
@@ -296,20 +342,29 @@ class Run:
         """Resamples if the effective sample size is low; gives the ancestors, or None."""
         population = self._population
         size = population.effective_sample_size
-        if size == 0 or size >= self._options.ess_threshold * population.num_particles * (1 - 1e-6):
+        if size == 0 or size >= self._least_size:
             return None
-        key = named_key(self._key, "resampling", population.num_resamplings)
+        key = named_key(self._key, _RESAMPLING, population.num_resamplings)
         centred = population.log_weights - population.log_weights.max()  # before float32 rounds them
-        drawn = self._options.resampler(key, jnp.asarray(centred, jnp.float32), population.num_particles)
-        ancestors = np.asarray(keep_in_place(jnp.asarray(drawn, jnp.int32)))
-        population.resample(ancestors)
+        ancestors = ancestors_of(self._options.resampler, key, centred.astype(np.float32))
+        self._resample(ancestors, replay)
+        return ancestors
+
+    @property
+    def _least_size(self) -> float:
+        """The effective sample size below which particles are resampled."""
+        return self._options.ess_threshold * self._population.num_particles * (1 - 1e-6)
+
+    def _resample(self, ancestors: np.ndarray, replay: bool) -> None:
+        """Lets everything that belongs to a particle follow its ancestor."""
+        self._population.resample(ancestors)
+        self._contexts.resample(ancestors)
         if self._due is not None:
             self._due = self._due[ancestors]
         if replay:
             self._fork(ancestors, self._slots.tolist())
         if self._steps:
             self._steps[-1] = replace(self._steps[-1], resampled=True)
-        return ancestors
 
     def _fork(self, ancestors: np.ndarray, slots: list[int], run: bool = True) -> None:
         """Makes the particle in each slot a copy of its ancestor, by replay where it is another."""
@@ -318,7 +373,7 @@ class Run:
             if ancestor != slot and self._population.alive[slot]:
                 self._particles[slot] = old[ancestor].fork() if run else old[ancestor].copy_of_trace()
                 old[slot].close()
-                self._num_replays += 1
+                self._counters.num_replays += 1
 
     def _site_keys(self, name: str) -> np.ndarray:
         """Gives the keys of all slots at a site, `uint32[particles, 2]`."""
@@ -365,11 +420,10 @@ class Run:
             diagnostics=Diagnostics(
                 steps=tuple(self._steps),
                 num_resamplings=population.num_resamplings,
-                num_tokens=self._num_tokens,
-                num_checks=self._num_checks,
-                num_replays=self._num_replays,
                 seconds=time.perf_counter() - self._started,
                 eves=population.eves,
+                num_compilations=self._compilations.num_programs,
+                **vars(self._counters),
             ),
             partial=partial,
         )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lmppl.errors import InvalidInputError, InvalidTypeError
+from lmppl.errors import InvalidInputError, InvalidTypeError, NoPosterior
 from lmppl.inference.proposals import Auto, Proposal
 from lmppl.inference.resampling import systematic
+from lmppl.inference.saved_runs import SavedRun
 from lmppl.inference.scheduler import Options, Resampler, Run
+from lmppl.inference.stand_ins import fingerprint
 from lmppl.methods import Method
 from lmppl.posterior import Posterior
 from lmppl.progress import Progress
@@ -31,6 +34,15 @@ class SMC(Method):
         resampler: `(key, log_weights, num_draws) -> ancestors`, such as `lmppl.inference.systematic`.
         ess_threshold: Fraction of `num_particles` in [0, 1]: resample when the effective sample size
             falls below it. 0 never does; 1 does whenever weights differ.
+        save_to: A file that the run's state is written to while it runs, in a folder that exists. If the
+            process is killed or interrupted, the same `lp.infer` call, with the same key, goes on from
+            there and gives, bit for bit, the posterior of a run that was not. The program is run again
+            over the recorded values. The file is removed when the run has come to its end. It is a
+            pickle of the sites' values, so only resume files that nobody else can write.
+        save_every: Write after so many moves; 1 if only `save_to` is given. A move is a group of particles
+            served together: all strings of a text site, a group of numbers or observations, a
+            checkpoint. The state is not written inside a text site: its tokens are drawn again after a
+            crash, and are the same.
 
     Reference:
         Del Moral, Doucet & Jasra (2006), J. R. Stat. Soc. B 68(3); for language models, Lew et al.
@@ -41,6 +53,8 @@ class SMC(Method):
     proposal: Proposal = Auto()
     resampler: Resampler = systematic
     ess_threshold: float = 0.5
+    save_every: int | None = None
+    save_to: str | Path | None = None
 
     def __post_init__(self) -> None:
         check_num_particles("SMC", self.num_particles)
@@ -59,10 +73,45 @@ class SMC(Method):
                 f"SMC(ess_threshold={self.ess_threshold}) is not a fraction of the particles in [0, 1]; "
                 "0.5 resamples when half of the particles are worth nothing."
             )
+        self._check_saving()
 
     def run(self, program: Callable[[], Any], key: Any, progress: Progress) -> Posterior:
         options = Options(self.num_particles, self.proposal, self.resampler, self.ess_threshold)
-        return replace(Run(options, program, key, progress).run(), method=repr(self))
+        saved = self._saved_run(program, key)
+        try:
+            posterior = Run(options, program, key, progress, saved).run()
+        except NoPosterior:
+            if saved is not None:
+                saved.finish()
+            raise
+        if saved is not None and not posterior.partial:
+            saved.finish()
+        return replace(posterior, method=repr(self))
+
+    def _check_saving(self) -> None:
+        if self.save_to is not None and not isinstance(self.save_to, (str, Path)):
+            raise InvalidTypeError(f"SMC(save_to=...) expects the path of a file, got {self.save_to!r}.")
+        if self.save_every is None:
+            return
+        if isinstance(self.save_every, bool) or not isinstance(self.save_every, int):
+            raise InvalidTypeError(f"SMC(save_every=...) expects an int, got {self.save_every!r}.")
+        if self.save_every < 1:
+            raise InvalidInputError(f"SMC(save_every={self.save_every}) is too small; expected at least 1.")
+        if self.save_to is None:
+            raise InvalidInputError(
+                f"SMC(save_every={self.save_every}) does not say where to: add save_to='run.lmppl'."
+            )
+
+    def _saved_run(self, program: Callable[[], Any], key: Any) -> SavedRun | None:
+        if self.save_to is None:
+            return None
+        options = {
+            "number of particles": str(self.num_particles),
+            "proposal": fingerprint(self.proposal),
+            "resampler": fingerprint(self.resampler),
+            "ess_threshold": repr(float(self.ess_threshold)),
+        }
+        return SavedRun(self.save_to, self.save_every or 1, program, key, options)
 
 
 def check_num_particles(method: str, num_particles: Any) -> None:

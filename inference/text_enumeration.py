@@ -9,7 +9,7 @@ import numpy as np
 from lmppl.acceptance import Acceptor, Cursor, acceptor
 from lmppl.constraints.python_check import CheckTimedOut
 from lmppl.errors import CheckError, InvalidInputError
-from lmppl.scoring import token_log_probs
+from lmppl.scoring import next_log_probs
 from lmppl.text import Text
 
 _ROWS_AT_A_TIME = 4096
@@ -47,9 +47,9 @@ def text_support(text: Text, where: str, max_paths: int) -> dict[str, float]:
             for at in range(0, len(frontier), _ROWS_AT_A_TIME):
                 chunk = frontier[at : at + _ROWS_AT_A_TIME]
                 paths = [(text.prompt_tokens, node.tokens, text.temperature) for node in chunk]
-                rows = token_log_probs(text.lm, paths, [False] * len(paths))
-                for node, scored in zip(chunk, rows, strict=True):
-                    longer.extend(_children(text, judges, node, scored.last, masses))
+                rows = next_log_probs(text.lm, paths)
+                for node, row in zip(chunk, rows, strict=True):
+                    longer.extend(_children(text, judges, node, row, masses))
                 if num_paths + len(longer) + len(masses) > max_paths:
                     raise InvalidInputError(_too_many(text, where, max_paths))
             num_paths += len(longer)

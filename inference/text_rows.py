@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
-from typing import Any
 
 import numpy as np
 
 from lmppl.acceptance import Acceptor, Cursor, acceptor
 from lmppl.constraints.combinators import both
+from lmppl.constraints.ended_automaton import EndedAutomaton, ended_automaton_of
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.python_check import CheckTimedOut
 from lmppl.inference.proposals import Proposal
 from lmppl.language_model import Vocabulary
 from lmppl.text import Text
@@ -38,6 +37,12 @@ class Judges:
         """Gives the three, in a fixed order."""
         return (self.local, self.mask, self.check)
 
+    def automata(self) -> tuple[EndedAutomaton | None, ...]:
+        """Gives the three as automata of strings and their ends; None where there is none."""
+        return tuple(
+            None if judge is None else _automaton(judge, judge is not self.local) for judge in self.all()
+        )
+
 
 def judges(text: Text, extra: Constraint | None, proposal: Proposal) -> Judges:
     """Sorts the constraints of a text, and of a target that it is proposed for."""
@@ -59,8 +64,8 @@ def _judges(
 ) -> Judges:
     """Remembered by what they are made of, and not by the text: that would keep the model's weights alive."""
     parts = [part for c in (constraint, extra) if c is not None for part in c.parts()]
-    masked = [part for part in parts if proposal.masks(part)]
-    checked = [part for part in parts if not proposal.masks(part)]
+    masked = [part for part in parts if proposal.masks(part, len(vocabulary))]
+    checked = [part for part in parts if not proposal.masks(part, len(vocabulary))]
     return Judges(
         acceptor(vocabulary, local, stop) if is_local else None,
         acceptor(vocabulary, _conjunction(masked), stop),
@@ -144,6 +149,20 @@ class Row:
             ended=mask_cursor.ended,
         )
 
+    def drawn(
+        self, tokens: Sequence[int], log_probs: Sequence[float], log_normalisers: Sequence[float]
+    ) -> Row:
+        """Gives the row after tokens that were drawn elsewhere, which are all it will have."""
+        pieces = self.text.lm.vocabulary.token_bytes
+        return replace(
+            self,
+            data=b"".join(pieces[token] for token in tokens),
+            tokens=tuple(tokens),
+            token_log_probs=tuple(log_probs),
+            log_normalisers=tuple(log_normalisers),
+            ended=True,
+        )
+
     def lose(self, cause: str) -> Row:
         """Gives the row, lost."""
         return replace(self, lost=cause)
@@ -162,55 +181,11 @@ class Row:
         return TextRecord(self.tokens, self.token_log_probs, self.log_normalisers)
 
 
-@dataclass
-class Checks:
-    """Runs the checks of candidates, each (row state, token) once a step.
-
-    Attributes:
-        num_checks: How many were asked for in all.
-    """
-
-    num_checks: int = 0
-    _known: dict[Any, bool] = field(default_factory=dict)
-
-    def run(self, row: Row, token: int) -> bool:
-        """Says whether a candidate is accepted. May raise `CheckTimedOut`."""
-        self.num_checks += 1
-        key = (id(row.judges.check), row.cursors[2], token)
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = row.accepts(token)
-        return known
-
-    def forget(self) -> None:
-        """Drops what was remembered for the last step."""
-        self._known.clear()
-
-
-def check_candidates(
-    rows: Sequence[Row | None],
-    checks: Checks,
-    ids: np.ndarray,
-    accepted: np.ndarray,
-    num_checked: np.ndarray,
-    needed: np.ndarray,
-) -> dict[int, str]:
-    """Checks the next `needed` candidates of each row, in place.
-
-    Returns:
-        The rows whose check timed out, with the name of the check.
-    """
-    timed_out: dict[int, str] = {}
-    for index in np.flatnonzero(needed).tolist():
-        row = rows[index]
-        assert row is not None
-        try:
-            for place in range(num_checked[index], num_checked[index] + needed[index]):
-                accepted[index, place] = checks.run(row, int(ids[index, place]))
-        except CheckTimedOut as timeout:
-            timed_out[index] = timeout.name
-        num_checked[index] += needed[index]
-    return timed_out
+def _automaton(judge: Acceptor, is_charged: bool) -> EndedAutomaton | None:
+    """A mask that renormalises has to be the acceptor's own; one that is charged may be the tighter one."""
+    has_eos = bool(judge.vocabulary.eos_ids)
+    trim = is_charged and (has_eos or judge.stop is not None)
+    return ended_automaton_of(judge.constraint, judge.stop, has_eos=has_eos, trim=trim)
 
 
 def _mask_of(judge: Acceptor, cursor: Cursor, at_limit: bool) -> np.ndarray:

@@ -1,30 +1,38 @@
-"""Runs text sites: all particles that stand in one advance together, one compiled call a token."""
+"""Text sites: the particles that stand in one, what they have read, and the strings they end with."""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmppl.constraints.python_check import CheckTimedOut
-from lmppl.inference.awrs import (
-    checks_needed,
-    checks_needed_geometric,
-    needs_refill,
-    weigh,
-    weigh_geometric,
+from lmppl.compilation import compiled
+from lmppl.device_layout import WHOLE, layout_of
+from lmppl.inference.contexts import (
+    Contexts,
+    RowContexts,
+    Tokens,
+    common_prefix,
+    empty_rows,
+    gathered,
+    grown,
+    read,
+    require_memory,
+    rewound,
 )
+from lmppl.inference.counters import Counters
+from lmppl.inference.machines import Machine, machine_of
 from lmppl.inference.proposal_weights import proposal_corrections
 from lmppl.inference.proposals import Proposal
-from lmppl.inference.text_rows import Checks, Row, check_candidates
-from lmppl.inference.text_steps import make_decode, propose_tokens, refill_tokens, repeat_uniforms
-from lmppl.language_model import LanguageModel
-from lmppl.scoring import compiled
-from lmppl.shape_buckets import bucket
+from lmppl.inference.text_rows import Row
+from lmppl.inference.text_steps import Fixed, Plan
+from lmppl.inference.token_trie import token_tables
+from lmppl.language_model import NOTHING, LanguageModel
+from lmppl.shape_buckets import bucket, row_bucket
 from lmppl.text import Text
 
 UNSATISFIABLE = "constraint unsatisfiable"
@@ -32,9 +40,9 @@ TRUNCATED = "truncated"
 TIMED_OUT = "check timed out"
 UNDECODABLE = "undecodable"
 
-_MAX_CANDIDATES = 64
-_FIRST_ROOM = 64  # tokens a row has room for at first where there is no max_tokens
-_MOST_TOKENS = 4096  # and in the end: a string that will not end is lost as truncated
+MOST_TOKENS = 4096  # of a string that has no limit: one that will not end is lost as truncated
+_FIRST_ROOM = 64  # tokens that such a string has room for at first
+_LEAST_ROOM = 16
 
 
 @dataclass(frozen=True)
@@ -45,96 +53,98 @@ class TextRequest:
     source: Text
 
 
-class TextSites:
-    """A batch of strings in the making, of one language model.
+@dataclass(frozen=True)
+class TextStep:
+    """What one token did to the rows of a site.
 
-    Row `i` belongs to request `i`; a request of None is a slot that is empty until resampling fills
-    it. `keys` are raw, `uint32[slots, 2]`, and stay with their slots. After every `step`,
-    `log_increments` says by what the rows' weights are multiplied, in nats.
+    Attributes:
+        ancestors: The rows were resampled before; None if they were not.
+        log_increments: By what weights are multiplied, in nats; `-inf` for rows that are lost.
+        lost: Row -> cause.
+        num_drawn: Tokens.
+        is_announced: Whether the population has yet to follow the ancestors.
     """
 
-    def __init__(
-        self, lm: LanguageModel, requests: Sequence[TextRequest | None], keys: np.ndarray, proposal: Proposal
-    ):
-        self._lm = lm
-        self._awrs = proposal.rejection
-        self._checks = Checks()
-        self._num_rows = bucket(len(requests))
-        self.rows: list[Row | None] = [
-            None if request is None else Row.start(request.source, request.target, proposal)
-            for request in requests
+    ancestors: np.ndarray | None
+    log_increments: np.ndarray
+    lost: dict[int, str]
+    num_drawn: int
+    is_announced: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The particles at a text site, of one language model.
+
+    Attributes:
+        lm: What all of them draw from.
+        requests: One a row; None is a slot that is empty until resampling fills it.
+        slots: The place of each row in the population.
+        keys: Raw, `uint32[rows, 2]`. They stay with their slots.
+        proposal: How tokens are proposed.
+        contexts: What was read before.
+        counters: Are told what is done.
+    """
+
+    lm: LanguageModel
+    requests: Sequence[TextRequest | None]
+    slots: Sequence[int]
+    keys: np.ndarray
+    proposal: Proposal
+    contexts: Contexts
+    counters: Counters
+
+    def rows(self) -> list[Row | None]:
+        """Gives the rows of empty strings."""
+        return [
+            None if request is None else Row.start(request.source, request.target, self.proposal)
+            for request in self.requests
         ]
-        self._keys = np.zeros((self._num_rows, keys.shape[1]), np.uint32)
-        self._keys[: len(keys)] = keys
-        self._possible = jnp.asarray(lm.vocabulary.possible)
-        self._cache: Any = None
+
+
+class TextSites(abc.ABC):
+    """A batch of strings in the making. Row `i` belongs to request `i`."""
+
+    def __init__(self, batch: Batch, rows: list[Row | None], plan: Plan):
+        self.rows = rows
+        self._batch, self._plan, self._lm = batch, plan, batch.lm
+        self._awrs = batch.proposal.rejection
+        self._layout = layout_of(batch.lm)
+        self._num_rows = self._layout.num_rows(row_bucket(len(rows)))
+        automata = [() if row is None else row.judges.automata() for row in rows]
+        known = [one for three in automata for one in three if one is not None]
+        self._machine: Machine = machine_of(self._lm, known)
+        self._states = np.zeros((self._num_rows, 3), np.int32)
+        for index, three in enumerate(automata):
+            for column, one in enumerate(three):
+                self._states[index, column] = self._machine.start(one)
+        self._keys = np.zeros((self._num_rows, 2), np.uint32)
+        self._keys[: len(batch.keys)] = batch.keys
         self._capacity = 0
-        self._logits: Any = None
-        self._last_tokens = np.zeros(self._num_rows, np.int32)
-        self.log_increments = np.zeros(len(requests))
+        self._read: list[Tokens] = []
+        self._prefix: Any = None
+        self._prefix_length = 0
+        self._done: Any = None  # the rows' cache when their strings are
+        self._cache_rows = np.arange(self._num_rows)  # where in it each row is
 
     @property
+    @abc.abstractmethod
     def active(self) -> bool:
         """Whether any row wants another token."""
-        return any(row is not None and row.active for row in self.rows)
 
-    @property
-    def num_checks(self) -> int:
-        """How many candidates were checked so far."""
-        return self._checks.num_checks
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """Says where the strings are drawn and how tokens are proposed."""
 
-    def reorder(self, ancestors: np.ndarray) -> None:
-        """Makes row `i` a copy of row `ancestors[i]`."""
-        self.rows = [self.rows[ancestor] for ancestor in ancestors]
-        moved = np.arange(self._num_rows, dtype=np.int32)
-        moved[: len(ancestors)] = ancestors
-        self._last_tokens = self._last_tokens[moved]
-        if self._cache is None:
-            return
-        if self._logits is not None:
-            self._logits = self._logits[moved]
-        gather = compiled(self._lm, "gather", lambda: jax.jit(self._lm.gather))
-        self._cache = gather(self._cache, moved)
+    def finish(self) -> tuple[list[str | None], np.ndarray, dict[int, str]]:
+        """Gives the strings, None for rows that are lost or empty; what a proposal owes; new losses.
 
-    def step(self) -> None:
-        """Draws one token for every active row; rows that cannot go on are lost."""
-        self.log_increments[:] = 0.0
-        if self._cache is None:
-            self._prefill()
-        self._make_room()
-        local, mask = self._masks()
-        if not self.active:
-            return
-        num_candidates = self._num_candidates()
-        drawn = self._draw(local, mask, num_candidates)
-        ids, log_probs, log_tail = (np.asarray(part) for part in drawn[:3])
-        log_mass = np.asarray(drawn[3], float)
-        log_probs, log_tail = log_probs.astype(float), log_tail.astype(float)
-        if num_candidates == 1:
-            chosen, chosen_log_probs, log_weights = ids[:, 0], log_probs[:, 0], np.zeros(self._num_rows)
-        else:
-            chosen, chosen_log_probs, log_weights = self._reject(ids, log_probs, log_tail, drawn[4])
-        for index, row in enumerate(self.rows):
-            if row is None or not row.active:
-                continue
-            weight = log_mass[index] + log_weights[index]
-            if weight == -np.inf or chosen_log_probs[index] == -np.inf:
-                self._lose(index, TRUNCATED if row.at_limit else UNSATISFIABLE)
-                continue
-            token = int(chosen[index])
-            self.rows[index] = row.advance(
-                token, float(chosen_log_probs[index] + log_mass[index]), float(weight)
-            )
-            self._last_tokens[index] = token
-            self.log_increments[index] += weight
-        self._checks.forget()
-
-    def finish(self) -> list[str | None]:
-        """Gives the strings; None for rows that are lost or empty.
-
-        `log_increments` is set to what a proposal still owes: `log target - log proposal`.
+        To be called when the population stands as the rows do: what they have read is kept by slot.
         """
-        self.log_increments[:] = 0.0
+        if self._done is not None:
+            self._keep_context(self._done)
+        owed = np.zeros(len(self.rows))
+        lost: dict[int, str] = {}
         values = [None if row is None or row.lost else row.value() for row in self.rows]
         proposed: list[int] = []
         drawn: list[tuple[Text, Text, tuple[int, ...], str]] = []
@@ -142,195 +152,127 @@ class TextSites:
             if row is None or row.lost:
                 continue
             if value is None:
-                self._lose(index, UNDECODABLE)
+                lost[index] = UNDECODABLE
             elif row.target is not row.text:
                 proposed.append(index)
                 drawn.append((row.target, row.text, row.tokens, value))
         for index, correction in zip(proposed, proposal_corrections(drawn) if drawn else (), strict=True):
-            self.log_increments[index] = correction
+            owed[index] = correction
             if correction == -np.inf:
-                self._lose(index, UNSATISFIABLE)
-                values[index] = None
-        return values
+                lost[index] = UNSATISFIABLE
+        for index, cause in lost.items():
+            row = self.rows[index]
+            assert row is not None
+            self.rows[index], values[index] = row.lose(cause), None
+        return values, owed, lost
 
-    def _lose(self, index: int, cause: str) -> None:
-        row = self.rows[index]
-        assert row is not None
-        self.rows[index] = row.lose(cause)
-        self.log_increments[index] = -np.inf
+    def _proposal(self) -> str:
+        """Says how tokens are proposed, judge by judge."""
+        row = next(row for row in self.rows if row is not None)
+        local, mask, check = (judge and judge.constraint for judge in row.judges.all())
+        parts = [f"{local.describe()} renormalised"] if local else []
+        parts += [f"{mask.describe()} masked"] if mask else []
+        parts += [f"{check.describe()} by {self._awrs!r}"] if check else []
+        return ", ".join(parts) or "unconstrained"
 
-    def _prefill(self) -> None:
-        """Reads every different prompt once and copies its cache to the rows."""
-        prompts = list(dict.fromkeys(row.text.prompt_tokens for row in self.rows if row is not None))
-        of_row = np.zeros(self._num_rows, np.int32)
-        for index, row in enumerate(self.rows):
-            if row is not None:
-                of_row[index] = prompts.index(row.text.prompt_tokens)
-        length = bucket(max(1, max(map(len, prompts))), 16)
-        tokens = np.zeros((bucket(len(prompts)), length), np.int32)
-        lengths = np.ones(len(tokens), np.int32)
-        for position, prompt in enumerate(prompts):
-            tokens[position, : len(prompt)] = prompt
-            lengths[position] = len(prompt)
-        self._capacity = self._room(max(map(len, prompts)), 0)
-        prefill = compiled(self._lm, "prefill", lambda: jax.jit(self._lm.prefill, static_argnums=3))
-        cache, logits = prefill(self._lm.params, tokens, lengths, max(self._capacity, length))
-        self._capacity = max(self._capacity, length)
-        gather = compiled(self._lm, "gather", lambda: jax.jit(self._lm.gather))
-        self._cache, self._logits = gather(cache, of_row), logits[of_row]
+    def _fixed(self) -> Fixed:
+        lm = self._lm
+        bias = compiled(lm, "bias", self._bias)
+        tokens = compiled(lm, "tokens", lambda: self._layout.placed(token_tables(lm.vocabulary), WHOLE))
+        keys: Any = self._keys
+        return Fixed(lm.params, self._prefix, self._machine.tables, tokens, bias, keys)
 
-    def _room(self, prompt_length: int, num_tokens: int) -> int:
+    def _bias(self) -> Any:
+        bias = np.where(self._lm.vocabulary.possible, 0.0, -np.inf)
+        return self._layout.placed(jnp.asarray(bias, jnp.float32), WHOLE)
+
+    def _room(self) -> int:
+        """Gives how many tokens the rows should have room for at first."""
         limits = [row.text.max_tokens for row in self.rows if row is not None]
-        if any(limit is None for limit in limits):
-            wanted = max(_FIRST_ROOM, 2 * num_tokens)
-        else:
-            wanted = max(limit for limit in limits if limit is not None) + 1
-        return min(bucket(prompt_length + wanted, 32), self._lm.context_length)
+        most = max((self._left(row) for row in self.rows if row is not None), default=0)
+        wanted = _FIRST_ROOM if None in limits else max((m for m in limits if m is not None), default=0) + 1
+        return max(1, min(bucket(wanted, _LEAST_ROOM), max(most, _LEAST_ROOM)))
 
-    def _make_room(self) -> None:
-        """Grows the cache, or loses rows that have come to the end of the model's context."""
-        for index, row in enumerate(self.rows):
-            if row is None or not row.active:
+    def _left(self, row: Row) -> int:
+        """Gives how many tokens a row may be given at all, by the model's context and our patience."""
+        left = max(0, self._lm.context_length - len(_prompt(row)))
+        return left if row.text.max_tokens is not None else min(left, MOST_TOKENS)
+
+    def _start_caches(self, room: int) -> tuple[Any, np.ndarray]:
+        """Reads the prompts but for their last tokens; gives the rows' cache and those tokens."""
+        prompts = [() if row is None else _prompt(row) for row in self.rows]
+        wanted = {
+            slot: prompt[:-1] for slot, prompt in zip(self._batch.slots, prompts, strict=True) if prompt
+        }
+        last = np.zeros(self._num_rows, np.int32)
+        last[: len(prompts)] = [prompt[-1] if prompt else 0 for prompt in prompts]
+        distinct = list(dict.fromkeys(wanted.values()))
+        self._read = [prompt[:-1] for prompt in prompts]
+        kept = self._batch.contexts.take_rows(self._lm, wanted)
+        if kept is not None:
+            return self._continued(kept, room), last
+        length = common_prefix(distinct)
+        rest = [tokens[length:] for tokens in distinct]
+        self._capacity = bucket(max(map(len, rest)) + room, 32)
+        self._prefix_length = length
+        self._require()
+        self._prefix = self._batch.contexts.prefix(self._lm, distinct[0][:length])
+        if not any(rest):
+            return empty_rows(self._lm, self._num_rows, self._capacity), last
+        num_read = self._layout.num_rows(row_bucket(len(rest)))
+        cache = empty_rows(self._lm, num_read, self._capacity)
+        cache = read(self._lm, self._prefix, cache, _padded(rest, num_read))
+        if len(rest) == len(prompts) == self._num_rows:
+            return cache, last
+        numbers = {tokens: number for number, tokens in enumerate(distinct)}
+        rows = np.zeros(self._num_rows, np.int32)
+        rows[: len(prompts)] = [numbers.get(tokens, 0) for tokens in self._read]
+        return gathered(self._lm, cache, rows), last
+
+    def _require(self) -> None:
+        """Asks for the memory of the caches, before they are made."""
+        counters = self._batch.counters
+        size = require_memory(self._lm, self._num_rows, self._capacity, self._prefix_length)
+        counters.cache_bytes = max(counters.cache_bytes, size)
+
+    def _continued(self, kept: RowContexts, room: int) -> Any:
+        """Goes on from what each row read at an earlier site."""
+        self._prefix, self._prefix_length = kept.prefix, kept.prefix_length
+        rows = np.zeros(self._num_rows, np.int32)
+        lengths = np.zeros(self._num_rows, np.int32)
+        rest: list[Tokens] = []
+        for index, (slot, tokens) in enumerate(zip(self._batch.slots, self._read, strict=True)):
+            if self.rows[index] is None:
+                rest.append(())
                 continue
-            used = len(row.text.prompt_tokens) + len(row.tokens)
-            unbounded = row.text.max_tokens is None and len(row.tokens) >= _MOST_TOKENS
-            if used >= self._lm.context_length or unbounded:
-                self._lose(index, TRUNCATED)
-            elif used >= self._capacity:
-                self._capacity = self._room(len(row.text.prompt_tokens), len(row.tokens))
-                grow = compiled(self._lm, "grow", lambda: jax.jit(self._lm.grow, static_argnums=1))
-                self._cache = grow(self._cache, self._capacity)
+            rows[index] = kept.row_of[slot]
+            same = common_prefix([kept.tokens[slot], tokens])
+            lengths[index] = same - kept.prefix_length
+            rest.append(tokens[same:])
+        rest = _padded(rest, self._num_rows)
+        most = max(int(own) + len(part) for own, part in zip(lengths, rest, strict=True))
+        self._capacity = max(bucket(most + room, 32), kept.capacity)
+        self._require()
+        cache = gathered(self._lm, kept.cache, rows)
+        if self._capacity > kept.capacity:
+            cache = grown(self._lm, cache, self._capacity)
+        cache = rewound(self._lm, cache, lengths)
+        return read(self._lm, self._prefix, cache, rest) if any(rest) else cache
 
-    def _masks(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        local: list[np.ndarray | None] = [None] * self._num_rows
-        mask: list[np.ndarray | None] = [None] * self._num_rows
-        for index, row in enumerate(self.rows):
-            if row is None or not row.active:
-                continue
-            try:
-                local[index], mask[index] = row.local_mask(), row.mask()
-            except CheckTimedOut:
-                self._lose(index, TIMED_OUT)
-                continue
-            if any(allowed is not None and not allowed.any() for allowed in (local[index], mask[index])):
-                self._lose(index, TRUNCATED if row.at_limit else UNSATISFIABLE)
-        return _stacked(local, len(self._lm.vocabulary)), _stacked(mask, len(self._lm.vocabulary))
-
-    def _num_candidates(self) -> int:
-        """One where nothing is checked: the candidate is then the draw itself."""
-        if not any(row is not None and row.active and row.judges.check is not None for row in self.rows):
-            return 1
-        # The geometric estimator cannot draw again, so it is given all candidates at once.
-        most = self._awrs.max_checks if self._awrs.rounds else min(self._awrs.max_checks, _MAX_CANDIDATES)
-        return max(2, min(len(self._lm.vocabulary), most))
-
-    def _draw(self, local: np.ndarray | None, mask: np.ndarray | None, num_candidates: int) -> Any:
-        steps = self._steps()
-        temperature = np.ones(self._num_rows, np.float32)
-        for index, row in enumerate(self.rows):
-            if row is not None:
-                temperature[index] = row.text.temperature
-        if self._logits is not None:  # the prompt's own
-            propose = compiled(self._lm, "propose", lambda: jax.jit(propose_tokens, static_argnums=7))
-            logits, self._logits = self._logits, None
-            return propose(
-                logits, self._possible, temperature, self._keys, steps, local, mask, num_candidates
-            )
-        decode = compiled(self._lm, "decode", lambda: make_decode(self._lm))
-        self._cache, drawn = decode(
-            self._lm.params,
-            self._cache,
-            self._last_tokens,
-            self._possible,
-            temperature,
-            self._keys,
-            steps,
-            local,
-            mask,
-            num_candidates,
-        )
-        return drawn
-
-    def _steps(self) -> np.ndarray:
-        steps = np.zeros(self._num_rows, np.int32)
-        for index, row in enumerate(self.rows):
-            steps[index] = 0 if row is None else len(row.tokens)
-        return steps
-
-    def _reject(
-        self, ids: np.ndarray, log_probs: np.ndarray, log_tail: np.ndarray, row_log_probs: Any
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Checks candidates until every row has a token; gives tokens, log-probabilities, log-weights."""
-        searching = np.array([row is not None and row.active for row in self.rows])
-        searching = np.concatenate([searching, np.zeros(self._num_rows - len(searching), bool)])
-        tokens = np.zeros(self._num_rows, int)
-        chosen = np.full(self._num_rows, -np.inf)
-        log_weights = np.full(self._num_rows, -np.inf)
-        budget, number = self._awrs.max_checks, 0
-        while True:
-            places, weights, again = self._search(ids, log_probs, log_tail, searching, budget)
-            done = searching & ~again
-            tokens[done] = np.take_along_axis(ids, places[:, None], axis=1)[done, 0]
-            chosen[done] = np.take_along_axis(log_probs, places[:, None], axis=1)[done, 0]
-            log_weights[done] = weights[done]
-            searching = searching & again
-            if not searching.any():
-                return tokens, chosen, log_weights
-            refill = compiled(self._lm, "refill", lambda: jax.jit(refill_tokens))
-            budget, number = budget - (ids.shape[1] - 1), number + 1
-            row_log_probs, drawn = refill(row_log_probs, ids, self._keys, self._steps(), np.uint32(number))
-            ids, log_probs, log_tail = (np.asarray(part) for part in drawn)
-            log_probs, log_tail = log_probs.astype(float), log_tail.astype(float)
-
-    def _search(
-        self, ids: np.ndarray, log_probs: np.ndarray, log_tail: np.ndarray, searching: np.ndarray, budget: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Checks one order; gives places, log-weights, and which rows want to be drawn again."""
-        accepted = np.zeros(ids.shape, bool)
-        num_checked = np.zeros(len(ids), int)
-        rounds, lookahead = self._awrs.rounds, self._awrs.lookahead
-        uniforms = None
-        if rounds is not None:
-            uniforms = np.asarray(repeat_uniforms(self._keys, self._steps(), ids.shape[1], rounds), float)
-        while True:
-            if uniforms is None:
-                needed = checks_needed(
-                    log_probs,
-                    log_tail,
-                    accepted,
-                    num_checked,
-                    lookahead=lookahead,
-                    max_checks=budget,
-                    refill=True,
-                )
-            else:
-                assert rounds is not None
-                needed = checks_needed_geometric(
-                    log_probs, log_tail, accepted, num_checked, uniforms, rounds=rounds
-                )
-            needed = np.where(searching, needed, 0)
-            if not needed.any():
-                break
-            for index in check_candidates(self.rows, self._checks, ids, accepted, num_checked, needed):
-                searching[index] = False
-                self._lose(index, TIMED_OUT)
-        if uniforms is None:
-            weighed = weigh(
-                log_probs, log_tail, accepted, lookahead=lookahead, max_checks=budget, refill=True
-            )
-            again = needs_refill(log_probs, log_tail, accepted, max_checks=budget)
-        else:
-            assert rounds is not None
-            weighed = weigh_geometric(log_probs, log_tail, accepted, uniforms, rounds=rounds)
-            again = np.zeros(len(ids), bool)
-        return np.asarray(weighed.position), np.asarray(weighed.log_weight), np.asarray(again) & searching
+    def _keep_context(self, cache: Any) -> None:
+        """Leaves what the rows have read to the sites that follow."""
+        row_of, tokens = {}, {}
+        for index, (slot, row) in enumerate(zip(self._batch.slots, self.rows, strict=True)):
+            if row is not None and not row.lost and row.tokens:
+                row_of[slot] = int(self._cache_rows[index])
+                tokens[slot] = (*_prompt(row), *row.tokens[:-1])
+        kept = RowContexts(self._prefix, self._prefix_length, cache, self._capacity, row_of, tokens)
+        self._batch.contexts.keep_rows(self._lm, kept)
 
 
-def _stacked(masks: list[np.ndarray | None], width: int) -> np.ndarray | None:
-    if all(mask is None for mask in masks):
-        return None
-    stacked = np.ones((len(masks), width), bool)
-    for index, mask in enumerate(masks):
-        if mask is not None:
-            stacked[index] = mask
-    return stacked
+def _prompt(row: Row) -> Tokens:
+    return row.text.prompt_tokens or (NOTHING,)
+
+
+def _padded(rows: list[Tokens], size: int) -> list[Tokens]:
+    return rows + [()] * (size - len(rows))

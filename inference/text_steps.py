@@ -1,76 +1,474 @@
-"""The compiled side of a text site: from logits to candidates, for all particles in one call."""
+"""The compiled step of a text site: from the last tokens to the next ones, for all rows in one call.
+
+The same parts make the two ways in which a site runs. `run` draws whole strings in one loop on the
+device. `propose` and `propose_more` stop where the host has to be asked about candidates.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int32, UInt32
 
-from lmppl.inference.awrs import weigh_mask
-from lmppl.inference.draws import candidates, remove
+from lmppl.device_layout import layout_of
+from lmppl.inference import draws
+from lmppl.inference.look_ahead import Search, begin_search, searched
+from lmppl.inference.resampling import keep_in_place
+from lmppl.inference.token_machines import MachineTables, MaskCache, masks, step
+from lmppl.inference.token_trie import TokenTables
+from lmppl.inference.weights import effective_sample_size
+from lmppl.keys import step_keys
 from lmppl.language_model import LanguageModel
-from lmppl.scoring import log_softmax_of_text
+
+ALIVE, UNSATISFIABLE, TRUNCATED, TIMED_OUT, EMPTY = range(5)  # why a row goes on no longer
+
+_LOCAL, _MASK, _CHECK = range(3)  # columns of `Strings.states`
+_DEAD = 0
+_ENDED = 1
+_ALL = 0xFFFFFFFF
+_UNIFORMS = np.uint32(2**31)  # numbers of portions are smaller
 
 
-def make_decode(lm: LanguageModel) -> Any:
-    """Gives the compiled step of a model: one token in, candidates for the next one out."""
+@dataclass(frozen=True)
+class Plan:
+    """What a step is compiled for. Where a judge stands: `None`, `"device"` or `"host"`.
 
-    def decode(params, cache, tokens, possible, temperature, keys, steps, local, mask, num_candidates):  # type: ignore[no-untyped-def]
-        cache, logits = lm.decode(params, cache, tokens)
-        # Without the barrier the head is computed again inside each fused reduction (jax 0.11).
-        logits = jax.lax.optimization_barrier(logits)
-        return cache, propose_tokens(logits, possible, temperature, keys, steps, local, mask, num_candidates)
-
-    return jax.jit(decode, static_argnums=9, donate_argnums=1)
-
-
-def propose_tokens(
-    logits: Any,
-    possible: Any,
-    temperature: Any,
-    keys: Any,
-    steps: Any,
-    local: Any,
-    mask: Any,
-    num_candidates: int,
-) -> tuple[Any, Any, Any, Any, Any]:
-    """Gives each row's candidates in drawn order. Traceable.
-
-    Returns:
-        ids and log-probabilities `[rows, candidates]` under what the masks leave, log tail mass `[rows]`,
-        log mass of the mask `[rows]`, and the whole rows `[rows, vocab]`, which stay on the device.
+    Attributes:
+        local: What the rows are normalised over.
+        mask: What is masked and charged. With None only the limit of tokens is.
+        check: What candidates are asked about.
+        lookahead: As in `AWRS`.
+        max_checks: As in `AWRS`.
+        noisy: How candidates are drawn.
+        limited: Whether a row may be at its limit of tokens where nothing else is masked.
     """
-    log_probs = log_softmax_of_text(logits, possible, temperature)
-    if local is not None:
-        log_probs = weigh_mask(log_probs, local).log_probs
-        log_mass = jnp.where(local.any(axis=-1), 0.0, -jnp.inf)
-    else:
-        log_mass = jnp.zeros(log_probs.shape[0], log_probs.dtype)
-    if mask is not None:
-        masked = weigh_mask(log_probs, mask)
-        log_probs, log_mass = masked.log_probs, log_mass + masked.log_weight
-    step_keys = jax.vmap(_step_key)(keys, steps)
-    ids, chosen, log_tail = candidates(step_keys, log_probs, num_candidates)[:3]
-    return ids, chosen, log_tail, log_mass, log_probs
+
+    local: str | None
+    mask: str | None
+    check: str | None
+    lookahead: int
+    max_checks: int
+    noisy: bool
+    limited: bool = True
 
 
-def refill_tokens(log_probs: Any, tried: Any, keys: Any, steps: Any, number: Any) -> tuple[Any, Any]:
-    """Draws on from what is left of each row; the last candidate was looked at but not used."""
-    left = remove(log_probs, tried[:, :-1])
-    fresh = jax.vmap(lambda key, step: jax.random.fold_in(_step_key(key, step), number))(keys, steps)
-    return left, candidates(fresh, left, tried.shape[1])[:3]
+class Fixed(NamedTuple):
+    """What does not change during a site.
+
+    Attributes:
+        params: The model's weights.
+        prefix: The cache of what all prompts begin with; None where they have nothing in common.
+        machine: The judges' automata.
+        tokens: The vocabulary's bytes.
+        bias: 0 for the tokens that may stand in a string, `-inf` for others.
+        keys: Raw keys, one a slot; they do not move with the rows.
+    """
+
+    params: Any
+    prefix: Any
+    machine: MachineTables
+    tokens: TokenTables
+    bias: Float[Array, " vocab"]
+    keys: UInt32[Array, "rows 2"]
 
 
-def _step_key(key: Any, step: Any) -> Any:
-    return jax.random.fold_in(jax.random.wrap_key_data(key, impl="threefry2x32"), step)
+class Strings(NamedTuple):
+    """The rows: strings in the making, which resampling moves.
+
+    Attributes:
+        states: Of the three judges' automata.
+        last: The token to be read next.
+        lengths: Tokens drawn.
+        limit: `max_tokens`: behind it a token must end the string.
+        room: Tokens that the model can be asked for.
+        local_limit: Whether the limit is renormalised over and not charged.
+        scale: `1 / temperature`.
+        ended: Whether EOS or the stop has come.
+        lost: `ALIVE`, or why not.
+        ids: The tokens drawn; what lies behind `lengths` means nothing.
+        log_probs: Theirs, before masks are charged.
+        log_normalisers: What each step was charged.
+    """
+
+    states: Int32[Array, "rows 3"]
+    last: Int32[Array, " rows"]
+    lengths: Int32[Array, " rows"]
+    limit: Int32[Array, " rows"]
+    room: Int32[Array, " rows"]
+    local_limit: Bool[Array, " rows"]
+    scale: Float[Array, " rows"]
+    ended: Bool[Array, " rows"]
+    lost: Int32[Array, " rows"]
+    ids: Int32[Array, "rows tokens"]
+    log_probs: Float[Array, "rows tokens"]
+    log_normalisers: Float[Array, "rows tokens"]
+
+    @property
+    def active(self) -> Bool[Array, " rows"]:
+        """Which rows want another token."""
+        return ~self.ended & (self.lost == ALIVE)
+
+    @property
+    def at_limit(self) -> Bool[Array, " rows"]:
+        """Which rows must end now."""
+        return self.lengths >= self.limit
 
 
-def _uniforms_of(keys: Any, steps: Any, num_candidates: int, rounds: int) -> Any:
-    def one(key: Any, step: Any) -> Any:
-        return jax.random.uniform(jax.random.fold_in(_step_key(key, step), 0), (num_candidates, rounds + 1))
+class Resampling(NamedTuple):
+    """When and how rows are resampled.
 
-    return jax.vmap(one)(keys, steps)
+    Attributes:
+        key: Raw; the number of the resampling is folded in.
+        least: Resample when the effective sample size falls below this; 0 for never.
+        num_particles: Rows behind them are padding.
+        number: Of the next resampling in the run.
+    """
+
+    key: UInt32[Array, " 2"]
+    least: Float[Array, ""]
+    num_particles: Int32[Array, ""]
+    number: Int32[Array, ""]
 
 
-repeat_uniforms = jax.jit(_uniforms_of, static_argnums=(2, 3))
+class History(NamedTuple):
+    """What happened at each step, for the host to do likewise."""
+
+    ancestors: Int32[Array, "steps rows"]
+    resampled: Bool[Array, " steps"]
+    log_increments: Float[Array, "steps rows"]
+    lost: Int32[Array, "steps rows"]
+    drew: Bool[Array, "steps rows"]
+
+
+class Loop(NamedTuple):
+    """What the loop of a site carries."""
+
+    step: Int32[Array, ""]
+    cache: Any
+    strings: Strings
+    masks: MaskCache
+    log_weights: Float[Array, " rows"]
+    num_resamplings: Int32[Array, ""]
+    num_checks: Int32[Array, ""]
+    history: History
+
+
+class Drawn(NamedTuple):
+    """A token of each row.
+
+    Attributes:
+        token: Its id.
+        log_weight: Its unnormalised log-probability.
+        log_base: The log mass that normalises it.
+        log_mass: The log admissible mass, exact or estimated.
+        num_checks: How many candidates were asked about.
+    """
+
+    token: Int32[Array, " rows"]
+    log_weight: Float[Array, " rows"]
+    log_base: Float[Array, " rows"]
+    log_mass: Float[Array, " rows"]
+    num_checks: Int32[Array, " rows"]
+
+
+def run(
+    lm: LanguageModel,
+    plan: Plan,
+    resampler: Any,
+    fixed: Fixed,
+    resampling: Resampling,
+    loop: Loop,
+    until: Any,
+) -> Loop:
+    """Draws tokens until no row wants more, none has weight, or step `until` is reached. Traceable."""
+
+    layout = layout_of(lm)
+
+    def goes_on(loop: Loop) -> Array:
+        alive = loop.log_weights > -jnp.inf
+        return (loop.step < until) & layout.any(loop.strings.active & alive)
+
+    def body(loop: Loop) -> Loop:
+        loop = _resample(lm, resampler, resampling, loop)
+        strings = loop.strings
+        over = strings.active & (strings.lengths >= strings.room)
+        strings = strings._replace(lost=jnp.where(over, TRUNCATED, strings.lost))
+        cache, logits = _feed(lm, fixed, loop.cache, strings)
+        new_masks, rows = _distributions(plan, fixed, strings, loop.masks, logits, None)
+        keys = step_keys(fixed.keys, loop.step)
+        drawn = _draw_tokens(plan, fixed, keys, strings, rows)
+        strings, log_increments = _accept(fixed, strings, drawn)
+        log_increments = jnp.where(over, -jnp.inf, log_increments)
+        return Loop(
+            loop.step + 1,
+            cache,
+            strings,
+            new_masks,
+            loop.log_weights + log_increments,
+            loop.num_resamplings,
+            loop.num_checks + jnp.sum(drawn.num_checks),
+            _noted(loop, strings, log_increments),
+        )
+
+    return jax.lax.while_loop(goes_on, body, loop)
+
+
+class Waiting(NamedTuple):
+    """A step that waits for the host: what is kept on the device, and what more candidates need."""
+
+    cache: Any
+    masks: MaskCache
+    states: Int32[Array, "rows 3"]
+    rows: draws.Rows
+    order: draws.Order
+
+
+class Ask(NamedTuple):
+    """What the host says about each row before a step; see `Strings`.
+
+    Attributes:
+        ancestors: The row that each row becomes a copy of, before it reads `tokens`.
+        advance: Whether the automata have yet to take the token (not so for a prompt's last one).
+    """
+
+    ancestors: Int32[Array, " rows"]
+    tokens: Int32[Array, " rows"]
+    advance: Bool[Array, ""]
+    active: Bool[Array, " rows"]
+    at_limit: Bool[Array, " rows"]
+    local_limit: Bool[Array, " rows"]
+    scale: Float[Array, " rows"]
+    step: Int32[Array, ""]
+    base: UInt32[Array, "rows words"] | None
+    allowed: UInt32[Array, "rows words"] | None
+
+
+def propose(
+    lm: LanguageModel,
+    plan: Plan,
+    num_candidates: int,
+    fixed: Fixed,
+    cache: Any,
+    mask_cache: MaskCache,
+    states: Int32[Array, "rows 3"],
+    ask: Ask,
+) -> tuple[Waiting, Int32[Array, "rows packed"]]:
+    """Moves the rows, reads a token each and gives candidates for the next one, packed. Traceable."""
+    moves = jnp.any(ask.ancestors != jnp.arange(len(ask.ancestors)))
+    layout = layout_of(lm)
+    cache = jax.lax.fori_loop(
+        0, moves.astype(jnp.int32), lambda _, cache: layout.moved(lm, cache, ask.ancestors), cache
+    )
+    states = layout.all_rows(states)[layout.own(ask.ancestors)]
+    after = step(fixed.machine, fixed.tokens, states, ask.tokens[:, None])
+    states = jnp.where((ask.active & ask.advance)[:, None], after, states)
+    strings = _shell(ask, states)
+    cache, logits = _feed(lm, fixed, cache, strings)
+    mask_cache, rows = _distributions(plan, fixed, strings, mask_cache, logits, ask)
+    keys = step_keys(fixed.keys, ask.step)
+    order, masses = draws.begin(keys, rows, noisy=plan.noisy)
+    order, found = draws.more(keys, rows, order, num_candidates)
+    return Waiting(cache, mask_cache, states, rows, order), _packed(found, masses)
+
+
+def propose_more(
+    num_candidates: int,
+    keys: UInt32[Array, "rows 2"],
+    number: Any,
+    portion: Any,
+    rows: draws.Rows,
+    order: draws.Order,
+) -> tuple[draws.Order, Int32[Array, "rows packed"]]:
+    """Gives the next candidates of a step that waits, packed with masses that mean nothing. Traceable."""
+    order, found = draws.more(step_keys(keys, number), rows, order, num_candidates, portion=portion)
+    nothing = jnp.zeros_like(found.log_tail)
+    return order, _packed(found, draws.Masses(nothing, nothing))
+
+
+def repeat_uniforms(
+    keys: UInt32[Array, "rows 2"], number: Any, portion: Any, num_candidates: int, rounds: int
+) -> Float[Array, "rows candidates slots"]:
+    """Gives the uniforms of the geometric estimator for the candidates from one portion on. Traceable."""
+
+    def one(key: Any) -> Array:
+        return jax.random.uniform(jax.random.fold_in(key, _UNIFORMS + portion), (num_candidates, rounds + 1))
+
+    return jax.vmap(one)(step_keys(keys, number))
+
+
+def _resample(lm: LanguageModel, resampler: Any, resampling: Resampling, loop: Loop) -> Loop:
+    """Resamples if the effective sample size is low, and notes it."""
+    layout = layout_of(lm)
+    log_weights = layout.all_rows(loop.log_weights)
+    size = effective_sample_size(log_weights)
+    due = (size > 0) & (size < resampling.least)
+    places = jnp.arange(len(log_weights), dtype=jnp.int32)
+    real = places < resampling.num_particles
+
+    def drawn(_: Any) -> Array:
+        key = jax.random.wrap_key_data(resampling.key, impl="threefry2x32")
+        key = jax.random.fold_in(key, resampling.number + loop.num_resamplings)
+        ancestors = resampler(key, log_weights, resampling.num_particles)
+        return keep_in_place(jnp.where(real, ancestors.astype(jnp.int32), places))
+
+    ancestors = jax.lax.cond(due, drawn, lambda _: places, None)
+    own = layout.own(ancestors)
+
+    def moved(_: Any, carry: tuple[Any, Strings]) -> tuple[Any, Strings]:
+        cache, strings = carry
+        strings = jax.tree.map(lambda leaf: leaf[own], layout.all_rows(strings))
+        return layout.moved(lm, cache, ancestors), strings
+
+    # A loop of no or one turn: a condition would copy the cache to give it back unchanged.
+    cache, strings = jax.lax.fori_loop(0, due.astype(jnp.int32), moved, (loop.cache, loop.strings))
+    history = loop.history
+    return loop._replace(
+        cache=cache,
+        strings=strings,
+        log_weights=jnp.where(due, jnp.where(layout.own(real), 0.0, -jnp.inf), loop.log_weights),
+        num_resamplings=loop.num_resamplings + due.astype(jnp.int32),
+        history=history._replace(
+            ancestors=history.ancestors.at[loop.step].set(own),
+            resampled=history.resampled.at[loop.step].set(due),
+        ),
+    )
+
+
+def _feed(lm: LanguageModel, fixed: Fixed, cache: Any, strings: Strings) -> tuple[Any, Array]:
+    """Reads the last token of each active row; gives the cache and the next logits."""
+    reads = strings.active.astype(jnp.int32)
+    cache, hidden = lm.extend(fixed.params, cache, strings.last[:, None], reads, fixed.prefix)
+    logits = lm.logits(fixed.params, hidden)[:, 0].astype(jnp.float32)
+    layout = layout_of(lm)
+    # Without the barrier the head is computed again inside each fused reduction (jax 0.11).
+    return layout.heads_apart(cache), jax.lax.optimization_barrier(layout.whole(logits))
+
+
+def _distributions(
+    plan: Plan, fixed: Fixed, strings: Strings, cache: MaskCache, logits: Array, ask: Ask | None
+) -> tuple[MaskCache, draws.Rows]:
+    """Gives what each row is drawn from. Rows that want no token are given all."""
+    active, base, allowed = strings.active, None, None
+
+    def bits_of(judge: int, at_limit: Array, wanted: Array) -> Array:
+        nonlocal cache
+        wanted = active & wanted
+        states = jnp.where(wanted, strings.states[:, judge], _DEAD)
+        cache, found = masks(cache, fixed.machine, fixed.tokens, states, at_limit)
+        return jnp.where(wanted[:, None], found, jnp.uint32(_ALL))
+
+    if plan.local == "device":
+        base = bits_of(_LOCAL, strings.at_limit & strings.local_limit, jnp.ones_like(active))
+    elif plan.local == "host" and ask is not None:
+        base = ask.base
+    charged = strings.at_limit & ~strings.local_limit
+    if plan.mask == "host" and ask is not None:
+        allowed = ask.allowed
+    elif plan.mask == "device" or plan.limited:
+        wanted = jnp.ones_like(active) if plan.mask == "device" else charged
+        allowed = bits_of(_MASK, charged, wanted)
+    return cache, draws.Rows(logits, strings.scale, fixed.bias, base, allowed)
+
+
+def _draw_tokens(plan: Plan, fixed: Fixed, keys: Array, strings: Strings, rows: draws.Rows) -> Drawn:
+    """Draws a token of each row, by a search on the device where candidates have to be checked."""
+    if plan.check == "device":
+        return _search(plan, fixed, keys, strings, rows)
+
+    def one(rows: draws.Rows) -> Drawn:
+        masses, found = draws.candidates(keys, rows, 1, noisy=plan.noisy)
+        none = jnp.zeros_like(strings.lengths)
+        return Drawn(found.ids[:, 0], found.log_weights[:, 0], masses.base, masses.allowed, none)
+
+    if plan.mask is not None:
+        return one(rows)
+    at_limit = jnp.any(strings.active & strings.at_limit & ~strings.local_limit)
+    return jax.lax.cond(at_limit, one, lambda rows: one(rows._replace(allowed=None)), rows)
+
+
+def _search(plan: Plan, fixed: Fixed, keys: Array, strings: Strings, rows: draws.Rows) -> Drawn:
+    """Checks candidates, some at a time, until every row has its token and has looked ahead."""
+    order, masses = draws.begin(keys, rows, noisy=plan.noisy)
+    active = strings.active
+    states = strings.states[:, _CHECK]
+    rule = {"lookahead": plan.lookahead, "max_checks": plan.max_checks}
+
+    def unfinished(carry: tuple[Any, draws.Order, Search]) -> Array:
+        return jnp.any(active & carry[2].wants_more)
+
+    def chunk(carry: tuple[Any, draws.Order, Search]) -> tuple[Any, draws.Order, Search]:
+        portion, order, search = carry
+        order, found = draws.more(keys, rows, order, draws.PORTION, portion=portion)
+        accepted = step(fixed.machine, fixed.tokens, states[:, None], found.ids) != _DEAD
+        return portion + 1, order, searched(search, found, accepted, **rule)
+
+    start = (jnp.int32(1), order, begin_search(len(active), masses.allowed))
+    search = jax.lax.while_loop(unfinished, chunk, start)[2]
+    checks = jnp.where(active, search.num_checks, 0)
+    return Drawn(search.token, search.log_weight, masses.base, search.log_estimate, checks)
+
+
+def _accept(fixed: Fixed, strings: Strings, drawn: Drawn) -> tuple[Strings, Array]:
+    """Appends the tokens; gives the strings and by what the rows' weights are multiplied."""
+    active = strings.active
+    dead = active & ~((drawn.log_mass > -jnp.inf) & (drawn.log_weight > -jnp.inf))
+    goes_on = active & ~dead
+    log_mass = jnp.where(goes_on, drawn.log_mass - drawn.log_base, 0.0)
+    log_prob = jnp.where(goes_on, drawn.log_weight - drawn.log_base, 0.0)
+    places = jnp.where(goes_on, strings.lengths, strings.ids.shape[1])
+    rows = jnp.arange(len(places))
+    after = step(fixed.machine, fixed.tokens, strings.states, drawn.token[:, None])
+    cause = jnp.where(strings.at_limit, TRUNCATED, UNSATISFIABLE)
+    strings = strings._replace(
+        states=jnp.where(goes_on[:, None], after, strings.states),
+        last=jnp.where(goes_on, drawn.token, strings.last),
+        lengths=strings.lengths + goes_on.astype(jnp.int32),
+        ended=strings.ended | (goes_on & (after[:, _MASK] == _ENDED)),
+        lost=jnp.where(dead, cause, strings.lost),
+        ids=strings.ids.at[rows, places].set(drawn.token, mode="drop"),
+        log_probs=strings.log_probs.at[rows, places].set(log_prob, mode="drop"),
+        log_normalisers=strings.log_normalisers.at[rows, places].set(log_mass, mode="drop"),
+    )
+    return strings, jnp.where(dead, -jnp.inf, log_mass)
+
+
+def _noted(loop: Loop, strings: Strings, log_increments: Array) -> History:
+    before, history = loop.strings, loop.history
+    lost = jnp.where(strings.lost != before.lost, strings.lost, ALIVE)
+    return history._replace(
+        log_increments=history.log_increments.at[loop.step].set(log_increments),
+        lost=history.lost.at[loop.step].set(lost),
+        drew=history.drew.at[loop.step].set(before.active & (strings.lost == ALIVE)),
+    )
+
+
+def _shell(ask: Ask, states: Int32[Array, "rows 3"]) -> Strings:
+    """Gives the strings as far as a single step looks at them."""
+    zeros = jnp.zeros_like(ask.tokens)
+    nothing = jnp.zeros((len(zeros), 0), jnp.float32)
+    return Strings(
+        states=states,
+        last=ask.tokens,
+        lengths=zeros,
+        limit=jnp.where(ask.at_limit, 0, 1),
+        room=zeros + 1,
+        local_limit=ask.local_limit,
+        scale=ask.scale,
+        ended=~ask.active,
+        lost=zeros,
+        ids=nothing.astype(jnp.int32),
+        log_probs=nothing,
+        log_normalisers=nothing,
+    )
+
+
+def _packed(found: draws.Candidates, masses: draws.Masses) -> Int32[Array, "rows packed"]:
+    """Lays out ids, log-weights, log tail and log masses in one array, so that one copy takes them all."""
+    floats = jnp.concatenate(
+        [found.log_weights, jnp.stack([found.log_tail, masses.base, masses.allowed], axis=1)], axis=1
+    )
+    return jnp.concatenate([found.ids, jax.lax.bitcast_convert_type(floats, jnp.int32)], axis=1)

@@ -15,8 +15,9 @@ from lmppl.language_model import LanguageModel
 def check_language_model(lm: LanguageModel, texts: Sequence[str], *, atol: float = 1e-4) -> None:
     """Checks that a language model keeps the promises that inference relies on.
 
-    Each text serves as a prompt (the first `prefill` reads all of them at once) and as a text that
-    follows the other prompts. Compared are log probabilities of the next token.
+    Each text serves as a prompt, all of them in one batch, and as a text that follows the other
+    prompts. What is compared are log probabilities of the next token, against rows read alone and at
+    once.
 
     Args:
         lm: Any `LanguageModel`.
@@ -31,14 +32,67 @@ def check_language_model(lm: LanguageModel, texts: Sequence[str], *, atol: float
     _check_vocabulary(lm)
     for text in texts:
         _check_encoding(lm, text)
-    prompts = [lm.encode_prompt(text) for text in texts]
-    follow = [lm.encode(texts[(row + 1) % len(texts)]) for row in range(len(texts))]
-    steps = min(map(len, follow))
-    following = np.array([ids[:steps] for ids in follow], np.int32)
-    capacity = max(map(len, prompts)) + steps + 1
-    _check_incremental(lm, prompts, following, capacity, atol)
-    _check_padding_and_rows(lm, prompts, following, capacity, atol)
-    _check_gather_and_grow(lm, prompts, following, capacity, atol)
+    rows = [
+        (*lm.encode_prompt(text), *lm.encode(texts[(row + 1) % len(texts)])) for row, text in enumerate(texts)
+    ]
+    subject = _Subject(lm, rows, atol)
+    _check_chunks(subject)
+    _check_padding_and_rows(subject)
+    _check_prefix(subject)
+    _check_cache(subject)
+
+
+class _Subject:
+    """A model, the rows that it reads, and what it says after each token of a row read by itself."""
+
+    def __init__(self, lm: LanguageModel, rows: list[tuple[int, ...]], atol: float):
+        self.lm, self.rows, self.atol = lm, rows, atol
+        self.capacity = max(map(len, rows)) + 1
+        self._extend = jax.jit(lm.extend)
+        self._logits = jax.jit(lm.logits)
+        alone = self.empty(1, self.capacity)
+        self.expected = [self.read(alone, [row])[1][0] for row in rows]
+
+    def empty(self, num_rows: int, capacity: int) -> Any:
+        return jax.jit(self.lm.empty, static_argnums=(0, 1))(num_rows, capacity)
+
+    def read(
+        self,
+        cache: Any,
+        parts: Sequence[Sequence[int]],
+        prefix: Any = None,
+        pad_id: int = 0,
+        padding: bool = False,
+    ) -> tuple[Any, np.ndarray]:
+        """Reads a part of each row, in one call; gives log probabilities `[rows, length, vocab]`."""
+        longest = max(map(len, parts))
+        length = 1 if longest <= 1 and not padding else self.capacity - 1  # few shapes, little to compile
+        tokens = np.array([[*part, *[pad_id] * (length - len(part))] for part in parts], np.int32)
+        lengths = jnp.asarray([len(part) for part in parts], jnp.int32)
+        cache, hidden = self._extend(self.lm.params, cache, jnp.asarray(tokens), lengths, prefix)
+        _require(
+            hidden.shape[:2] == tokens.shape,
+            f"extend by tokens of shape {tokens.shape} gives hidden states of shape {hidden.shape}",
+        )
+        logits = self._logits(self.lm.params, hidden)
+        expected = (*tokens.shape, len(self.lm.vocabulary))
+        _require(logits.shape == expected, f"logits has shape {logits.shape}, not {expected}")
+        _require(logits.dtype == jnp.float32, f"logits are {logits.dtype}, not float32")
+        return cache, _log_probs(logits)
+
+    def require(self, log_probs: np.ndarray, spans: Sequence[tuple[int, int, int]], where: str) -> None:
+        """Compares with rows read alone; `spans` are (row, from, to), one for each row of `log_probs`."""
+        for at, (row, start, stop) in enumerate(spans):
+            if start >= stop:
+                continue
+            expected = self.expected[row][start:stop]
+            _require_close(log_probs[at, : stop - start], expected, self.atol, f"row {row}, {where}")
+
+    def split(self, at: int) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+        """Gives the beginnings of the rows, row `i` one token longer than row `i - 1`, and the rest."""
+        cuts = [min(at + row, len(tokens)) for row, tokens in enumerate(self.rows)]
+        parts = list(zip(self.rows, cuts, strict=True))
+        return [tokens[:cut] for tokens, cut in parts], [tokens[cut:] for tokens, cut in parts]
 
 
 def _check_vocabulary(lm: LanguageModel) -> None:
@@ -63,67 +117,81 @@ def _check_encoding(lm: LanguageModel, text: str) -> None:
     _require(lm.encode("") == (), "encode('') is not empty")
 
 
-def _check_incremental(
-    lm: LanguageModel, prompts: list, following: np.ndarray, capacity: int, atol: float
-) -> None:
-    """`prefill` then `decode`, compiled, against one pass over whole rows."""
-    steps = following.shape[1]
-    whole = [[*prompt, *ids] for prompt, ids in zip(prompts, following, strict=True)]
-    length = max(map(len, whole))
-    padded = _ids([[*row, *[0] * (length - len(row))] for row in whole])
-    expected = _log_probs(jax.jit(lm.full_logits)(lm.params, padded))
-    cache, log_probs = _prefill(lm, prompts, capacity)
-    decode = jax.jit(lm.decode)
-    for step in range(steps + 1):
-        for row, prompt in enumerate(prompts):
-            where = f"row {row}, {step} tokens after its prompt: step by step against the whole row"
-            _require_close(log_probs[row], expected[row, len(prompt) + step], atol, where)
-        if step < steps:
-            cache, logits = decode(lm.params, cache, jnp.asarray(following[:, step]))
-            log_probs = _log_probs(logits)
+def _check_chunks(subject: _Subject) -> None:
+    """Reading in chunks, or step by step, or not at all, is the same as reading at once."""
+    begun, rest = subject.split(1)
+    spans = [(row, 0, len(part)) for row, part in enumerate(begun)]
+    cache, log_probs = subject.read(subject.empty(len(begun), subject.capacity), begun)
+    subject.require(log_probs, spans, "read with the others")
+    for step in range(max(map(len, rest))):
+        parts = [part[step : step + 1] for part in rest]
+        cache, log_probs = subject.read(cache, parts)
+        spans = [
+            (row, len(first) + step, len(first) + step + len(part))
+            for row, (first, part) in enumerate(zip(begun, parts, strict=True))
+        ]
+        subject.require(log_probs, spans, f"step by step ({step + 1})")
+    cache, _ = subject.read(subject.empty(len(begun), subject.capacity), begun)
+    cache, log_probs = subject.read(cache, rest)
+    spans = [(row, len(first), len(subject.rows[row])) for row, first in enumerate(begun)]
+    subject.require(log_probs, spans, "read in two chunks")
 
 
-def _check_padding_and_rows(
-    lm: LanguageModel, prompts: list, following: np.ndarray, capacity: int, atol: float
-) -> None:
-    """A row's logits depend neither on its padding nor on what other rows read."""
-    _, plain = _prefill(lm, prompts, capacity)
-    other_id = int(following[0, 0])
-    _, padded = _prefill(lm, prompts, capacity, pad_id=other_id, pad_to=capacity - 1)
-    _require_close(padded, plain, atol, "rows padded with another token")
-    _, changed = _prefill(lm, [prompts[0], *[(other_id,) * len(row) for row in prompts[1:]]], capacity)
-    _require_close(changed[0], plain[0], atol, "row 0 after the other rows were changed")
+def _check_padding_and_rows(subject: _Subject) -> None:
+    """What a row says depends neither on its padding nor on what other rows read."""
+    other_id = subject.rows[-1][0]
+    begun, rest = subject.split(2)
+    spans = [(row, len(first), len(subject.rows[row])) for row, first in enumerate(begun)]
+    empty = subject.empty(len(begun), subject.capacity)
+    cache, _ = subject.read(empty, begun, pad_id=other_id, padding=True)
+    # Here the padding reaches beyond what a row can hold.
+    _, log_probs = subject.read(cache, rest, pad_id=other_id, padding=True)
+    subject.require(log_probs, spans, "padded with another token")
+    others = [subject.rows[0], *[(other_id,) * (len(row) - 1) for row in subject.rows[1:]]]
+    _, log_probs = subject.read(empty, others)
+    subject.require(log_probs[:1], [(0, 0, len(subject.rows[0]))], "after the other rows were changed")
 
 
-def _check_gather_and_grow(
-    lm: LanguageModel, prompts: list, following: np.ndarray, capacity: int, atol: float
-) -> None:
-    """A gathered row goes on as its ancestor would; a grown cache goes on as before."""
-    cache, _ = _prefill(lm, prompts, capacity)
-    tokens = jnp.asarray(following[:, 0])
-    decode = jax.jit(lm.decode)
-    _, logits = decode(lm.params, cache, tokens)
-    plain = _log_probs(logits)
-    rows = np.array([len(prompts) - 1, *[0] * (len(prompts) - 1)])
-    _, logits = decode(lm.params, lm.gather(cache, jnp.asarray(rows)), tokens[rows])
-    _require_close(_log_probs(logits), plain[rows], atol, "rows gathered by ancestor")
-    _, logits = decode(lm.params, lm.grow(cache, capacity + 8), tokens)
-    _require_close(_log_probs(logits), plain, atol, "a grown cache")
+def _check_prefix(subject: _Subject) -> None:
+    """Rows that follow a shared prefix go on as if each had read it; it may have room to spare."""
+    row, tokens = 0, subject.rows[0]
+    for cut in sorted({0, 1, len(tokens) // 2, len(tokens) - 1}):
+        prefix = subject.empty(1, subject.capacity)
+        if cut:
+            prefix, _ = subject.read(prefix, [tokens[:cut]], padding=True, pad_id=tokens[-1])
+        middle = (cut + len(tokens)) // 2
+        parts = [tokens[cut:middle], tokens[cut:]]
+        cache, log_probs = subject.read(subject.empty(2, subject.capacity), parts, prefix)
+        where = f"after a shared prefix of {cut} tokens"
+        subject.require(log_probs, [(row, cut, middle), (row, cut, len(tokens))], where)
+        _, log_probs = subject.read(cache, [tokens[middle:], ()], prefix)
+        subject.require(log_probs[:1], [(row, middle, len(tokens))], f"{where}, in chunks")
 
 
-def _prefill(lm: LanguageModel, prompts: list, capacity: int, pad_id: int = 0, pad_to: int = 0) -> tuple:
-    length = max(pad_to, *map(len, prompts))
-    rows = [[*prompt, *[pad_id] * (length - len(prompt))] for prompt in prompts]
-    lengths = jnp.asarray([len(prompt) for prompt in prompts], jnp.int32)
-    prefill = jax.jit(lm.prefill, static_argnums=3)
-    cache, logits = prefill(lm.params, _ids(rows), lengths, capacity)
-    expected = (len(prompts), len(lm.vocabulary))
-    _require(logits.shape == expected, f"prefill gives logits of shape {logits.shape}, not {expected}")
-    return cache, _log_probs(logits)
+def _check_cache(subject: _Subject) -> None:
+    """Rows that are gathered, moved, rewound or grown go on as what they have become."""
+    lm, num_rows = subject.lm, len(subject.rows)
+    begun, rest = subject.split(1)
+    cache, _ = subject.read(subject.empty(num_rows, subject.capacity), begun)
 
+    def check(cache: Any, rows: list[int], where: str) -> None:
+        _, log_probs = subject.read(cache, [rest[row] for row in rows])
+        subject.require(log_probs, [(row, len(begun[row]), len(subject.rows[row])) for row in rows], where)
 
-def _ids(rows: list) -> Any:
-    return jnp.asarray(np.array(rows, np.int32))
+    last = num_rows - 1
+    for rows in ([last, *[0] * last], [last], [*range(num_rows), last]):
+        gathered = jax.jit(lm.gather)(cache, jnp.asarray(rows, jnp.int32))
+        check(gathered, rows, "gathered by ancestor")
+    for rows in ([last] * num_rows, [0, *[0] * last], list(range(num_rows))):
+        check(jax.jit(lm.move)(cache, jnp.asarray(rows, jnp.int32)), rows, "moved to an ancestor")
+    longer, _ = subject.read(cache, [subject.rows[last - row][:1] for row in range(num_rows)])
+    lengths = jnp.asarray([len(part) for part in begun], jnp.int32)
+    check(jax.jit(lm.rewind)(longer, lengths), list(range(num_rows)), "rewound")
+    grown = jax.jit(lm.grow, static_argnums=1)(cache, subject.capacity + 8)
+    check(grown, list(range(num_rows)), "in a grown cache")
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(cache))
+    told = lm.cache_bytes(num_rows, subject.capacity)
+    _require(told == size, f"cache_bytes({num_rows}, {subject.capacity}) is {told}; the cache has {size}")
 
 
 def _log_probs(logits: Any) -> np.ndarray:

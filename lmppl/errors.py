@@ -66,3 +66,7 @@ class ConstraintError(InvalidInputError):
 
 class MissingExtraError(LmpplError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
+
+
+class NotEnoughMemory(LmpplError, MemoryError):
+    """A site of so many particles and tokens does not fit; the message names the sizes."""

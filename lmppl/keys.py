@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmppl.errors import InvalidInputError, InvalidTypeError
+from lmppl.shape_buckets import row_bucket
 
 
 def run_key(key: Any) -> Any:
@@ -50,12 +51,26 @@ def site_keys(key: Any, generations: np.ndarray, name: str) -> np.ndarray:
             perhaps, the predecessor died of.
         name: The site's.
     """
-    return np.asarray(_site_keys(key, np.asarray(generations, np.uint32), np.uint32(name_code(name))))
+    padded = np.zeros(row_bucket(len(generations)), np.uint32)  # so that few sizes are compiled
+    padded[: len(generations)] = generations
+    return np.asarray(_site_keys(key, padded, np.uint32(name_code(name))))[: len(generations)]
+
+
+def step_keys(keys: Any, step: Any) -> Any:
+    """Gives the typed keys of one token from the raw keys of a site. Traceable."""
+    return jax.vmap(lambda key: jax.random.fold_in(jax.random.wrap_key_data(key, impl="threefry2x32"), step))(
+        keys
+    )
 
 
 def named_key(key: Any, name: str, number: int = 0) -> Any:
     """Gives a typed key for something that happens once, such as the k-th resampling."""
     return _named_key(key, np.uint32(name_code(name)), np.uint32(number))
+
+
+def raw_name_key(key: Any, name: str) -> np.ndarray:
+    """Gives raw what `named_key` folds the number into."""
+    return np.asarray(_raw_name_key(key, np.uint32(name_code(name))))
 
 
 def name_code(name: str) -> int:
@@ -89,3 +104,8 @@ def _site_keys(key: Any, generations: Any, code: Any) -> Any:
 @jax.jit
 def _named_key(key: Any, code: Any, number: Any) -> Any:
     return jax.random.fold_in(jax.random.fold_in(key, code), number)
+
+
+@jax.jit
+def _raw_name_key(key: Any, code: Any) -> Any:
+    return jax.random.key_data(jax.random.fold_in(key, code))

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 if TYPE_CHECKING:
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 
 Params = Any
 Cache = Any
+Hidden = Any
+
+NOTHING = -1
+"""Stands for the empty prompt, as if it were a token. Only a model that accepts one is ever given it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +56,16 @@ class LanguageModel(abc.ABC):
     The methods that take `params` are pure and traceable: the engine compiles them into its own
     step. `params` is always an argument, so that weights never become constants of a program.
     Row `n` of a batch is one particle; rows do not look at each other.
+
+    Attributes:
+        mesh: The devices that its weights and the particles are spread over; None for one device.
     """
 
     name: str
     vocabulary: Vocabulary
     params: Params
     context_length: int
+    mesh: Mesh | None = None
 
     @abc.abstractmethod
     def encode_prompt(self, prompt: str | Chat) -> tuple[int, ...]:
@@ -69,36 +79,67 @@ class LanguageModel(abc.ABC):
         """
 
     @abc.abstractmethod
-    def prefill(
-        self, params: Params, tokens: Int[Array, "rows length"], lengths: Int[Array, " rows"], capacity: int
-    ) -> tuple[Cache, Float[Array, "rows vocab"]]:
-        """Reads prompts of `lengths` tokens (right-padded) and gives the cache and the next logits.
+    def empty(self, num_rows: int, capacity: int) -> Cache:
+        """Gives a cache of rows that have read nothing. Traceable; both sizes are static.
 
-        `capacity` is static: how many tokens a row of the cache can hold in all.
+        Args:
+            num_rows: Rows, of which each belongs to one particle.
+            capacity: How many tokens a row can hold.
         """
 
     @abc.abstractmethod
-    def decode(
-        self, params: Params, cache: Cache, tokens: Int[Array, " rows"]
-    ) -> tuple[Cache, Float[Array, "rows vocab"]]:
-        """Appends one token to every row and gives the cache and the next logits."""
+    def extend(
+        self,
+        params: Params,
+        cache: Cache,
+        tokens: Int[Array, "rows length"],
+        lengths: Int[Array, " rows"],
+        prefix: Cache | None = None,
+    ) -> tuple[Cache, Hidden]:
+        """Reads more tokens: a prompt, a part of one, or the one token of a step.
+
+        Args:
+            params: The weights.
+            cache: What the rows have read. A row that has no room left must `grow` first: what it reads
+                beyond its capacity is lost, and nothing says so.
+            tokens: Right-padded; what stands in the padding does not matter.
+            lengths: Row `i` reads its first `lengths[i]` tokens, which may be none.
+            prefix: A cache of one row which the tokens of all rows follow. It is looked at, and neither
+                written nor copied. Give the same one at every call with this cache.
+
+        Returns:
+            The cache, and an array `[rows, length, ...]` of what `logits` makes the next token of, after
+            each token. What it holds at padding means nothing.
+        """
+
+    @abc.abstractmethod
+    def logits(self, params: Params, hidden: Hidden) -> Float[Array, "*leading vocab"]:
+        """Gives the next token's logits, in float32, from hidden states with any leading axes."""
 
     @abc.abstractmethod
     def gather(self, cache: Cache, rows: Int[Array, " new_rows"]) -> Cache:
-        """Gives the cache whose row `i` is row `rows[i]` of the old one."""
+        """Gives the cache whose row `i` is row `rows[i]` of the old one; there may be more or fewer rows."""
+
+    @abc.abstractmethod
+    def rewind(self, cache: Cache, lengths: Int[Array, " rows"]) -> Cache:
+        """Makes row `i` forget all but its first `lengths[i]` tokens (a prefix not counted); no copy."""
 
     @abc.abstractmethod
     def grow(self, cache: Cache, capacity: int) -> Cache:
         """Gives the same cache with room for `capacity` tokens a row."""
 
-    @abc.abstractmethod
-    def full_logits(
-        self, params: Params, tokens: Int[Array, "rows length"]
-    ) -> Float[Array, "rows length+1 vocab"]:
-        """Gives, at position `i`, the logits that follow the first `i` tokens of each row.
+    def move(self, cache: Cache, ancestors: Int[Array, " rows"]) -> Cache:
+        """Makes row `i` what row `ancestors[i]` is: resampling.
 
-        Position 0 has a meaning only for a model that accepts an empty prompt.
+        A row that is copied stays where it is: `ancestors[ancestors[i]] == ancestors[i]`. So only rows
+        that move have to be written, in any order, in place where the cache is donated or a loop's carry.
         """
+        return self.gather(cache, ancestors)
+
+    def cache_bytes(self, num_rows: int, capacity: int) -> int:
+        """Gives the size of a cache in bytes, without making one."""
+        leaves = jax.tree.leaves(jax.eval_shape(lambda: self.empty(num_rows, capacity)))
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
     def __call__(
         self,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from lmppl.compilation import counting, use_compile_cache
 from lmppl.errors import InvalidTypeError
 from lmppl.keys import run_key
 from lmppl.posterior import Posterior
@@ -71,5 +72,6 @@ def infer(
             else f"{type(method).__name__} ({str(method)[:60]!r})"
         )
         raise InvalidTypeError(f"lp.infer(method=...) expects a method such as lp.SMC(64), got {got}.")
-    with progress_bar(progress) as bar:
+    use_compile_cache()
+    with progress_bar(progress) as bar, counting(bar.compiling):
         return method.run(partial(program, *args, **kwargs), run_key(key), bar)

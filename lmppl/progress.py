@@ -26,6 +26,9 @@ class Progress:
             effective_sample_size: Of all particles.
         """
 
+    def compiling(self, what: str) -> None:
+        """Takes note that a function is being traced, compiled or loaded; the next `update` ends it."""
+
 
 @dataclass
 class ProgressBar(Progress):
@@ -46,6 +49,11 @@ class ProgressBar(Progress):
             f"{alive} alive, ESS {effective_sample_size:.1f}, {speed:.0f} tokens/s", refresh=False
         )
         self.bar.update(1)
+
+    def compiling(self, what: str) -> None:
+        shown = f"compiling {what} ..."
+        if self.bar.desc != shown:
+            self.bar.set_description_str(shown, refresh=True)  # at once: nothing else happens meanwhile
 
 
 @contextmanager

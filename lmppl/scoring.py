@@ -3,51 +3,40 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lmppl.acceptance import acceptor
 from lmppl.errors import InvalidInputError
-from lmppl.language_model import LanguageModel, Vocabulary
-from lmppl.shape_buckets import bucket
+from lmppl.language_model import NOTHING, LanguageModel, Vocabulary
+from lmppl.score_sheet import Answers, ScoreSheet
 from lmppl.text import Text
-
-_MAX_LOGITS = 2**26  # floats at a time: 256 MB
-_SMALLEST_LENGTH = 16
 
 
 def text_log_probs(texts: Sequence[Text], values: Sequence[str]) -> np.ndarray:
     """Scores one complete string under each distribution.
 
-    Equal pairs are scored once; pairs of one language model share their passes.
+    Equal pairs are scored once; pairs of one language model share their passes, and what their
+    prompts and strings begin with.
 
     Returns:
         `Float64[n]`, nats, including the end of each string; `-inf` outside the support.
     """
-    pairs: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    pairs: dict[tuple[Text, str], list[int]] = defaultdict(list)
     for position, (text, value) in enumerate(zip(texts, values, strict=True)):
         pairs[text, value].append(position)
-    result = np.full(len(texts), -np.inf)
-    by_model: dict[LanguageModel, list[tuple[Text, str]]] = defaultdict(list)
-    for text, value in pairs:
-        by_model[text.lm].append((text, value))
-    for lm, wanted in by_model.items():
-        paths = [(text, value, _encoded(lm, value)) for text, value in wanted]
-        possible = [
-            (text, value, tokens)
-            for text, value, tokens in paths
-            if tokens is not None and _is_possible(text, value, tokens)
-        ]
-        wanted_rows = [(text.prompt_tokens, tokens, text.temperature) for text, _, tokens in possible]
-        rows = token_log_probs(lm, wanted_rows, [text.local_limit for text, _, _ in possible])
-        for (text, value, tokens), scored in zip(possible, rows, strict=True):
-            result[pairs[text, value]] = _string_log_prob(text, value, tokens, scored)
-    return result
+    sheets: dict[LanguageModel, ScoreSheet] = {}
+    charged: list[tuple[LanguageModel, _Charges, list[int]]] = []
+    for (text, value), positions in pairs.items():
+        tokens = _encoded(text.lm, value)
+        if tokens is not None and _is_possible(text, value, tokens):
+            charges = _ask_string(_sheet(sheets, text), text, value, tokens)
+            if charges is not None:
+                charged.append((text.lm, charges, positions))
+    return _summed(len(texts), sheets, charged)
 
 
 def path_log_probs(texts: Sequence[Text], paths: Sequence[tuple[int, ...]]) -> np.ndarray:
@@ -58,109 +47,75 @@ def path_log_probs(texts: Sequence[Text], paths: Sequence[tuple[int, ...]]) -> n
     Returns:
         `Float64[n]`, nats; `-inf` for a path that the distribution cannot take.
     """
-    result = np.full(len(texts), -np.inf)
-    by_model: dict[LanguageModel, list[int]] = defaultdict(list)
-    for position, text in enumerate(texts):
-        by_model[text.lm].append(position)
-    for lm, positions in by_model.items():
-        wanted = [(texts[p].prompt_tokens, paths[p], texts[p].temperature) for p in positions]
-        needs = [texts[p].local_limit for p in positions]
-        for position, scored in zip(positions, token_log_probs(lm, wanted, needs), strict=True):
-            result[position] = _path_log_prob(texts[position], paths[position], scored)
-    return result
+    sheets: dict[LanguageModel, ScoreSheet] = {}
+    charged: list[tuple[LanguageModel, _Charges, list[int]]] = []
+    for position, (text, path) in enumerate(zip(texts, paths, strict=True)):
+        charges = _ask_path(_sheet(sheets, text), text, path)
+        if charges is not None:
+            charged.append((text.lm, charges, [position]))
+    return _summed(len(texts), sheets, charged)
 
 
-class ScoredPath:
-    """The log-probabilities along one row: of its tokens, of what may follow, and, if asked for, all.
-
-    Attributes:
-        tokens: `Float64[length]`, of each token given those before.
-        last: `Float64[vocab]`, of what may follow the last token.
-        rows: `Float64[length, vocab]` where each token stands, or None.
-    """
-
-    def __init__(self, tokens: np.ndarray, last: np.ndarray, rows: np.ndarray | None):
-        self.tokens = tokens
-        self.last = last
-        self.rows = rows
-
-    def row(self, position: int) -> np.ndarray | None:
-        """Gives the whole row of one position, if it was asked for."""
-        return None if self.rows is None else self.rows[position]
-
-
-def token_log_probs(
-    lm: LanguageModel,
-    paths: Sequence[tuple[tuple[int, ...], tuple[int, ...], float]],
-    needs_rows: Sequence[bool],
-) -> list[ScoredPath]:
-    """Scores token paths after prompts.
+def next_log_probs(
+    lm: LanguageModel, paths: Sequence[tuple[tuple[int, ...], tuple[int, ...], float]]
+) -> list[np.ndarray]:
+    """Gives the log-probabilities of every token after each path: `Float64[vocab]`, nats.
 
     Args:
         lm: The model.
         paths: Prompt ids, ids of the path, temperature.
-        needs_rows: Which paths want the whole row of every position.
     """
-    results: list[ScoredPath | None] = [None] * len(paths)
-    order = sorted(range(len(paths)), key=lambda i: len(paths[i][0]) + len(paths[i][1]))
-    at = 0
-    while at < len(order):
-        longest = len(paths[order[-1]][0]) + len(paths[order[-1]][1])
-        room = max(1, _MAX_LOGITS // (bucket(longest, _SMALLEST_LENGTH) * len(lm.vocabulary)))
-        chunk = order[at : at + room]
-        at += len(chunk)
-        scored = _score_chunk(lm, [paths[i] for i in chunk], any(needs_rows[i] for i in chunk))
-        for position, path in zip(chunk, scored, strict=True):
-            results[position] = path
-    return [path for path in results if path is not None]
+    sheet = ScoreSheet(lm)
+    asked = []
+    for prompt, path, temperature in paths:
+        tokens = (*(prompt or (NOTHING,)), *path)
+        asked.append(sheet.ask_row(sheet.line(tokens), len(tokens), temperature))
+    rows = sheet.answer().rows
+    return [rows[place].astype(float) for place in asked]
 
 
-def compiled(lm: LanguageModel, name: str, make: Callable[[], Any]) -> Any:
-    """Gives a compiled function that belongs to a model, made at most once and kept with it."""
-    functions = vars(lm).setdefault("_compiled", {})
-    if name not in functions:
-        functions[name] = make()
-    return functions[name]
+@dataclass(frozen=True)
+class _Charges:
+    """What a string costs, as places in the answers: tokens, what normalises them, and how it ends."""
+
+    tokens: tuple[int, ...] = ()
+    normalisers: tuple[int, ...] = ()
+    end: _End | None = None
+
+    def total(self, answers: Answers) -> float:
+        total = answers.tokens[list(self.tokens)].sum() - answers.sets[list(self.normalisers)].sum()
+        return float(total if self.end is None else total + self.end.total(answers))
 
 
-def log_softmax_of_text(logits: Any, possible: Any, temperature: Any) -> Any:
-    """Normalises logits over the tokens that may stand in a string. Traceable."""
-    scaled = logits.astype(jnp.float32) / temperature[..., None]
-    return jax.nn.log_softmax(jnp.where(possible, scaled, -jnp.inf), axis=-1)
+@dataclass(frozen=True)
+class _End:
+    """The ways to end exactly here: at once by a set of tokens, or by a token and a further end."""
+
+    at_once: int | None
+    later: tuple[tuple[int, _End], ...]
+    normaliser: int | None
+
+    def total(self, answers: Answers) -> float:
+        ways = [-np.inf] if self.at_once is None else [answers.sets[self.at_once]]
+        ways += [answers.tokens[token] + end.total(answers) for token, end in self.later]
+        total = float(np.logaddexp.reduce(ways))
+        return total if self.normaliser is None else total - answers.sets[self.normaliser]
 
 
-def _score_chunk(
-    lm: LanguageModel, paths: list[tuple[Any, Any, float]], wants_rows: bool
-) -> list[ScoredPath]:
-    lengths = [len(prompt) + len(tokens) for prompt, tokens, _ in paths]
-    rows, length = bucket(len(paths), 1), bucket(max(lengths), _SMALLEST_LENGTH)
-    tokens = np.zeros((rows, length), np.int32)
-    temperature = np.ones(rows, np.float32)
-    last = np.zeros(rows, np.int32)
-    for row, (prompt, path, degree) in enumerate(paths):
-        tokens[row, : lengths[row]] = (*prompt, *path)
-        temperature[row], last[row] = degree, lengths[row]
-    score = compiled(lm, "score", lambda: _make_score(lm))
-    chosen, final, everything = score(
-        lm.params, tokens, temperature, last, lm.vocabulary.possible, wants_rows
-    )
-    chosen, final = np.asarray(chosen, float), np.asarray(final, float)
-    results = []
-    for row, (prompt, path, _) in enumerate(paths):
-        span = slice(len(prompt), len(prompt) + len(path))
-        whole = np.asarray(everything[row, span], float) if wants_rows else None
-        results.append(ScoredPath(chosen[row, span], final[row], whole))
-    return results
+def _sheet(sheets: dict[LanguageModel, ScoreSheet], text: Text) -> ScoreSheet:
+    return sheets.setdefault(text.lm, ScoreSheet(text.lm))
 
 
-def _make_score(lm: LanguageModel) -> Any:
-    def score(params: Any, tokens: Any, temperature: Any, last: Any, possible: Any, wants_rows: bool) -> Any:
-        log_probs = log_softmax_of_text(lm.full_logits(params, tokens), possible, temperature[:, None])
-        chosen = jnp.take_along_axis(log_probs[:, :-1], tokens[..., None], axis=-1)[..., 0]
-        final = jnp.take_along_axis(log_probs, last[:, None, None], axis=1)[:, 0]
-        return chosen, final, log_probs if wants_rows else None
-
-    return jax.jit(score, static_argnums=5)
+def _summed(
+    size: int,
+    sheets: dict[LanguageModel, ScoreSheet],
+    charged: Sequence[tuple[LanguageModel, _Charges, list[int]]],
+) -> np.ndarray:
+    answers = {lm: sheet.answer() for lm, sheet in sheets.items()}
+    result = np.full(size, -np.inf)
+    for lm, charges, positions in charged:
+        result[positions] = charges.total(answers[lm])
+    return result
 
 
 def _encoded(lm: LanguageModel, value: str) -> tuple[int, ...] | None:
@@ -190,49 +145,68 @@ def _is_possible(text: Text, value: str, tokens: tuple[int, ...]) -> bool:
     return True
 
 
-def _string_log_prob(text: Text, value: str, tokens: tuple[int, ...], scored: ScoredPath) -> float:
+def _ask_string(sheet: ScoreSheet, text: Text, value: str, tokens: tuple[int, ...]) -> _Charges | None:
     """The canonical tokens of the string, then every way to end exactly there."""
     walk = _Walk(text)
-    total = 0.0
-    for position, token in enumerate(tokens):
-        total += scored.tokens[position] - walk.log_normaliser(scored.row(position))
-        if not walk.step(token) or walk.ended:
-            return -np.inf
-    return total + _end_log_prob(text, walk, value.encode(), tokens, scored.last, b"")
+    charges = _ask_tokens(sheet, walk, tokens)
+    if charges is None or walk.ended:
+        return None
+    end = _ask_end(sheet, walk, value.encode(), tokens, b"")
+    return _Charges(charges.tokens, charges.normalisers, end)
 
 
-def _end_log_prob(
-    text: Text, walk: _Walk, data: bytes, tokens: tuple[int, ...], row: np.ndarray, begun: bytes
-) -> float:
-    """Log-probability that a string ends now, of which `begun` is the part of the stop already said."""
-    vocabulary, stop = text.lm.vocabulary, text.stop_bytes
-    eos = [] if begun else list(vocabulary.eos_ids)
-    total = np.logaddexp.reduce(row[eos]) if eos else -np.inf
-    if stop is not None:
-        for token, piece in _pieces_of(vocabulary, stop[len(begun) :]):
-            if len(begun + piece) >= len(stop):
-                if (data + begun + piece).find(stop) == len(data):
-                    total = np.logaddexp(total, row[token])
-            elif text.max_tokens is None or len(tokens) < text.max_tokens:
-                further = walk.copy()
-                if further.step(token):
-                    longer = (*tokens, token)
-                    path = (text.prompt_tokens, longer, text.temperature)
-                    after = token_log_probs(text.lm, [path], [False])[0]
-                    end = _end_log_prob(text, further, data, longer, after.last, begun + piece)
-                    total = np.logaddexp(total, row[token] + end)
-    return float(total - walk.log_normaliser(row))
-
-
-def _path_log_prob(text: Text, path: tuple[int, ...], scored: ScoredPath) -> float:
-    """Adds up what each step of a token path is charged; the path must end with its last token."""
+def _ask_path(sheet: ScoreSheet, text: Text, path: tuple[int, ...]) -> _Charges | None:
+    """What each step of a token path is charged; the path must end with its last token."""
     walk = _Walk(text)
-    total = 0.0
-    for position, token in enumerate(path):
-        total += scored.tokens[position] - walk.log_normaliser(scored.row(position))
-        if not walk.step(token) or walk.ended != (position == len(path) - 1):
-            return -np.inf
-    return float(total)
+    charges = _ask_tokens(sheet, walk, path)
+    return charges if charges is not None and (walk.ended or not path) else None
+
+
+def _ask_tokens(sheet: ScoreSheet, walk: _Walk, tokens: tuple[int, ...]) -> _Charges | None:
+    """Takes the tokens one by one; None if one is not allowed or follows the end."""
+    text = walk.text
+    prompt = text.prompt_tokens or (NOTHING,)
+    line, start = sheet.line((*prompt, *tokens)), len(prompt)
+    masks = []
+    for token in tokens:
+        if walk.ended:
+            return None
+        masks.append(walk.allowed())
+        if not walk.step(token):
+            return None
+    asked = tuple(
+        sheet.ask_token(line, position, text.temperature, token)
+        for position, token in enumerate(tokens, start)
+    )
+    normalisers = tuple(
+        sheet.ask_set(line, position, text.temperature, allowed)
+        for position, allowed in enumerate(masks, start)
+        if allowed is not None
+    )
+    return _Charges(asked, normalisers)
+
+
+def _ask_end(sheet: ScoreSheet, walk: _Walk, data: bytes, tokens: tuple[int, ...], begun: bytes) -> _End:
+    """How a string may end now, of which `begun` is the part of the stop already said."""
+    text, vocabulary, stop = walk.text, walk.text.lm.vocabulary, walk.text.stop_bytes
+    line = sheet.line((*(text.prompt_tokens or (NOTHING,)), *tokens))
+    position = max(1, len(text.prompt_tokens)) + len(tokens)
+    ending = np.zeros(len(vocabulary), bool)
+    ending[[] if begun else sorted(vocabulary.eos_ids)] = True
+    later = []
+    for token, piece in () if stop is None else _pieces_of(vocabulary, stop[len(begun) :]):
+        assert stop is not None
+        if len(begun + piece) >= len(stop):
+            ending[token] = (data + begun + piece).find(stop) == len(data)
+        elif text.max_tokens is None or len(tokens) < text.max_tokens:
+            further = walk.copy()
+            if further.step(token):
+                asked = sheet.ask_token(line, position, text.temperature, token)
+                later.append((asked, _ask_end(sheet, further, data, (*tokens, token), begun + piece)))
+    at_once = sheet.ask_set(line, position, text.temperature, ending) if ending.any() else None
+    allowed = walk.allowed()
+    normaliser = None if allowed is None else sheet.ask_set(line, position, text.temperature, allowed)
+    return _End(at_once, tuple(later), normaliser)
 
 
 class _Walk:
@@ -256,13 +230,13 @@ class _Walk:
         other._cursors, other._num_tokens = list(self._cursors), self._num_tokens
         return other
 
-    def log_normaliser(self, row: np.ndarray | None) -> float:
-        """What a locally normalised distribution divides the next token's probability by."""
-        if not self.text.local_limit or row is None:
-            return 0.0
+    def allowed(self) -> np.ndarray | None:
+        """What a locally normalised distribution divides the next token's probability by, as a mask."""
+        if not self.text.local_limit:
+            return None
         judge, cursor = self._judges[0], self._cursors[0]
         allowed = judge.end_mask(cursor) if self._at_limit else judge.mask(cursor)
-        return float(np.logaddexp.reduce(row[allowed])) if allowed.any() else 0.0
+        return allowed if allowed.any() else None
 
     def step(self, token: int) -> bool:
         """Takes a token; False if it is not allowed here."""

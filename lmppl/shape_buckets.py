@@ -6,3 +6,10 @@ from __future__ import annotations
 def bucket(size: int, smallest: int = 1) -> int:
     """Gives the next power of two, and at least `smallest`."""
     return max(smallest, 1 << max(0, size - 1).bit_length())
+
+
+def row_bucket(size: int) -> int:
+    """Gives the next of 1, 2, 4, 8, 16, 24, 32, 48, 64, 96, ...; rows that are padding still cost time."""
+    power = bucket(size)
+    between = power // 4 * 3
+    return between if power > 16 and size <= between else power

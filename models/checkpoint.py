@@ -46,8 +46,14 @@ _LLAMA_NAMES = {
 _IGNORED = re.compile(r"\.rotary_emb\.inv_freq$")
 
 
-def read_params(folder: Path, config: DecoderConfig, dtype: Any) -> Params:
+def read_params(folder: Path, config: DecoderConfig, dtype: Any, shardings: Params | None = None) -> Params:
     """Reads the weights of a folder with model.safetensors, or with its shards and their index.
+
+    Args:
+        folder: Where they lie.
+        config: What shapes they have.
+        dtype: What they are converted to.
+        shardings: Trees of `jax.sharding.Sharding`, where each device reads its own part only.
 
     Raises:
         CheckpointError: A missing, damaged or truncated file; a tensor that is missing, of another
@@ -59,16 +65,18 @@ def read_params(folder: Path, config: DecoderConfig, dtype: Any) -> Params:
     if config.tie_embeddings:
         files.pop("lm_head.weight", None)
     _compare_names(folder, set(wanted), {name for name in files if not _IGNORED.search(name)})
+    placed = {} if shardings is None else _flat(shardings)
     loaded = {}
     for name, tensor in _tensors(folder, {name: files[name] for name in wanted}):
         path = wanted[name]
         expected = shapes[path].shape[::-1] if path[-1] == "kernel" else shapes[path].shape
-        if tensor.shape != expected:
+        shape = tuple(tensor.get_shape())
+        if shape != expected:
             raise CheckpointError(
-                f"{name} in {folder / files[name]} has shape {tensor.shape}; config.json makes it "
+                f"{name} in {folder / files[name]} has shape {shape}; config.json makes it "
                 f"{expected}. The two files do not belong together: copy both from one checkpoint."
             )
-        loaded[path] = jnp.asarray(tensor.T if path[-1] == "kernel" else tensor, dtype)
+        loaded[path] = _array(tensor, path[-1] == "kernel", dtype, placed.get(path))
     return traverse_util.unflatten_dict(loaded)
 
 
@@ -123,7 +131,22 @@ def _tensor_files(folder: Path) -> dict[str, str]:
         return dict.fromkeys(file.keys(), SINGLE_FILE)
 
 
-def _tensors(folder: Path, files: Mapping[str, str]) -> Iterator[tuple[str, np.ndarray]]:
+def _array(tensor: Any, is_kernel: bool, dtype: Any, sharding: Any) -> jax.Array:
+    """Reads a tensor, or the parts of it that this process's devices hold."""
+    if sharding is None:
+        whole = np.asarray(tensor[:])
+        return jnp.asarray(whole.T if is_kernel else whole, dtype)
+    shape = tuple(tensor.get_shape())[:: -1 if is_kernel else 1]
+
+    def part(index: Any) -> np.ndarray:
+        read = np.asarray(tensor[index[:: -1 if is_kernel else 1]])
+        return (read.T if is_kernel else read).astype(dtype)
+
+    return jax.make_array_from_callback(shape, sharding, part)
+
+
+def _tensors(folder: Path, files: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """Gives the tensors, not yet read: slices of them are."""
     for file_name in sorted(set(files.values())):
         with _opened(folder / file_name) as file:
             held = set(file.keys())
@@ -132,7 +155,7 @@ def _tensors(folder: Path, files: Mapping[str, str]) -> Iterator[tuple[str, np.n
                     raise CheckpointError(
                         f"{folder / file_name} does not hold {name}, though the index says so."
                     )
-                yield name, np.asarray(file.get_tensor(name))
+                yield name, file.get_slice(name)
 
 
 def _opened(path: Path) -> Any:

@@ -9,22 +9,22 @@ and logits in float32.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from lmppl.models.attention import PRECISION, Context, product, read_at_once, read_filled
 from lmppl.models.config import DecoderConfig
-from lmppl.models.kv_cache import KVCache, append, padded
+from lmppl.models.kv_cache import KVCache, append_keys, append_values
 from lmppl.models.rotary import rotate, rotations
 
 Params = dict[str, Any]
 Rotations = tuple[Float[Array, "rows length half"], Float[Array, "rows length half"]]
-
-# float32 means float32 on every device: no TF32 or bfloat16 passes behind the user's back.
-_PRECISION = jax.lax.Precision.HIGHEST
+Reader = Callable[[Array, Sequence[Context]], Array]
 
 
 def initial_params(config: DecoderConfig, key: PRNGKeyArray, dtype: Any = jnp.float32) -> Params:
@@ -72,57 +72,56 @@ class Decoder(nnx.Module):
 
     def __call__(self, tokens: Int[Array, "rows length"]) -> Float[Array, "rows length vocab"]:
         """Gives the logits after each token."""
-        return self._logits(self._read(tokens)[0])
-
-    def prefill(
-        self, tokens: Int[Array, "rows length"], lengths: Int[Array, " rows"], capacity: int
-    ) -> tuple[KVCache, Float[Array, "rows vocab"]]:
-        """Reads right-padded rows and gives the cache and the logits after each row's last token."""
-        hidden, stores = self._read(tokens)
-        cache = KVCache(
-            keys=tuple(padded(keys, capacity) for keys, _ in stores),
-            values=tuple(padded(values, capacity) for _, values in stores),
-            lengths=lengths.astype(jnp.int32),
-        )
-        last = jnp.take_along_axis(hidden, (cache.lengths - 1)[:, None, None], axis=1)
-        return cache, self._logits(last)[:, 0]
-
-    def decode(
-        self, cache: KVCache, tokens: Int[Array, " rows"]
-    ) -> tuple[KVCache, Float[Array, "rows vocab"]]:
-        """Appends one token to every row, at the row's own position."""
-        positions = cache.lengths
-        turns = rotations(self.config, positions[:, None])
-        visible = jnp.arange(cache.capacity)[None] <= positions[:, None]
-        hidden = self._embedded(tokens[:, None])
-        keys, values = [], []
-        for block, old_keys, old_values in zip(self.blocks, cache.keys, cache.values, strict=True):
-            query, key, value = block.attention.project(block.attention_norm(hidden), turns)
-            keys.append(append(old_keys, key, positions))
-            values.append(append(old_values, value, positions))
-            hidden = block.finish(hidden, query, keys[-1], values[-1], visible[:, None])
-        return KVCache(tuple(keys), tuple(values), positions + 1), self._logits(hidden)[:, 0]
-
-    def _read(self, tokens: Int[Array, "rows length"]) -> tuple[Array, list[tuple[Array, Array]]]:
-        """Runs whole rows; gives the last hidden states and each layer's keys and values."""
         rows, length = tokens.shape
-        positions = jnp.broadcast_to(jnp.arange(length)[None], (rows, length))
-        turns = rotations(self.config, positions)
-        causal = jnp.tril(jnp.ones((length, length), bool))[None]
+        turns = rotations(self.config, jnp.broadcast_to(jnp.arange(length)[None], (rows, length)))
+        seen = jnp.arange(1, length + 1)[None]
         hidden = self._embedded(tokens)
-        stores = []
         for block in self.blocks:
-            query, key, value = block.attention.project(block.attention_norm(hidden), turns)
-            stores.append((key, value))
-            hidden = block.finish(hidden, query, key, value, causal)
-        return hidden, stores
+            query, key, value = block.project(hidden, turns)
+            context = Context(key.swapaxes(2, 3), value, seen, jnp.int32(length))
+            hidden = block.finish(hidden, query, [context], read_at_once)
+        return self.logits(self.norm(hidden))
+
+    def extend(
+        self,
+        cache: KVCache,
+        tokens: Int[Array, "rows length"],
+        lengths: Int[Array, " rows"],
+        prefix: KVCache | None = None,
+    ) -> tuple[KVCache, Float[Array, "rows length hidden"]]:
+        """Reads the first `lengths` tokens of each row; gives the cache and the normed hidden states."""
+        length = tokens.shape[1]
+        places = cache.lengths[:, None] + jnp.arange(length)[None]  # of the new tokens in the row's own store
+        starts = jnp.zeros(1, jnp.int32) if prefix is None else prefix.lengths
+        turns = rotations(self.config, places + starts[:, None])
+        filled = jnp.maximum(jnp.max(cache.lengths + lengths.astype(jnp.int32)), 1)
+        hidden = self._embedded(tokens)
+        keys, values = [], []
+        for layer, block in enumerate(self.blocks):
+            query, key, value = block.project(hidden, turns)
+            stores = zip(cache.keys[layer], cache.values[layer], cache.starts, strict=True)
+            own = [
+                Context(
+                    append_keys(old_keys, key, cache.lengths - start),
+                    append_values(old_values, value, cache.lengths - start),
+                    places + 1 - start,
+                    filled - start,
+                )
+                for old_keys, old_values, start in stores
+            ]
+            keys.append(tuple(context.keys for context in own))
+            values.append(tuple(context.values for context in own))
+            hidden = block.finish(hidden, query, own + _shared_contexts(prefix, layer), read_filled)
+        new = KVCache(tuple(keys), tuple(values), cache.lengths + lengths.astype(jnp.int32))
+        return new, self.norm(hidden)
+
+    def logits(self, hidden: Float[Array, "*leading hidden"]) -> Float[Array, "*leading vocab"]:
+        """Gives the next token's logits from normed hidden states."""
+        head = self.embedding if self.head is None else self.head
+        return product("...h,vh->...v", hidden, head[...], jnp.float32)
 
     def _embedded(self, tokens: Int[Array, "rows length"]) -> Float[Array, "rows length hidden"]:
-        return jnp.take(self.embedding[...], tokens, axis=0)
-
-    def _logits(self, hidden: Float[Array, "rows length hidden"]) -> Float[Array, "rows length vocab"]:
-        head = self.embedding if self.head is None else self.head
-        return _product("nth,vh->ntv", self.norm(hidden), head[...], jnp.float32)
+        return jnp.take(self.embedding[...], tokens, axis=0, mode="clip")  # padding may hold anything
 
 
 class Block(nnx.Module):
@@ -134,16 +133,21 @@ class Block(nnx.Module):
         self.mlp_norm = RMSNorm(config)
         self.mlp = FeedForward(config, rngs)
 
+    def project(
+        self, hidden: Float[Array, "rows length hidden"], turns: Rotations
+    ) -> tuple[Array, Array, Array]:
+        """Gives the queries, keys and values of attention."""
+        return self.attention.project(self.attention_norm(hidden), turns)
+
     def finish(
         self,
         hidden: Float[Array, "rows length hidden"],
         query: Float[Array, "rows heads length size"],
-        keys: Float[Array, "rows kv_heads context size"],
-        values: Float[Array, "rows kv_heads context size"],
-        visible: Bool[Array, "#rows #length context"],
+        contexts: Sequence[Context],
+        read: Reader,
     ) -> Float[Array, "rows length hidden"]:
         """Gives the residual stream after the block, its projections being made already."""
-        hidden = hidden + self.attention.attend(query, keys, values, visible)
+        hidden = hidden + self.attention.attend(query, contexts, read)
         return hidden + self.mlp(self.mlp_norm(hidden))
 
 
@@ -167,20 +171,13 @@ class Attention(nnx.Module):
         return query, key, _heads(self.value(hidden), self.num_kv_heads)
 
     def attend(
-        self,
-        query: Float[Array, "rows heads length size"],
-        keys: Float[Array, "rows kv_heads context size"],
-        values: Float[Array, "rows kv_heads context size"],
-        visible: Bool[Array, "#rows #length context"],
+        self, query: Float[Array, "rows heads length size"], contexts: Sequence[Context], read: Reader
     ) -> Float[Array, "rows length hidden"]:
-        """Gives what each query reads from the positions it may see."""
+        """Gives what each query reads from the positions it may see, of which there is at least one."""
         rows, heads, length, size = query.shape
         grouped = query.reshape(rows, self.num_kv_heads, heads // self.num_kv_heads, length, size)
-        scores = _product("nkgtd,nkcd->nkgtc", grouped, keys, jnp.float32)
-        scores = jnp.where(visible[:, None, None], scores * size**-0.5, -jnp.inf)
-        shares = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
-        read = _product("nkgtc,nkcd->nkgtd", shares, values, values.dtype)
-        return self.output(read.reshape(rows, heads, length, size).swapaxes(1, 2).reshape(rows, length, -1))
+        found = read(grouped, contexts).reshape(rows, heads, length, size)
+        return self.output(found.swapaxes(1, 2).reshape(rows, length, -1))
 
 
 class FeedForward(nnx.Module):
@@ -205,7 +202,7 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
 
     def __call__(self, x: Float[Array, "rows length inputs"]) -> Float[Array, "rows length outputs"]:
-        y = jnp.matmul(x, self.kernel[...], precision=_PRECISION)
+        y = jnp.matmul(x, self.kernel[...], precision=PRECISION)
         return y if self.bias is None else y + self.bias[...][None, None]
 
 
@@ -222,9 +219,13 @@ class RMSNorm(nnx.Module):
         return normed.astype(x.dtype) * self.scale[...][None, None]
 
 
-def _product(subscripts: str, left: Array, right: Array, dtype: Any) -> Array:
-    """Sums products in the precision of `dtype`, which may be wider than the factors'."""
-    return jnp.einsum(subscripts, left, right, precision=_PRECISION, preferred_element_type=dtype)
+def _shared_contexts(prefix: KVCache | None, layer: int) -> list[Context]:
+    """Gives what all rows read of a cache of one row."""
+    if prefix is None:
+        return []
+    stores = zip(prefix.keys[layer], prefix.values[layer], prefix.starts, strict=True)
+    lengths = prefix.lengths
+    return [Context(keys, values, lengths[:, None] - at, lengths[0] - at) for keys, values, at in stores]
 
 
 def _heads(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from lmppl.errors import InvalidInputError
 from lmppl.language_model import LanguageModel
 from lmppl.models.config import DecoderConfig
 from lmppl.models.decoder import Params, bind
-from lmppl.models.kv_cache import KVCache, gathered, grown
+from lmppl.models.kv_cache import KVCache, empty_cache, gathered, grown, moved, rewound
 from lmppl.models.tokens import TokenCodec
 from lmppl.text import Chat
 
@@ -22,13 +22,22 @@ class FlaxLM(LanguageModel):
         config: The decoder's shape.
         params: Its weights; the computation follows their dtype, logits are float32.
         codec: Its tokenizer.
+        mesh: The devices that the weights and the particles are spread over, as `checked_mesh` gives it.
     """
 
-    def __init__(self, name: str, config: DecoderConfig, params: Params, codec: TokenCodec):
+    def __init__(
+        self,
+        name: str,
+        config: DecoderConfig,
+        params: Params,
+        codec: TokenCodec,
+        mesh: Mesh | None = None,
+    ):
         self.name = name
         self.config = config
         self.params = params
         self.codec = codec
+        self.mesh = mesh
         self.vocabulary = codec.vocabulary
         self.context_length = config.context_length
 
@@ -50,33 +59,49 @@ class FlaxLM(LanguageModel):
         """Gives the canonical ids of a text that follows a prompt."""
         return self.codec.encode(text)
 
-    def prefill(
-        self, params: Params, tokens: Int[Array, "rows length"], lengths: Int[Array, " rows"], capacity: int
-    ) -> tuple[KVCache, Float[Array, "rows vocab"]]:
-        """Reads prompts and gives the cache and the next logits. `capacity` is static."""
-        if capacity < tokens.shape[1]:
-            raise InvalidInputError(f"A cache of {capacity} tokens a row cannot hold {tokens.shape[1]}.")
-        return bind(self.config, params).prefill(tokens, lengths, capacity)
+    def empty(self, num_rows: int, capacity: int) -> KVCache:
+        """Gives a cache of rows that have read nothing; its dtype is that of the weights."""
+        return empty_cache(self.config, num_rows, capacity, self.params["embedding"].dtype)
 
-    def decode(
-        self, params: Params, cache: KVCache, tokens: Int[Array, " rows"]
-    ) -> tuple[KVCache, Float[Array, "rows vocab"]]:
-        """Appends one token to every row. A row that is full (`cache.capacity`) must `grow` first."""
-        return bind(self.config, params).decode(cache, tokens)
+    def extend(
+        self,
+        params: Params,
+        cache: KVCache,
+        tokens: Int[Array, "rows length"],
+        lengths: Int[Array, " rows"],
+        prefix: KVCache | None = None,
+    ) -> tuple[KVCache, Float[Array, "rows length hidden"]]:
+        """Reads more tokens; see `LanguageModel.extend`.
+
+        Raises:
+            InvalidInputError: There are more columns of tokens than a row has room for.
+        """
+        if cache.capacity < tokens.shape[1]:
+            raise InvalidInputError(
+                f"A cache of {cache.capacity} tokens a row cannot hold {tokens.shape[1]}."
+            )
+        return bind(self.config, params).extend(cache, tokens, lengths, prefix)
+
+    def logits(
+        self, params: Params, hidden: Float[Array, "*leading hidden"]
+    ) -> Float[Array, "*leading vocab"]:
+        """Gives the next token's logits, in float32."""
+        return bind(self.config, params).logits(hidden)
 
     def gather(self, cache: KVCache, rows: Int[Array, " new_rows"]) -> KVCache:
         """Gives the cache whose row `i` is row `rows[i]` of the old one."""
         return gathered(cache, rows)
+
+    def move(self, cache: KVCache, ancestors: Int[Array, " rows"]) -> KVCache:
+        """Makes row `i` what row `ancestors[i]` is; on CPU only the rows that move are touched."""
+        return moved(cache, ancestors)
+
+    def rewind(self, cache: KVCache, lengths: Int[Array, " rows"]) -> KVCache:
+        """Makes row `i` forget all but its first `lengths[i]` tokens."""
+        return rewound(cache, lengths)
 
     def grow(self, cache: KVCache, capacity: int) -> KVCache:
         """Gives the same cache with room for `capacity` tokens a row."""
         if capacity < cache.capacity:
             raise InvalidInputError(f"A cache of {cache.capacity} tokens a row cannot shrink to {capacity}.")
         return grown(cache, capacity)
-
-    def full_logits(
-        self, params: Params, tokens: Int[Array, "rows length"]
-    ) -> Float[Array, "rows length+1 vocab"]:
-        """Gives the logits after each prefix; those at position 0 are zeros and mean nothing."""
-        logits = bind(self.config, params)(tokens)
-        return jnp.pad(logits, ((0, 0), (1, 0), (0, 0)))

@@ -10,7 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
+from lmppl.compilation import use_compile_cache
+from lmppl.device_layout import checked_mesh
 from lmppl.errors import CheckpointError, InvalidInputError, ModelNotFoundError
 from lmppl.language_model import LanguageModel
 from lmppl.models.checkpoint import read_params
@@ -18,6 +21,7 @@ from lmppl.models.config import DecoderConfig
 from lmppl.models.flax_lm import FlaxLM
 from lmppl.models.hub import find_folder
 from lmppl.models.tokens import read_codec
+from lmppl.models.weight_shards import param_shardings
 
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded" / "weights"
 EMBEDDED_NAME = "embedded"
@@ -39,35 +43,37 @@ def load(
         dtype: Of the weights and the computation: `"float32"` or `"bfloat16"`, or the same as
             NumPy or JAX dtypes. By default float32 on CPU and bfloat16 elsewhere.
         revision: Branch, tag or commit of a hub id.
-        mesh: Devices to spread the weights over. Not yet: must be None.
+        mesh: Devices to spread the model and its particles over, with axes named `"data"` (particles),
+            `"model"` (weights), or both: `jax.make_mesh((2, 4), ("data", "model"), axis_types=...)`. A
+            device reads only its own part of the weights. The mesh may span several processes (call
+            `jax.distributed.initialize` first, and run the same program everywhere).
 
     Raises:
         ModelNotFoundError: No such folder or hub id.
+        InvalidInputError: A mesh with other axes, a dtype or revision that does not exist.
         CheckpointError: Files are missing, damaged, contradict each other, or are of an
             unsupported kind.
     """
-    if mesh is not None:
-        raise InvalidInputError(
-            "mesh= is not supported yet: weights lie on one device. Leave it out, or choose the device with "
-            "jax.default_device."
-        )
+    use_compile_cache()
     kind = _dtype(dtype)
+    mesh = None if mesh is None else checked_mesh(mesh)
     if name is None:
-        return _embedded(_embedded_folder(revision), kind)
-    return _read_model(find_folder(name, revision), os.fspath(name), kind)
+        return _embedded(_embedded_folder(revision), kind, mesh)
+    return _read_model(find_folder(name, revision), os.fspath(name), kind, mesh)
 
 
-@functools.lru_cache(maxsize=2)
-def _embedded(folder: Path, kind: Any) -> FlaxLM:
+@functools.lru_cache(maxsize=4)
+def _embedded(folder: Path, kind: Any, mesh: Mesh | None) -> FlaxLM:
     """The embedded model is small and asked for often: once a process, it keeps what was compiled for it."""
-    return _read_model(folder, EMBEDDED_NAME, kind)
+    return _read_model(folder, EMBEDDED_NAME, kind, mesh)
 
 
-def _read_model(folder: Path, shown: str, kind: Any) -> FlaxLM:
+def _read_model(folder: Path, shown: str, kind: Any, mesh: Mesh | None) -> FlaxLM:
     config_json = _read_config(folder)
     config = DecoderConfig.from_hf(config_json)
     codec = read_codec(folder, config.vocab_size, config_json)
-    return FlaxLM(shown, config, read_params(folder, config, kind), codec)
+    shardings = None if mesh is None else param_shardings(config, mesh)
+    return FlaxLM(shown, config, read_params(folder, config, kind, shardings), codec, mesh)
 
 
 def _embedded_folder(revision: str | None) -> Path:

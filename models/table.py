@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lmppl.errors import InvalidInputError, InvalidTypeError
-from lmppl.language_model import LanguageModel, Vocabulary
+from lmppl.language_model import NOTHING, LanguageModel, Vocabulary
 from lmppl.models.longest_match import LongestMatch
 from lmppl.text import Chat
 
 _SUM_TOLERANCE = 1e-4  # rows written with a few decimals are meant to sum to one
 _CONTEXT_LENGTH = 1_000_000
-_NOTHING_READ = -1
 
 Table = dict[str, Float[Array, "..."]]
 
@@ -80,49 +78,46 @@ class TableLM(LanguageModel):
             raise InvalidTypeError(f"A text to encode is a str, not {type(text).__name__}: {text!r}.")
         return self._longest_match.encode(text)
 
-    def prefill(
-        self, params: Table, tokens: Int[Array, "rows length"], lengths: Int[Array, " rows"], capacity: int
-    ) -> tuple[Int[Array, " rows"], Float[Array, "rows vocab"]]:
-        """Gives, as the cache, the last token of every row (-1 if there is none) and the next logits."""
+    def empty(self, num_rows: int, capacity: int) -> Int[Array, " num_rows"]:
+        """Gives, as the cache, the last token of every row: `NOTHING`."""
         del capacity  # a row holds one token, however long it is
-        rows, length = tokens.shape
-        if length == 0:
-            last = jnp.full(rows, _NOTHING_READ, jnp.int32)
-        else:
-            ends = jnp.maximum(lengths - 1, 0)[:, None]
-            read = jnp.take_along_axis(tokens, ends, axis=1)[:, 0].astype(jnp.int32)
-            last = jnp.where(lengths > 0, read, _NOTHING_READ)
-        return last, _next_logits(params, last)
+        return jnp.full(num_rows, NOTHING, jnp.int32)
 
-    def decode(
-        self, params: Table, cache: Int[Array, " rows"], tokens: Int[Array, " rows"]
-    ) -> tuple[Int[Array, " rows"], Float[Array, "rows vocab"]]:
-        """Gives the new last tokens and the logits after them."""
-        last = tokens.astype(cache.dtype)
-        return last, _next_logits(params, last)
+    def extend(
+        self,
+        params: Table,
+        cache: Int[Array, " rows"],
+        tokens: Int[Array, "rows length"],
+        lengths: Int[Array, " rows"],
+        prefix: Int[Array, " 1"] | None = None,
+    ) -> tuple[Int[Array, " rows"], Int[Array, "rows length"]]:
+        """Gives the new last tokens and, as the hidden states, the tokens read: each decides the next."""
+        del params, prefix
+        tokens = tokens.astype(jnp.int32)
+        if tokens.shape[1] == 0:
+            return cache, tokens
+        ends = jnp.maximum(lengths.astype(jnp.int32) - 1, 0)[:, None]
+        last = jnp.take_along_axis(tokens, ends, axis=1)[:, 0]
+        return jnp.where(lengths > 0, last, cache), tokens
+
+    def logits(self, params: Table, hidden: Int[Array, "*leading"]) -> Float[Array, "*leading vocab"]:
+        """Looks up the row of each last token; `NOTHING` is the row in front of the others."""
+        table = jnp.concatenate([params["initial"][None], params["transition"]])
+        return jnp.take(table, hidden - NOTHING, axis=0, mode="clip")
 
     def gather(self, cache: Int[Array, " rows"], rows: Int[Array, " new_rows"]) -> Int[Array, " new_rows"]:
         """Gives the cache whose row `i` is row `rows[i]` of the old one."""
         return cache[rows]
 
+    def rewind(self, cache: Int[Array, " rows"], lengths: Int[Array, " rows"]) -> Int[Array, " rows"]:
+        """Gives the cache as it is: what comes next depends on the tokens read next."""
+        del lengths
+        return cache
+
     def grow(self, cache: Int[Array, " rows"], capacity: int) -> Int[Array, " rows"]:
         """Gives the cache as it is: it has room for any number of tokens."""
         del capacity
         return cache
-
-    def full_logits(
-        self, params: Table, tokens: Int[Array, "rows length"]
-    ) -> Float[Array, "rows length+1 vocab"]:
-        """Gives the logits after each prefix, the empty one included."""
-        before = jnp.full((tokens.shape[0], 1), _NOTHING_READ, jnp.int32)
-        last = jnp.concatenate([before, tokens.astype(jnp.int32)], axis=1)
-        return jax.vmap(_next_logits, in_axes=(None, 0))(params, last)
-
-
-def _next_logits(params: Table, last: Int[Array, " rows"]) -> Float[Array, "rows vocab"]:
-    """Looks up the row of each last token; `_NOTHING_READ` is the row in front of the others."""
-    table = jnp.concatenate([params["initial"][None], params["transition"]])
-    return table[last + 1]
 
 
 def _checked_tokens(tokens: Sequence[str]) -> Sequence[str]:

@@ -22,6 +22,7 @@ from lmppl.models.embedded.batches import evaluation_rows
 from lmppl.models.embedded.documents import Document
 from lmppl.models.embedded.optimisation import token_losses
 from lmppl.models.embedded.tokenizer import CONTEXT_LENGTH, END_ID, read_tokenizer
+from lmppl.models.kv_cache import empty_cache
 
 _CHUNK = 16
 _LONGEST = 160
@@ -98,13 +99,17 @@ def _continuations(
 ) -> Int[Array, "draws max_tokens"]:
     """Draws `num_samples` continuations of every row, one after another."""
     model = bind(config, params)
-    cache, logits = model.prefill(tokens, lengths, CONTEXT_LENGTH)
+    empty = empty_cache(config, len(tokens), CONTEXT_LENGTH, model.embedding.dtype)
+    cache, hidden = model.extend(empty, tokens, lengths)
+    logits = model.logits(hidden[jnp.arange(len(tokens)), lengths - 1])
     cache, logits = jax.tree.map(lambda leaf: jnp.repeat(leaf, num_samples, axis=0), (cache, logits))
 
     def advance(carry: Any, key: PRNGKeyArray) -> Any:
         cache, logits = carry
         drawn = jr.categorical(key, logits).astype(jnp.int32)
-        return bind(config, params).decode(cache, drawn), drawn
+        model = bind(config, params)
+        cache, hidden = model.extend(cache, drawn[:, None], jnp.ones(drawn.shape, jnp.int32))
+        return (cache, model.logits(hidden[:, 0])), drawn
 
     _, ids = jax.lax.scan(advance, (cache, logits), jr.split(key, max_tokens))
     return ids.T

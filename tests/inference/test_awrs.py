@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lmppl.errors import InvalidInputError
-from lmppl.inference.awrs import checks_needed, log_remaining, needs_refill, weigh, weigh_mask
+from lmppl.inference.awrs import checks_needed, log_remaining, weigh, weigh_mask
 
 GOLDEN = {  # row, admissible: recursive CV^2, E[checks]; max_checks=2: CV^2, P(dead); lookahead 2, 3: CV^2
     "two large": ([0.4, 0.3, 0.1, 0.1, 0.1], [0, 1], 0.183673, 2.3750, 0.232653, 0.0667, 0.058785, 0.027060),
@@ -136,49 +136,6 @@ def test_lookahead_of_one_is_the_recursive_estimator():
             np.testing.assert_allclose(np.exp(log_weight), expected, rtol=1e-12)
 
 
-def expected_with_refill(probs, accept, num_candidates, budget, lookahead):
-    """Sums over all orders of a block and, where it fails, over all orders of the next."""
-    alive = np.flatnonzero(probs)
-    expected = np.zeros(len(probs))
-    admissible = np.flatnonzero(accept[alive])
-    orders = Orders(probs[alive] / probs.sum(), admissible, min(num_candidates, len(alive)))
-    log_row_mass = np.log(probs.sum())
-    arguments = orders.log_probs + log_row_mass, orders.log_tail + log_row_mass, orders.accepted
-    answers, _ = lazily_checked(orders, lookahead=lookahead, max_checks=budget, refill=True)
-    weighed = weigh(arguments[0], arguments[1], answers, lookahead=lookahead, max_checks=budget, refill=True)
-    expected[alive] += orders.mean(weighed)
-    again = needs_refill(arguments[0], arguments[1], answers, max_checks=budget)
-    for tokens, probability in zip(orders.tokens[again], orders.probability[again], strict=True):
-        rest = probs.copy()
-        rest[alive[tokens[:-1]]] = 0
-        left = None if budget is None else budget - (num_candidates - 1)
-        expected += probability * expected_with_refill(rest, accept, num_candidates, left, lookahead)
-    return expected
-
-
-@pytest.mark.parametrize("lookahead", [1, 3])
-@pytest.mark.parametrize("budget", [None, 3, 4])
-@pytest.mark.parametrize("num_candidates", [2, 3])
-def test_refill_is_properly_weighted(num_candidates, budget, lookahead):
-    for probs, admissible in random_rows(5, size=4):
-        accept = np.isin(np.arange(len(probs)), admissible)
-        expected = expected_with_refill(probs, accept, num_candidates, budget, lookahead)
-        np.testing.assert_allclose(expected, probs * accept, atol=1e-12)
-
-
-def test_refill_after_weighing_the_last_candidate_as_final_is_caught():
-    """The mutant: the last of K candidates has weight `M_k`, and yet more are drawn if none is accepted."""
-    probs, admissible = np.array([0.4, 0.3, 0.2, 0.1]), [1, 3]
-    first = Orders(probs, admissible, 2)
-    expected = first.mean(weigh(*first.arguments()))
-    for tokens, probability in zip(first.tokens, first.probability, strict=True):
-        if not np.isin(tokens, admissible).any():
-            rest = np.setdiff1d(np.arange(4), tokens)
-            second = Orders(probs[rest] / probs[rest].sum(), np.flatnonzero(np.isin(rest, admissible)))
-            expected[rest] += probability * probs[rest].sum() * second.mean(weigh(*second.arguments()))
-    assert np.abs(expected - first.target).max() > 0.01
-
-
 def test_every_weight_of_an_unsatisfiable_row_is_minus_infinity():
     for dtype, array in ((np.float64, np.asarray), (np.float32, jnp.asarray)):
         orders = Orders([0.5, 0.3, 0.2], [], dtype=dtype)
@@ -232,8 +189,8 @@ def test_the_mass_left_cannot_be_had_by_subtraction():
 def test_numpy_and_compiled_jax_agree():
     for probs, admissible in random_rows(6):
         orders = Orders(probs, admissible, 4, dtype=np.float32)
-        for lookahead, max_checks, refill in ((1, None, False), (3, 3, False), (2, None, True)):
-            rules: dict[str, Any] = {"lookahead": lookahead, "max_checks": max_checks, "refill": refill}
+        for lookahead, max_checks in ((1, None), (3, 3), (2, None)):
+            rules: dict[str, Any] = {"lookahead": lookahead, "max_checks": max_checks}
             on_host = weigh(*orders.arguments(), **rules)
             compiled = jax.jit(jax.vmap(functools.partial(weigh, **rules)))
             traced = compiled(*map(jnp.asarray, orders.arguments()))

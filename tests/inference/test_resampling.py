@@ -180,3 +180,50 @@ def test_all_multisets_of_four_are_kept():
         kept = np.asarray(keep_in_place(jnp.asarray(ancestors, jnp.int32)))
         assert sorted(kept.tolist()) == list(ancestors)
         assert all(kept[i] == i for i in ancestors)
+
+
+@pytest.mark.parametrize("count", [1, 5, 12])
+def test_with_a_count_a_padded_population_is_drawn_as_without(count):
+    """One offset for `systematic`, one point a stratum for `stratified`: the same ancestors."""
+    weights = np.random.default_rng(count).gamma(1.0, size=count)
+    padded = jnp.concatenate([log_weights_of(weights), jnp.full(16 - count, -jnp.inf)])
+    for offset in (0, ONE // 3, ONE - 1):
+        alone = systematic_at(jnp.asarray(offset), log_weights_of(weights), count)
+        together = systematic_at(jnp.asarray(offset), padded, 16, count=jnp.int32(count))
+        np.testing.assert_array_equal(together[:count], alone)
+    together = stratified(jax.random.key(1), padded, 16, count=jnp.int32(count))
+    expected = np.cumsum(count * weights / weights.sum())
+    part = jax.random.randint(jax.random.key(1), (16,), 0, ONE)[:count] / ONE
+    points = np.arange(count) + np.asarray(part, float)
+    assert np.all(np.asarray(together[:count]) == np.minimum(np.searchsorted(expected, points), count - 1))
+
+
+@functools.cache
+def counts_of_a_padded_population(scheme, num_draws):
+    """Four particles with weight, and padding behind them, of which `num_draws` are drawn."""
+    keys = jax.random.split(jax.random.key(5), NUM_RUNS)
+    padded = jnp.concatenate([log_weights_of(WEIGHTS), jnp.full(3, -jnp.inf)])
+    draw = jax.jit(jax.vmap(lambda key, count: scheme(key, padded, 8, count=count), in_axes=(0, None)))
+    ancestors = draw(keys, jnp.int32(num_draws))[:, :num_draws]
+    assert np.all(np.diff(np.asarray(ancestors), axis=1) >= 0)
+    return np.asarray(jax.nn.one_hot(ancestors, 8, dtype=jnp.int32).sum(axis=1))
+
+
+@pytest.mark.parametrize("num_draws", [3, 5, 8])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_with_a_count_mean_counts_are_proportional_to_the_weights(scheme, num_draws):
+    counts = counts_of_a_padded_population(scheme, num_draws)
+    assert np.all(counts.sum(axis=1) == num_draws)
+    assert np.all(counts[:, [1, 5, 6, 7]] == 0), "the dead and the padding are never drawn"
+    assert largest_z(counts[:, :5], num_draws * np.array(WEIGHTS)) < BOUND
+    if scheme is residual:
+        assert np.all(counts[:, :5] >= np.floor(num_draws * np.array(WEIGHTS) - 1e-6))
+
+
+def of_all_places(key, log_weights, num_draws, *, count):
+    """The mutant gives the padding its share of the draws, and cuts them off afterwards."""
+    return systematic(key, log_weights, num_draws)
+
+
+def test_draws_of_which_only_the_first_are_kept_are_caught():
+    assert largest_z(counts_of_a_padded_population(of_all_places, 5)[:, :5], 5 * np.array(WEIGHTS)) > BOUND

@@ -4,12 +4,14 @@ Every comparison is a z-test with a false-alarm rate of 1e-6. Every program come
 engine that the same test must catch.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import numpyro.distributions as dist
 import pytest
 
 import lmppl as lp
-from lmppl.inference import population, scheduler, text_rows, text_sites
+from lmppl.inference import population, scheduler, text_sites
 from lmppl.inference.scheduler import Run
 from lmppl.testing import assert_unbiased
 
@@ -134,14 +136,12 @@ def one_name_on_both_sides_of_a_checkpoint():
 
 
 def _forgotten_mask(monkeypatch):
-    original = text_sites.TextSites.step
+    original = Run._take_losses
 
-    def step(self):
-        original(self)
-        finite = self.log_increments > -np.inf
-        self.log_increments[finite] = 0.0
+    def take(self, lost, log_increments, slots, names):
+        original(self, lost, np.zeros_like(log_increments), slots, names)
 
-    monkeypatch.setattr(text_sites.TextSites, "step", step)
+    monkeypatch.setattr(Run, "_take_losses", take)
 
 
 def _forgotten_evidence(monkeypatch):
@@ -185,34 +185,30 @@ def _twist_kept(monkeypatch):
 
 
 def _local_charged(monkeypatch):
-    monkeypatch.setattr(text_rows.Row, "local_mask", lambda self: None)
-    original = text_rows.Row.mask
+    original = text_sites.Batch.rows
 
-    def mask(self):
-        judge, cursor = self.judges.local, self.cursors[0]
-        return (
-            original(self)
-            if judge is None
-            else judge.end_mask(cursor)
-            if self.at_limit
-            else judge.mask(cursor)
-        )
+    def rows(self):
+        charged = []
+        for request in self.requests:
+            text = request.source
+            text = replace(text, constraint=text.local_constraint, local_constraint=None, local_limit=False)
+            charged.append(text_sites.TextRequest(text, text))
+        return original(replace(self, requests=charged))
 
-    monkeypatch.setattr(text_rows.Row, "mask", mask)
+    monkeypatch.setattr(text_sites.Batch, "rows", rows)
 
 
 def _limit_cuts(monkeypatch):
     """At the limit the string is cut, as if its end were certain."""
-    original = text_sites.TextSites.step
+    original = scheduler.text_steps
 
-    def step(self):
-        at_limit = [row is not None and row.active and row.at_limit for row in self.rows]
-        original(self)
-        for index, cut in enumerate(at_limit):
-            if cut and self.log_increments[index] > -np.inf:
-                self.log_increments[index] = 0.0
+    def text_steps(sites, *args):
+        limit = next(row.text.max_tokens for row in sites.rows if row is not None)
+        for number, step in enumerate(original(sites, *args)):
+            free = np.where(np.isfinite(step.log_increments), 0.0, step.log_increments)
+            yield replace(step, log_increments=free) if number == limit else step
 
-    monkeypatch.setattr(text_sites.TextSites, "step", step)
+    monkeypatch.setattr(scheduler, "text_steps", text_steps)
 
 
 def _keys_reused(monkeypatch):

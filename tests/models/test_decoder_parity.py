@@ -15,6 +15,7 @@ import pytest
 from lmppl.models.checkpoint import read_params, write_checkpoint
 from lmppl.models.config import DecoderConfig
 from lmppl.models.decoder import bind, forward
+from lmppl.models.kv_cache import KVCache, empty_cache
 
 torch = pytest.importorskip("torch", reason="PyTorch, the reference, is not installed")
 
@@ -80,16 +81,52 @@ def full(config: DecoderConfig, params: Any, tokens: np.ndarray) -> np.ndarray:
     return np.asarray(jax.jit(functools.partial(forward, config))(params, tokens))
 
 
+def reader(config: DecoderConfig) -> Any:
+    """Gives a compiled `extend` that also gives the logits after each token."""
+
+    @jax.jit
+    def read_on(params: Any, cache: KVCache, ids: Any, lengths: Any, prefix: KVCache | None) -> Any:
+        model = bind(config, params)
+        cache, hidden = model.extend(cache, ids, lengths, prefix)
+        return cache, model.logits(hidden)
+
+    return read_on
+
+
 def stepwise(config: DecoderConfig, params: Any, tokens: np.ndarray) -> np.ndarray:
     """Reads `LENGTHS` tokens of each row at once and the next ones step by step."""
-    prefill = jax.jit(lambda params, ids, lengths: bind(config, params).prefill(ids, lengths, 40))
-    decode = jax.jit(lambda params, cache, ids: bind(config, params).decode(cache, ids))
-    cache, logits = prefill(params, tokens[:, : LENGTHS.max()], LENGTHS)
-    steps = [logits]
+    read_on, rows = reader(config), np.arange(len(LENGTHS))
+    empty = empty_cache(config, len(LENGTHS), 40, jnp.float32)
+    cache, logits = read_on(params, empty, tokens[:, : LENGTHS.max()], LENGTHS, None)
+    steps = [logits[rows, LENGTHS - 1]]
     for step in range(NUM_STEPS):
-        cache, logits = decode(params, cache, tokens[np.arange(len(LENGTHS)), LENGTHS + step])
-        steps.append(logits)
+        ids = tokens[rows, LENGTHS + step][:, None]
+        cache, logits = read_on(params, cache, ids, np.ones_like(LENGTHS), None)
+        steps.append(logits[:, 0])
     return np.stack(steps, axis=1)
+
+
+def in_chunks(config: DecoderConfig, params: Any, tokens: np.ndarray, num_shared: int) -> np.ndarray:
+    """Reads a shared beginning once, then each row in chunks of which rows take different parts."""
+    read_on, num_rows = reader(config), len(tokens)
+    prefix = empty_cache(config, 1, num_shared + 3, jnp.float32)
+    if num_shared:
+        prefix, _ = read_on(params, prefix, tokens[:1, :num_shared], np.array([num_shared], np.int32), None)
+    length = tokens.shape[1] - num_shared
+    cache = empty_cache(config, num_rows, length, jnp.float32)
+    done = np.zeros(num_rows, np.int32)
+    logits = np.zeros((num_rows, length, config.vocab_size), np.float32)
+    chunk = 7
+    while done.min() < length:
+        taken = np.minimum(length - done, chunk - np.arange(num_rows) % 3).astype(np.int32)
+        ids = np.full((num_rows, chunk), config.vocab_size - 1, np.int32)
+        for row, (start, number) in enumerate(zip(done + num_shared, taken, strict=True)):
+            ids[row, :number] = tokens[row, start : start + number]
+        cache, part = read_on(params, cache, ids, taken, prefix)
+        for row, (start, number) in enumerate(zip(done, taken, strict=True)):
+            logits[row, start : start + number] = part[row, :number]
+        done += taken
+    return logits
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -102,6 +139,21 @@ def test_logits_equal_the_reference_for_full_pass_and_ragged_cached_decode(case:
     np.testing.assert_allclose(full(config, params, tokens), expected, atol=TOLERANCE, rtol=0)
     wanted = np.stack([expected[row, n - 1 : n + NUM_STEPS] for row, n in enumerate(LENGTHS)])
     np.testing.assert_allclose(stepwise(config, params, tokens), wanted, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("num_shared", [0, 1, 20])
+@pytest.mark.parametrize("case", ["tied", "one key-value head", "biases", "llama3 scaling"])
+def test_logits_equal_the_reference_after_a_shared_prefix_and_in_chunks(
+    case: str, num_shared: int, tmp_path: Path
+):
+    model = reference_model(**CASES[case])
+    model.save_pretrained(tmp_path)
+    config, params = read(tmp_path)
+    tokens = random_tokens(4, 50)
+    tokens[:, :num_shared] = tokens[0, :num_shared]
+    expected = reference_logits(model, tokens)[:, num_shared:]
+    actual = in_chunks(config, params, tokens, num_shared)
+    np.testing.assert_allclose(actual, expected, atol=TOLERANCE, rtol=0)
 
 
 def test_the_reference_itself_tells_a_wrong_rotation_from_a_right_one(tmp_path: Path):

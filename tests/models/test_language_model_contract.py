@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -32,14 +33,14 @@ def test_a_neural_model_keeps_the_contract_in_bfloat16(checkpoint: Path):
 
 
 class LooksAtPadding(FlaxLM):
-    def prefill(self, params, tokens, lengths, capacity):
-        return super().prefill(params, tokens, jnp.full_like(lengths, tokens.shape[1]), capacity)
+    def extend(self, params, cache, tokens, lengths, prefix=None):
+        return super().extend(params, cache, tokens, jnp.full_like(lengths, tokens.shape[1]), prefix)
 
 
 class ForgetsPositions(FlaxLM):
-    def decode(self, params, cache, tokens):
-        new, logits = super().decode(params, cache, tokens)
-        return type(new)(new.keys, new.values, cache.lengths), logits
+    def extend(self, params, cache, tokens, lengths, prefix=None):
+        new, hidden = super().extend(params, cache, tokens, lengths, prefix)
+        return type(new)(new.keys, new.values, jnp.minimum(new.lengths, 1)), hidden
 
 
 class GathersNothing(FlaxLM):
@@ -47,10 +48,41 @@ class GathersNothing(FlaxLM):
         return super().gather(cache, jnp.arange(len(rows)))
 
 
+class MovesTheFirstRowOnly(FlaxLM):
+    def move(self, cache, ancestors):
+        return super().move(cache, jnp.arange(len(ancestors)).at[0].set(ancestors[0]))
+
+
+class RewindsNothing(FlaxLM):
+    def rewind(self, cache, lengths):
+        return cache
+
+
+class CountsFromItsOwnStart(FlaxLM):
+    def extend(self, params, cache, tokens, lengths, prefix=None):
+        if prefix is not None:
+            prefix = type(prefix)(prefix.keys, prefix.values, jnp.zeros_like(prefix.lengths))
+        return super().extend(params, cache, tokens, lengths, prefix)
+
+
+class LooksAtRoomToSpare(FlaxLM):
+    def extend(self, params, cache, tokens, lengths, prefix=None):
+        if prefix is not None:
+            full = jnp.full_like(prefix.lengths, prefix.capacity)
+            prefix = type(prefix)(prefix.keys, prefix.values, full)
+        return super().extend(params, cache, tokens, lengths, prefix)
+
+
+class LooksAtTheOtherRows(FlaxLM):
+    def extend(self, params, cache, tokens, lengths, prefix=None):
+        new, hidden = super().extend(params, cache, tokens, lengths, prefix)
+        return new, hidden + (hidden - hidden[:1])
+
+
 class LosesWhatItGrows(FlaxLM):
     def grow(self, cache, capacity):
         grown = super().grow(cache, capacity)
-        return type(grown)(tuple(jnp.zeros_like(keys) for keys in grown.keys), grown.values, grown.lengths)
+        return type(grown)(jax.tree.map(jnp.zeros_like, grown.keys), grown.values, grown.lengths)
 
 
 class PutsASpaceInFront(FlaxLM):
@@ -63,7 +95,12 @@ class PutsASpaceInFront(FlaxLM):
     [
         (LooksAtPadding, "step by step|padded"),
         (ForgetsPositions, "step by step"),
+        (LooksAtTheOtherRows, "read with the others"),
+        (CountsFromItsOwnStart, "shared prefix"),
+        (LooksAtRoomToSpare, "shared prefix"),
         (GathersNothing, "gathered"),
+        (MovesTheFirstRowOnly, "moved"),
+        (RewindsNothing, "rewound"),
         (LosesWhatItGrows, "grown"),
         (PutsASpaceInFront, "spells"),
     ],
@@ -90,4 +127,4 @@ def test_a_prompt_over_the_context_is_refused_with_both_numbers(lm: FlaxLM):
 def test_a_cache_that_cannot_hold_the_prompt_is_refused(lm: FlaxLM):
     ids = jnp.zeros((1, 5), jnp.int32)
     with pytest.raises(InvalidInputError, match="4 tokens a row cannot hold 5"):
-        lm.prefill(lm.params, ids, jnp.asarray([5]), 4)
+        lm.extend(lm.params, lm.empty(1, 4), ids, jnp.asarray([5]))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from lmppl.errors import CheckpointError, InvalidInputError, LmpplError, ModelNotFoundError
+from lmppl.errors import CheckpointError, InvalidInputError, InvalidTypeError, LmpplError, ModelNotFoundError
 from lmppl.models import load
 
 WEIGHTS = "model.safetensors"
@@ -89,9 +89,35 @@ def test_a_file_is_no_model_folder(checkpoint: Path):
         load(checkpoint / WEIGHTS)
 
 
-def test_a_mesh_a_revision_of_a_folder_and_an_odd_dtype_are_refused(checkpoint: Path):
-    with pytest.raises(InvalidInputError, match="mesh= is not supported yet"):
-        load(checkpoint, mesh=object())
+def test_a_mesh_of_one_device_holds_the_same_weights(checkpoint: Path):
+    lm, meshed = load(checkpoint), load(checkpoint, mesh=jax.make_mesh((1, 1), ("model", "data")))
+    assert meshed.mesh is not None
+    assert meshed.mesh.axis_names == ("data", "model")
+    jax.tree.map(np.testing.assert_array_equal, meshed.params, lm.params)
+    for leaf in jax.tree.leaves(meshed.params):
+        assert leaf.sharding.mesh == meshed.mesh
+
+
+def test_weights_in_bfloat16_are_read_as_they_are(checkpoint: Path):
+    half = {name: tensor.astype(jnp.bfloat16) for name, tensor in load_file(checkpoint / WEIGHTS).items()}
+    edit_tensors(checkpoint, **half)
+    for mesh in (None, jax.make_mesh((1,), ("model",))):
+        lm = load(checkpoint, dtype="bfloat16", mesh=mesh)
+        embedding = np.asarray(lm.params["embedding"])
+        np.testing.assert_array_equal(embedding, half["model.embed_tokens.weight"])
+
+
+def test_the_embedded_model_is_kept_by_mesh():
+    mesh = jax.make_mesh((1,), ("data",))
+    assert load(mesh=mesh) is load(mesh=mesh)
+    assert load(mesh=mesh) is not load()
+
+
+def test_a_wrong_mesh_a_revision_of_a_folder_and_an_odd_dtype_are_refused(checkpoint: Path):
+    with pytest.raises(InvalidTypeError, match=r"expected a jax.sharding.Mesh such as jax.make_mesh"):
+        load(checkpoint, mesh=jax.devices())
+    with pytest.raises(InvalidInputError, match="has the axes 'rows'; expected 'data'"):
+        load(checkpoint, mesh=jax.make_mesh((1,), ("rows",)))
     with pytest.raises(InvalidInputError, match="revision='main' is for hub ids"):
         load(checkpoint, revision="main")
     with pytest.raises(InvalidInputError, match="the embedded model has only one"):

@@ -12,6 +12,7 @@ import pytest
 
 from lmppl.contracts import check_language_model
 from lmppl.errors import InvalidInputError
+from lmppl.language_model import NOTHING
 from lmppl.models import TableLM
 from lmppl.text import Chat
 
@@ -34,10 +35,10 @@ def lm() -> TableLM:
 
 
 def next_probs(lm: TableLM, prompt: str) -> np.ndarray:
-    ids = lm.encode_prompt(prompt)
-    tokens = jnp.asarray(np.array([ids], np.int32).reshape(1, -1))
-    _, logits = lm.prefill(lm.params, tokens, jnp.asarray([len(ids)]), len(ids) + 1)
-    return np.exp(np.asarray(logits[0]))
+    ids = lm.encode_prompt(prompt) or (NOTHING,)
+    tokens = jnp.asarray([ids], jnp.int32)
+    _, hidden = lm.extend(lm.params, lm.empty(1, len(ids)), tokens, jnp.asarray([len(ids)]))
+    return np.exp(np.asarray(lm.logits(lm.params, hidden[0, -1])))
 
 
 def test_it_keeps_the_contract_of_a_language_model(lm: TableLM):
@@ -54,14 +55,10 @@ def test_the_last_token_of_the_prompt_decides_the_next_one(lm: TableLM, prompt: 
 
 
 def test_empty_and_other_prompts_lie_in_one_batch(lm: TableLM):
-    tokens = jnp.asarray([[1, 0], [2, 2]], jnp.int32)
-    _, logits = jax.jit(lm.prefill, static_argnums=3)(lm.params, tokens, jnp.asarray([0, 1]), 4)
+    tokens = jnp.asarray([[NOTHING, 0], [2, 2]], jnp.int32)
+    _, hidden = jax.jit(lm.extend)(lm.params, lm.empty(2, 4), tokens, jnp.asarray([1, 1]))
+    logits = lm.logits(lm.params, hidden[:, 0])
     np.testing.assert_allclose(np.exp(logits), [INITIAL, TRANSITION[2]], rtol=1e-6)
-
-
-def test_full_logits_start_from_the_initial_probabilities(lm: TableLM):
-    logits = lm.full_logits(lm.params, jnp.asarray([[1, 2]], jnp.int32))
-    np.testing.assert_allclose(np.exp(logits[0]), [INITIAL, TRANSITION[1], TRANSITION[2]], rtol=1e-6)
 
 
 def test_an_impossible_token_has_log_probability_minus_infinity(lm: TableLM):

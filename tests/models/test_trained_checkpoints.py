@@ -24,14 +24,13 @@ def models(test_data: Path) -> dict[str, FlaxLM]:
 def greedy(lm: FlaxLM, prompt: str, num_tokens: int) -> list[int]:
     ids = jnp.asarray([lm.encode_prompt(prompt)], jnp.int32)
     lengths = jnp.asarray([ids.shape[1]], jnp.int32)
-    prefill = jax.jit(lm.prefill, static_argnums=3)
-    cache, logits = prefill(lm.params, ids, lengths, ids.shape[1] + num_tokens)
-    decode = jax.jit(lm.decode, donate_argnums=1)
+    extend = jax.jit(lm.extend, donate_argnums=1)
+    cache, hidden = extend(lm.params, lm.empty(1, ids.shape[1] + num_tokens), ids, lengths)
     tokens = []
     for _ in range(num_tokens):
-        token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        token = jnp.argmax(lm.logits(lm.params, hidden[:, -1]), axis=-1).astype(jnp.int32)
         tokens.append(int(token[0]))
-        cache, logits = decode(lm.params, cache, token)
+        cache, hidden = extend(lm.params, cache, token[:, None], jnp.ones(1, jnp.int32))
     return tokens
 
 
@@ -53,7 +52,9 @@ def test_logits_equal_the_reference(name: str, models: dict[str, FlaxLM], test_d
     ids = np.array([[*lm.encode_prompt(PROMPTS[name]), *greedy(lm, PROMPTS[name], 20)]], np.int32)
     with torch.no_grad():
         expected = reference(torch.tensor(ids, dtype=torch.long)).logits.numpy()
-    actual = jax.jit(lm.full_logits)(lm.params, ids)[:, 1:]
+    lengths = jnp.asarray([ids.shape[1]], jnp.int32)
+    _, hidden = jax.jit(lm.extend)(lm.params, lm.empty(1, ids.shape[1]), ids, lengths)
+    actual = lm.logits(lm.params, hidden)
     np.testing.assert_allclose(actual, expected, atol=1e-4, rtol=0)
 
 

@@ -1,0 +1,310 @@
+"""What constraints cost: constrained SMC over unconstrained decoding of the same site.
+
+    python benchmarks/overhead.py [--quick]
+
+Both decode the same prompt to the same `max_tokens` with a model whose strings do not end on their own, and
+what is compared is the time of a token step of all particles, because a choice may be shorter. Each is
+measured after one discarded run that compiles; the rest take turns, and figures are medians of the ratios
+within a round.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from measured_models import SHAPES, WITHOUT_CHECKPOINTS, has_checkpoint, measured_model
+from reporting import (
+    COUNTERS,
+    Records,
+    arguments,
+    counters,
+    describe_machine,
+    goal_line,
+    median,
+    spread,
+    table,
+)
+from timing import Timing, taking_turns
+
+import lmppl as lp
+
+MODELS = ("llama-small-32k", "llama-tiny-128k")
+PARTICLES = (1, 8, 32, 128)
+PROMPT = "Words:\n"
+GOAL_PARTICLES = 32
+DEVICE_GOAL, HOST_GOAL = 1.15, 1.5
+GOAL = (
+    f"device <= {DEVICE_GOAL}x, host <= {HOST_GOAL}x, a 1 ms check the same above its own time / workers; "
+    f"{GOAL_PARTICLES} particles"
+)
+FREE = "unconstrained"
+
+GRAMMAR = r"""
+start: piece*
+piece: /[a-z .,\n]/ | "(" piece* ")"
+"""
+SCHEMA = {"type": "array", "items": {"type": "string"}}
+
+
+@dataclass
+class Case:
+    """A constraint to be measured.
+
+    Attributes:
+        name: As it is shown.
+        where: `device`, `host`, or `slow check`: the goal that holds for it.
+        make: Gives the constraint of a run, and may count what it is asked in `calls`.
+        calls: How often the run's check was asked.
+        skipped: Why it is not measured, if so.
+    """
+
+    name: str
+    where: str
+    make: Callable[[], Any] = lambda: None
+    calls: list[int] = field(default_factory=lambda: [0])
+    skipped: str = ""
+
+
+def cases(max_tokens: int) -> list[Case]:
+    """Gives the constraints. All but choices last until `max_tokens`: they accept after every token."""
+    pattern = lp.regex(r"([a-z]{1,12}[ ,.\n])*[a-z]{0,12}")
+    options = lp.choices(long_options(max_tokens))
+    grammar = lp.lark(GRAMMAR)
+    found = [
+        Case("regex", "device", lambda: pattern),
+        Case("choices", "device", lambda: options),
+        Case("lark", "host", lambda: grammar),
+        json_case(),
+    ]
+    for name, where, seconds in (("check, 0 ms", "host", 0.0), ("check, 1 ms", "slow check", 1e-3)):
+        calls = [0]
+        found.append(
+            Case(name, where, lambda calls=calls, seconds=seconds: busy_check(calls, seconds), calls)
+        )
+    return found
+
+
+def long_options(max_tokens: int) -> list[str]:
+    """Gives 16 strings of `max_tokens` characters, which no tokenisation makes too long, of short tokens."""
+    generator = random.Random(0)
+    return [
+        "".join(generator.choice("bcdfghjkqvwxz0123456789") for _ in range(max_tokens)) for _ in range(16)
+    ]
+
+
+def json_case() -> Case:
+    """Gives the JSON constraint, if this version of lmppl has one."""
+    if not hasattr(lp, "json"):
+        return Case("json", "host", skipped="lmppl has no lp.json yet")
+    constraint = lp.json(SCHEMA)  # type: ignore[attr-defined]
+    return Case("json", "host", lambda: constraint)
+
+
+def busy_check(calls: list[int], seconds: float) -> Any:
+    """Gives a new check, which remembers nothing of earlier runs, that computes for a while when asked."""
+
+    def looks_plain(text: str) -> bool:
+        calls[0] += 1
+        end = time.thread_time() + seconds
+        while seconds and time.thread_time() < end:
+            pass
+        return all(character in "abcdefghijklmnopqrstuvwxyz .,\n" for character in text[-16:])
+
+    return lp.check("looks plain", prefix=looks_plain)
+
+
+@lp.program
+def site(distribution: Any) -> Any:
+    """One text site, returned."""
+    return lp.sample("text", distribution)
+
+
+def num_steps(posterior: Any) -> int:
+    """Gives how many tokens were drawn one after another."""
+    return max((step.token for step in posterior.diagnostics.steps if step.site == "text"), default=0)
+
+
+def measure(
+    records: Records, model: str, particles: Sequence[int], max_tokens: int, repeats: int, budget: float
+) -> None:
+    """Measures every constraint on one model and records ratios, skips and failures."""
+    lm = measured_model(model)
+    vocab_size = len(lm.vocabulary)
+    measured = cases(max_tokens)
+    for case in measured:
+        if case.skipped:
+            records.add(kind="skipped", vocab_size=vocab_size, constraint=case.name, reason=case.skipped)
+    measured = [case for case in measured if not case.skipped]
+    for num_particles in particles:
+        works: dict[str, Callable[[int], Any]] = {FREE: run_of(lm, None, num_particles, max_tokens)}
+        works |= {case.name: run_of(lm, case, num_particles, max_tokens) for case in measured}
+        rounds = taking_turns(works, repeats, budget)
+        here = {"vocab_size": vocab_size, "num_particles": num_particles}
+        record_rounds(records, here, {case.name: case for case in measured}, rounds)
+
+
+def run_of(lm: Any, case: Case | None, num_particles: int, max_tokens: int) -> Callable[[int], Any]:
+    """Gives the run of one constraint: a function of the round."""
+
+    def run(number: int) -> Any:
+        text = lm(PROMPT, max_tokens=max_tokens)
+        if case is not None:
+            case.calls[0] = 0
+            text = text & case.make()
+        try:
+            return lp.infer(site, text, method=lp.SMC(num_particles), key=number, progress=False)
+        except lp.NoPosterior as error:
+            return error
+
+    return run
+
+
+def record_rounds(
+    records: Records,
+    here: Mapping[str, Any],
+    measured: Mapping[str, Case],
+    rounds: Iterable[tuple[int, str, Any, Timing]],
+) -> None:
+    """Records each run, and for each constraint the medians of its ratios to the free run of a round."""
+    runs: dict[str, dict[int, dict[str, Any]]] = {}
+    for number, name, result, timing in rounds:
+        if isinstance(result, lp.NoPosterior):
+            records.add(kind="failed", **here, constraint=name, reason=str(result))
+            continue
+        case = measured.get(name)
+        row = records.add(
+            kind="run",
+            **here,
+            constraint=name,
+            round=number,
+            wall_s=timing.wall,
+            cpu_s=timing.cpu,
+            steps=num_steps(result),
+            calls=case.calls[0] if case is not None else 0,
+            workers=getattr(result.diagnostics, "num_workers", 1),
+            path=result.diagnostics.text_sites.get("text", ""),
+            **counters(result.diagnostics),
+        )
+        runs.setdefault(name, {})[number] = row
+    free = runs.get(FREE, {})
+    for name, case in measured.items():
+        pairs = [(row, free[number]) for number, row in runs.get(name, {}).items() if number in free]
+        if pairs:
+            records.add(kind="ratio", **here, constraint=name, where=case.where, **ratios(pairs, case.where))
+
+
+def ratios(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], where: str) -> dict[str, Any]:
+    """Compares constrained runs with the free runs of the same rounds, per token step.
+
+    A slow check's own time, one millisecond a call shared by the workers, is taken off first.
+    """
+
+    def per_step(row: Mapping[str, Any], what: str, own: float) -> float:
+        return (row[what] - own) / max(1, row["steps"])
+
+    def ratio(what: str) -> list[float]:
+        found = []
+        for row, free in pairs:
+            serial = row["calls"] * 1e-3 if where == "slow check" else 0.0
+            own = serial / row["workers"] if what == "wall_s" else serial
+            found.append(per_step(row, what, own) / per_step(free, what, 0.0))
+        return found
+
+    wall, (least, most) = ratio("wall_s"), spread(ratio("wall_s"))
+    row, free = pairs[-1]
+    return {
+        "wall_ratio": median(wall),
+        "wall_least": least,
+        "wall_most": most,
+        "cpu_ratio": median(ratio("cpu_s")),
+        "step_ms": 1e3 * median(per_step(row, "wall_s", 0.0) for row, _ in pairs),
+        "free_step_ms": 1e3 * median(per_step(free, "wall_s", 0.0) for _, free in pairs),
+        "steps": row["steps"],
+        "free_steps": free["steps"],
+        "calls": row["calls"],
+        "rounds": len(pairs),
+    }
+
+
+def verdict(rows: Iterable[Mapping[str, Any]]) -> tuple[str, bool]:
+    """Gives the figure and whether the goal is met: the worst wall ratio of each kind at 32 particles."""
+    rows = list(rows)
+    at_goal = [row for row in rows if row.get("num_particles") == GOAL_PARTICLES]
+    failed = [row for row in at_goal if row["kind"] == "failed"]
+    figures, met = [], not failed
+    for where, limit in (("device", DEVICE_GOAL), ("host", HOST_GOAL), ("slow check", HOST_GOAL)):
+        found = [row for row in at_goal if row["kind"] == "ratio" and row["where"] == where]
+        if not found:
+            figures.append(f"{where} not measured")
+            met = False
+            continue
+        worst = max(found, key=lambda row: row["wall_ratio"])
+        figures.append(f"{where} {worst['wall_ratio']:.2f}x ({worst['constraint']})")
+        met = met and worst["wall_ratio"] <= limit
+    figures += [f"{row['constraint']} failed" for row in failed]
+    return ", ".join(figures), met
+
+
+def report(records: Records) -> str:
+    """Lays the ratios and the last round's counts out in tables."""
+    columns = ["wall ratio", "least", "most", "cpu ratio", "ms a step", "free", "steps", "free", "calls"]
+    keys = ["wall_ratio", "wall_least", "wall_most", "cpu_ratio", "step_ms", "free_step_ms", "steps"]
+    keys += ["free_steps", "calls"]
+    parts = [
+        table(
+            ["vocabulary", "particles", "constraint", "goal of", *columns],
+            [
+                [
+                    row["vocab_size"],
+                    row["num_particles"],
+                    row["constraint"],
+                    row["where"],
+                    *map(row.get, keys),
+                ]
+                for row in records.of("ratio")
+            ],
+        )
+    ]
+    last = {(row["vocab_size"], row["num_particles"], row["constraint"]): row for row in records.of("run")}
+    counted = [name for name in COUNTERS if any(name in row for row in last.values())]
+    if counted:
+        rows = [[*where, row["path"][:30] or "-", *map(row.get, counted)] for where, row in last.items()]
+        parts.append(table(["vocabulary", "particles", "constraint", "path", *counted], rows))
+    parts += [f"skipped: {row['constraint']}: {row['reason']}" for row in records.of("skipped")]
+    parts += [f"failed: {row['constraint']}: {row['reason']}" for row in records.of("failed")]
+    return "\n\n".join(parts)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints, and gives the exit status: 0 whether or not the goal is met."""
+    options = parser().parse_args(argv)
+    records = Records(options.out)
+    print(describe_machine(records.rows[0]))
+    if any(name in MODELS and not has_checkpoint(name) for name in options.models):
+        print(WITHOUT_CHECKPOINTS)
+    particles = options.particles or ([GOAL_PARTICLES] if options.quick else PARTICLES)
+    max_tokens = 32 if options.quick else 64
+    repeats, budget = (2, 20.0 / len(options.models)) if options.quick else (options.repeats, float("inf"))
+    for name in options.models:
+        measure(records, name, particles, max_tokens, repeats, budget)
+    print(report(records))
+    print(goal_line("overhead", verdict(records.rows)[0], GOAL, verdict(records.rows)[1]))
+    return 0
+
+
+def parser() -> Any:
+    """Gives the parser of this benchmark's options."""
+    made = arguments("overhead", __doc__ or "")
+    made.add_argument("--models", nargs="+", choices=list(SHAPES), default=list(MODELS))
+    made.add_argument("--particles", nargs="+", type=int, help=f"default {' '.join(map(str, PARTICLES))}")
+    made.add_argument("--repeats", type=int, default=5, help="measured rounds, after one that compiles")
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""What a run's models have read already: prompts are read once and shared by particles and sites."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmppl.compilation import compiled
+from lmppl.device_layout import ROWS, WHOLE, layout_of
+from lmppl.errors import NotEnoughMemory
+from lmppl.language_model import LanguageModel
+from lmppl.shape_buckets import bucket
+
+Tokens = tuple[int, ...]
+
+_MOST_AT_ONCE = 512  # tokens of a prompt that are read in one call
+_LEAST_AT_ONCE = 16
+_MOST_KEPT = 8  # prefixes of one model
+_MOST_BYTES_KEPT = 32 * 2**20  # a prefix, from run to run
+_GAIN = 16  # tokens: a copy of what rows have read is worth while if it saves so many a row
+
+
+@dataclass(frozen=True)
+class _Prefix:
+    tokens: Tokens
+    cache: Any
+    capacity: int
+
+
+@dataclass(frozen=True)
+class RowContexts:
+    """What the rows of a site have read when it is done.
+
+    Attributes:
+        prefix: Shared by all rows; None if they share nothing.
+        prefix_length: In tokens.
+        cache: The rows' own.
+        capacity: Tokens that a row of it can hold.
+        row_of: The row of each slot that has one.
+        tokens: Everything that each slot's row has read, the prefix included.
+    """
+
+    prefix: Any
+    prefix_length: int
+    cache: Any
+    capacity: int
+    row_of: dict[int, int]
+    tokens: dict[int, Tokens]
+
+
+@dataclass
+class Contexts:
+    """The caches that a run keeps from site to site.
+
+    Attributes:
+        reuse: False reads everything anew: results then do not depend, in the last bits, on what
+            was read before, which a run needs that goes on from a file.
+    """
+
+    reuse: bool = True
+    _prefixes: dict[LanguageModel, list[_Prefix]] = field(default_factory=dict)
+    _rows: dict[LanguageModel, RowContexts] = field(default_factory=dict)
+
+    def prefix(self, lm: LanguageModel, tokens: Tokens) -> Any:
+        """Gives a cache of one row that has read `tokens`; None where there are none."""
+        if not tokens:
+            return None
+        kept = self._prefixes.setdefault(lm, [])
+        best = max(kept, key=lambda one: common_length(one.tokens, tokens), default=None)
+        shared = 0 if best is None else common_length(best.tokens, tokens)
+        capacity = bucket(len(tokens), _LEAST_AT_ONCE)
+        if best is None or shared == 0 or not self.reuse:
+            cache, shared = _read_anew(lm, tokens, capacity), len(tokens)
+        else:
+            capacity = max(capacity, best.capacity)
+            cache = best.cache
+            if capacity > best.capacity:
+                cache = grown(lm, cache, capacity)
+            if shared < len(best.tokens):
+                cache = rewound(lm, cache, np.array([shared], np.int32))
+        if shared < len(tokens):
+            if shared > 0:  # reading uses a cache up, and this one is looked at by others
+                cache = gathered(lm, cache, np.zeros(1, np.int32))
+            cache = read(lm, None, cache, [tokens[shared:]])
+        kept.insert(0, _Prefix(tokens, cache, capacity))
+        del kept[_MOST_KEPT:]
+        return cache
+
+    def keep_rows(self, lm: LanguageModel, rows: RowContexts) -> None:
+        """Keeps what the rows of a site have read until the next site of this model."""
+        if self.reuse:
+            self._rows[lm] = rows
+
+    def take_rows(self, lm: LanguageModel, wanted: Mapping[int, Tokens]) -> RowContexts | None:
+        """Gives, once, what is kept of the slots' own rows, if it spares enough reading.
+
+        Args:
+            lm: The model.
+            wanted: What the row of each slot has to have read.
+        """
+        rows = self._rows.pop(lm, None)
+        if rows is None or not wanted.keys() <= rows.tokens.keys():
+            return None
+        reused = [common_length(rows.tokens[slot], tokens) for slot, tokens in wanted.items()]
+        read_once = max(rows.prefix_length, common_prefix(list(wanted.values())))
+        saved = sum(max(0, length - read_once) for length in reused)
+        return rows if min(reused) >= rows.prefix_length and saved >= _GAIN * len(wanted) else None
+
+    def resample(self, ancestors: np.ndarray) -> None:
+        """Follows the particles: slot `i` now holds a copy of slot `ancestors[i]`."""
+        moves = list(enumerate(ancestors.tolist()))
+        for key, rows in self._rows.items():
+            self._rows[key] = replace(
+                rows,
+                row_of={slot: rows.row_of[old] for slot, old in moves if old in rows.row_of},
+                tokens={slot: rows.tokens[old] for slot, old in moves if old in rows.tokens},
+            )
+
+
+def _read_anew(lm: LanguageModel, tokens: Tokens, capacity: int) -> Any:
+    """Gives a cache that has read `tokens` from the start. The last few stay with the model from run to run.
+
+    Only such caches do: what was read in other portions differs in the last bits, and a run would then
+    depend on those before it.
+    """
+    known: OrderedDict[Tokens, Any] = compiled(lm, "prefixes", OrderedDict)
+    cache = known.pop(tokens, None)
+    if cache is None:
+        cache = read(lm, None, empty_rows(lm, 1, capacity), [tokens])
+    if lm.cache_bytes(1, capacity) <= _MOST_BYTES_KEPT:
+        known[tokens] = cache
+        if len(known) > _MOST_KEPT:
+            known.popitem(last=False)
+    return cache
+
+
+def require_memory(lm: LanguageModel, num_rows: int, capacity: int, prefix_length: int) -> int:
+    """Gives the bytes that a site's caches take, before anything of it is made.
+
+    Raises:
+        NotEnoughMemory: It does not fit; the message names the sizes.
+    """
+    layout = layout_of(lm)
+    own = layout.bytes_in_a_memory(lambda: lm.empty(num_rows, capacity))
+    read_once = bucket(prefix_length, _LEAST_AT_ONCE)
+    shared = layout.bytes_in_a_memory(lambda: lm.empty(1, read_once)) if prefix_length else 0
+    logits = layout.bytes_in_a_memory(lambda: jnp.zeros((num_rows, 2 * len(lm.vocabulary)), jnp.float32))
+    available = _available_bytes()
+    if available is not None and own + shared + logits > available:
+        raise NotEnoughMemory(
+            f"{num_rows:,} particles with room for {capacity:,} tokens each need {_shown(own)} for what "
+            f"{lm.name!r} has read, {_shown(shared)} for what all prompts begin with ({prefix_length:,} "
+            f"tokens) and {_shown(logits)} for logits; {_shown(available)} are free. Use fewer "
+            "particles, a smaller max_tokens, or a shorter prompt."
+        )
+    return own + shared
+
+
+def read(lm: LanguageModel, prefix: Any, cache: Any, tokens: Sequence[Tokens]) -> Any:
+    """Lets each row of a cache read its own further tokens, which may be none. The cache is used up."""
+    longest = max(map(len, tokens))
+    at = 0
+    while at < longest:
+        length = min(bucket(longest - at, _LEAST_AT_ONCE), _MOST_AT_ONCE)
+        chunk = np.zeros((len(tokens), length), np.int32)
+        lengths = np.zeros(len(tokens), np.int32)
+        for row, own in enumerate(tokens):
+            part = own[at : at + length]
+            chunk[row, : len(part)], lengths[row] = part, len(part)
+        extend = compiled(lm, "read rows", lambda: jax.jit(partial(_read, lm), donate_argnums=1))
+        cache = extend(lm.params, cache, chunk, lengths, prefix)
+        at += length
+    return cache
+
+
+def empty_rows(lm: LanguageModel, num_rows: int, capacity: int) -> Any:
+    """Gives a cache of rows that have read nothing."""
+
+    def empty(num_rows: int, capacity: int) -> Any:
+        return layout_of(lm).laid(lm.empty(num_rows, capacity))
+
+    return compiled(lm, "empty rows", lambda: jax.jit(empty, static_argnums=(0, 1)))(num_rows, capacity)
+
+
+def gathered(lm: LanguageModel, cache: Any, rows: np.ndarray) -> Any:
+    """Gives the cache whose row `i` is row `rows[i]` of the old one."""
+    layout = layout_of(lm)
+
+    def gather(cache: Any, rows: Any) -> Any:
+        return layout.gathered(lm, cache, rows)
+
+    go = compiled(lm, "gather rows", lambda: jax.jit(layout.over_rows(gather, (ROWS, ROWS), ROWS)))
+    return go(cache, rows.astype(np.int32))
+
+
+def rewound(lm: LanguageModel, cache: Any, lengths: np.ndarray) -> Any:
+    """Makes row `i` forget all but its first `lengths[i]` tokens."""
+
+    def rewind(cache: Any, lengths: Any) -> Any:
+        return layout_of(lm).laid(lm.rewind(cache, lengths))
+
+    return compiled(lm, "rewind rows", lambda: jax.jit(rewind))(cache, lengths.astype(np.int32))
+
+
+def grown(lm: LanguageModel, cache: Any, capacity: int) -> Any:
+    """Gives the same cache with more room."""
+
+    def grow(cache: Any, capacity: int) -> Any:
+        return layout_of(lm).laid(lm.grow(cache, capacity))
+
+    return compiled(lm, "grow rows", lambda: jax.jit(grow, static_argnums=1))(cache, capacity)
+
+
+def common_length(left: Tokens, right: Tokens) -> int:
+    """Gives how many tokens two sequences begin with in common."""
+    least = min(len(left), len(right))
+    if left[:least] == right[:least]:
+        return least
+    low, high = 0, least
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if left[:middle] == right[:middle] else (low, middle - 1)
+    return low
+
+
+def common_prefix(sequences: Sequence[Tokens]) -> int:
+    """Gives how many tokens all sequences begin with in common."""
+    return common_length(min(sequences), max(sequences)) if sequences else 0
+
+
+def _read(lm: LanguageModel, params: Any, cache: Any, tokens: Any, lengths: Any, prefix: Any) -> Any:
+    layout = layout_of(lm)
+
+    def extend(*args: Any) -> Any:
+        return layout.heads_apart(lm.extend(*args)[0])
+
+    rows = layout.rows_of(cache)
+    return layout.over_rows(extend, (WHOLE, rows, rows, rows, WHOLE), rows)(
+        params, cache, tokens, lengths, prefix
+    )
+
+
+def _available_bytes() -> int | None:
+    """Gives what is free on the device; None where that cannot be known."""
+    device = jax.local_devices()[0]
+    statistics = device.memory_stats() if device.platform != "cpu" else None
+    if statistics and "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
+    try:
+        with open("/proc/meminfo") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return 1024 * int(line.split()[1])
+    except OSError:
+        pass
+    return None
+
+
+def _shown(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.0f} MiB"

@@ -1,0 +1,409 @@
+"""Text sites that ask the host about tokens: one compiled call a token, and one copy of candidates."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from lmppl.compilation import compiled
+from lmppl.constraints.python_check import CheckTimedOut
+from lmppl.device_layout import ROWS
+from lmppl.inference.awrs import checks_needed, checks_needed_geometric, weigh, weigh_geometric
+from lmppl.inference.contexts import grown
+from lmppl.inference.draws import PORTION
+from lmppl.inference.step_programs import more_program, propose_program
+from lmppl.inference.text_rows import Row
+from lmppl.inference.text_sites import (
+    MOST_TOKENS,
+    TIMED_OUT,
+    TRUNCATED,
+    UNSATISFIABLE,
+    Batch,
+    TextSites,
+    TextStep,
+)
+from lmppl.inference.text_steps import Ask, Plan, Waiting, repeat_uniforms
+from lmppl.shape_buckets import bucket
+
+_FIRST_CHUNK = PORTION  # candidates that are drawn at first; each further time four times as many
+_LARGEST_CHUNK = 256
+
+
+@dataclass
+class Candidates:
+    """The order of each row as far as it is drawn, on the host.
+
+    Attributes:
+        ids: `Int[rows, candidates]`.
+        log_probs: `Float64[rows, candidates]`, nats, normalised over the row's base.
+        log_tail: `Float64[rows]`: log mass behind them.
+        log_mass: `Float64[rows]`: log mass of what is drawn from.
+        accepted: `Bool[rows, candidates]`: the answers so far.
+        num_checked: `Int[rows]`: how many there are.
+        uniforms: Of the geometric estimator.
+    """
+
+    ids: np.ndarray
+    log_probs: np.ndarray
+    log_tail: np.ndarray
+    log_mass: np.ndarray
+    log_base: np.ndarray
+    accepted: np.ndarray
+    num_checked: np.ndarray
+    uniforms: np.ndarray | None = None
+
+    @classmethod
+    def unpacked(cls, packed: np.ndarray) -> Candidates:
+        """Reads what `text_steps.propose` has packed."""
+        width = (packed.shape[1] - 3) // 2
+        floats = packed[:, width:].view(np.float32).astype(float)
+        log_base = np.where(floats[:, -2] > -np.inf, floats[:, -2], 0.0)
+        return cls(
+            ids=packed[:, :width],
+            log_probs=floats[:, :width] - log_base[:, None],
+            log_tail=floats[:, width] - log_base,
+            log_mass=floats[:, -1] - log_base,
+            log_base=log_base,
+            accepted=np.zeros((len(packed), width), bool),
+            num_checked=np.zeros(len(packed), int),
+        )
+
+    def extend(self, packed: np.ndarray) -> None:
+        """Takes up further candidates."""
+        more = Candidates.unpacked(packed)
+        self.ids = np.concatenate([self.ids, more.ids], axis=1)
+        self.log_probs = np.concatenate([self.log_probs, more.log_probs - self.log_base[:, None]], axis=1)
+        self.log_tail = more.log_tail - self.log_base
+        self.accepted = np.concatenate([self.accepted, more.accepted], axis=1)
+
+
+@dataclass
+class Checks:
+    """Runs the checks of candidates, each (row state, token) once a step.
+
+    Attributes:
+        num_checks: How many were asked for in all.
+    """
+
+    num_checks: int = 0
+    _known: dict[Any, bool] = field(default_factory=dict)
+
+    def run(self, row: Row, token: int) -> bool:
+        """Says whether a candidate is accepted. May raise `CheckTimedOut`."""
+        self.num_checks += 1
+        key = (id(row.judges.check), row.cursors[2], token)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = row.accepts(token)
+        return known
+
+    def forget(self) -> None:
+        """Drops what was remembered for the last step."""
+        self._known.clear()
+
+
+class HostSites(TextSites):
+    """A batch of strings of which the host judges at least something."""
+
+    def __init__(self, batch: Batch, rows: list[Row | None], plan: Plan):
+        super().__init__(batch, rows, plan)
+        self._checks = Checks()
+        self._cache: Any = None
+        self._masks: Any = None
+        self._states_now: Any = self._states
+        self._tokens = np.zeros(self._num_rows, np.int32)
+        self._ancestors = np.arange(self._num_rows, dtype=np.int32)
+        self._step = 0
+        self._first_check = 0.0
+
+    def describe(self) -> str:
+        return f"host: {self._proposal()}"
+
+    @property
+    def active(self) -> bool:
+        return any(row is not None and row.active for row in self.rows)
+
+    def step(self, ancestors: np.ndarray | None) -> TextStep:
+        """Draws one token for every active row; rows that cannot go on are lost.
+
+        Args:
+            ancestors: Resample the rows first: row `i` becomes a copy of row `ancestors[i]`.
+        """
+        self.start()
+        if ancestors is not None:
+            self._reorder(ancestors)
+        lost = self._lost_for_room()
+        base, allowed = self._host_masks(lost)
+        increments = np.zeros(len(self.rows))
+        num_drawn = 0
+        if self.active:
+            waiting, found = self._propose(base, allowed)
+            if self._plan.check is None:
+                chosen, log_weights = np.zeros(self._num_rows, int), found.log_mass
+            else:
+                chosen, log_weights = self._search(waiting, found, lost)
+            num_drawn = self._advance(found, chosen, log_weights, increments, lost)
+        increments[list(lost)] = -np.inf
+        self._checks.forget()
+        if self._step == 0:
+            self._awrs = self._batch.proposal.adapted(self._first_check)
+        self._step += 1
+        if not self.active:
+            self._close()
+        return TextStep(ancestors, increments, lost, num_drawn)
+
+    def start(self) -> None:
+        """Reads the prompts, if that is not done. To be called before the first resampling.
+
+        What is kept of earlier sites is kept by slot, and has to stand as the rows do.
+        """
+        if self._cache is None:
+            self._cache, self._tokens = self._start_caches(self._room())
+            self._masks = self._machine.take_masks(self._lm, self._num_rows)
+            self._states_now = self._layout.placed(self._states, ROWS)
+
+    def _reorder(self, ancestors: np.ndarray) -> None:
+        self.rows = [self.rows[ancestor] for ancestor in ancestors.tolist()]
+        self._ancestors[: len(ancestors)] = ancestors
+        self._tokens = self._tokens[self._ancestors]
+
+    def _lose(self, index: int, cause: str, lost: dict[int, str]) -> None:
+        row = self.rows[index]
+        assert row is not None
+        self.rows[index] = row.lose(cause)
+        lost[index] = cause
+
+    def _active_rows(self) -> list[tuple[int, Row]]:
+        return [(index, row) for index, row in enumerate(self.rows) if row is not None and row.active]
+
+    def _lost_for_room(self) -> dict[int, str]:
+        """Loses rows that have come to the end of the model's context, and makes room for the others."""
+        lost: dict[int, str] = {}
+        for index, row in self._active_rows():
+            if len(row.tokens) >= self._left(row):
+                self._lose(index, TRUNCATED, lost)
+        longest = max((len(row.text.prompt_tokens) - 1 for _, row in self._active_rows()), default=0)
+        if longest - self._prefix_length + self._step + 1 > self._capacity:
+            self._capacity = min(2 * self._capacity, bucket(self._capacity + MOST_TOKENS))
+            self._require()
+            self._cache = grown(self._lm, self._cache, self._capacity)
+        return lost
+
+    def _host_masks(self, lost: dict[int, str]) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Asks the judges on the host for whole masks; gives them packed."""
+        wanted = (self._plan.local == "host", self._plan.mask == "host")
+        if not any(wanted):
+            return None, None
+        masks: list[dict[int, np.ndarray]] = [{}, {}]
+        for index, row in self._active_rows():
+            try:
+                found = (row.local_mask() if wanted[0] else None, row.mask() if wanted[1] else None)
+            except CheckTimedOut:
+                self._lose(index, TIMED_OUT, lost)
+                continue
+            for known, mask in zip(masks, found, strict=True):
+                if mask is not None:
+                    known[index] = mask
+        base, allowed = (
+            self._packed_masks(known) if want else None for known, want in zip(masks, wanted, strict=True)
+        )
+        return base, allowed
+
+    def _packed_masks(self, masks: dict[int, np.ndarray]) -> np.ndarray:
+        num_words = -(-len(self._lm.vocabulary) // 32)
+        words = np.full((self._num_rows, num_words), 0xFFFFFFFF, np.uint32)
+        for index, mask in masks.items():
+            packed = np.zeros(4 * num_words, np.uint8)
+            bits = np.packbits(mask, bitorder="little")
+            packed[: len(bits)] = bits
+            words[index] = packed.view("<u4")
+        return words
+
+    def _propose(self, base: np.ndarray | None, allowed: np.ndarray | None) -> tuple[Waiting, Candidates]:
+        active = np.zeros(self._num_rows, bool)
+        at_limit, local_limit = active.copy(), active.copy()
+        scale = np.ones(self._num_rows, np.float32)
+        for index, row in self._active_rows():
+            active[index], at_limit[index] = True, row.at_limit
+            local_limit[index], scale[index] = row.text.local_limit, 1.0 / row.text.temperature
+        plan = replace(self._plan, limited=bool((at_limit & ~local_limit).any()))
+        said: dict[str, Any] = {
+            "ancestors": self._ancestors,
+            "tokens": self._tokens,
+            "advance": np.array(self._step > 0),
+            "active": active,
+            "at_limit": at_limit,
+            "local_limit": local_limit,
+            "scale": scale,
+            "step": np.array(self._step, np.int32),
+            "base": base,
+            "allowed": allowed,
+        }
+        go = propose_program(self._lm, plan, self._first_chunk)
+        waiting, packed = go(self._fixed(), self._cache, self._masks, self._states_now, Ask(**said))
+        self._cache, self._masks, self._states_now = waiting.cache, waiting.masks, waiting.states
+        self._ancestors = np.arange(self._num_rows, dtype=np.int32)
+        self._batch.counters.num_forwards += 1
+        return waiting, Candidates.unpacked(self._fetched(packed))
+
+    @property
+    def _first_chunk(self) -> int:
+        return 1 if self._plan.check is None else min(_FIRST_CHUNK, self._budget)
+
+    @property
+    def _budget(self) -> int:
+        return min(self._awrs.max_checks, len(self._lm.vocabulary))
+
+    def _fetched(self, array: Any) -> np.ndarray:
+        self._batch.counters.num_transfers += 1
+        self._batch.counters.num_synchronisations += 1
+        return np.asarray(array)
+
+    def _search(
+        self, waiting: Waiting, found: Candidates, lost: dict[int, str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Checks candidates until every row has its token; gives their places and the rows' log-weights."""
+        searching = np.zeros(self._num_rows, bool)
+        searching[[index for index, _ in self._active_rows()]] = True
+        order, size = waiting.order, found.ids.shape[1]
+        rounds = self._awrs.rounds
+        if rounds is not None:
+            found.uniforms = self._uniforms(1, size, rounds)
+        while True:
+            self._timed_check(found, searching, lost)
+            if not (searching & self._wants_more(found)).any():
+                break
+            portion = 1 + found.ids.shape[1] // PORTION
+            size = min(_LARGEST_CHUNK, 4 * size, self._budget - found.ids.shape[1])
+            order, packed = self._more(waiting, order, size, portion)
+            found.extend(packed)
+            if rounds is not None:
+                fresh = self._uniforms(portion, size, rounds)
+                found.uniforms = np.concatenate([found.uniforms, fresh], axis=1)  # type: ignore[list-item]
+        self._batch.counters.num_checks += self._checks.num_checks
+        self._checks.num_checks = 0
+        if rounds is None:
+            weighed = weigh(
+                found.log_probs,
+                found.log_tail,
+                found.accepted,
+                lookahead=self._awrs.lookahead,
+                max_checks=self._awrs.max_checks,
+            )
+        else:
+            assert found.uniforms is not None
+            weighed = weigh_geometric(
+                found.log_probs, found.log_tail, found.accepted, found.uniforms, rounds=rounds
+            )
+        return np.asarray(weighed.position), np.asarray(weighed.log_weight)
+
+    def _more(self, waiting: Waiting, order: Any, size: int, portion: int) -> tuple[Any, np.ndarray]:
+        go = more_program(self._lm, size)
+        order, packed = go(self._keys, np.int32(self._step), np.uint32(portion), waiting.rows, order)
+        return order, self._fetched(packed)
+
+    def _uniforms(self, portion: int, size: int, rounds: int) -> np.ndarray:
+        go = compiled(self._lm, "repeat uniforms", lambda: jax.jit(repeat_uniforms, static_argnums=(3, 4)))
+        return np.asarray(go(self._keys, np.int32(self._step), np.uint32(portion), size, rounds), float)
+
+    def _wants_more(self, found: Candidates) -> np.ndarray:
+        """Says which rows would go on if there were another candidate."""
+        width = found.ids.shape[1]
+        if width >= self._budget:
+            return np.zeros(self._num_rows, bool)
+        open_end = found.log_tail > -np.inf
+        if found.uniforms is not None:
+            return open_end & self._undecided(found)
+        places = np.where(found.accepted.any(axis=1), found.accepted.argmax(axis=1), width)
+        return open_end & (places + self._awrs.lookahead >= width)
+
+    def _undecided(self, found: Candidates) -> np.ndarray:
+        """Which rows the geometric estimator has not stopped, their candidates being used up."""
+        assert self._awrs.rounds is not None
+        assert found.uniforms is not None
+        shape = (self._num_rows, 1)
+        checks = checks_needed_geometric(
+            np.concatenate([found.log_probs, found.log_tail[:, None]], axis=1),
+            np.full(self._num_rows, -np.inf),
+            np.concatenate([found.accepted, np.zeros(shape, bool)], axis=1),
+            found.num_checked,
+            np.concatenate([found.uniforms, np.zeros((*shape, found.uniforms.shape[2]))], axis=1),
+            rounds=self._awrs.rounds,
+        )
+        return np.asarray(checks) > 0
+
+    def _timed_check(self, found: Candidates, searching: np.ndarray, lost: dict[int, str]) -> None:
+        before, started = self._checks.num_checks, time.perf_counter()
+        self._check(found, searching, lost)
+        seconds = time.perf_counter() - started
+        self._batch.counters.check_seconds += seconds
+        if self._step == 0:
+            self._first_check = seconds / max(1, self._checks.num_checks - before)
+
+    def _check(self, found: Candidates, searching: np.ndarray, lost: dict[int, str]) -> None:
+        """Asks about candidates as long as a row has one that its estimator wants to know about."""
+        while True:
+            if found.uniforms is None:
+                needed = checks_needed(
+                    found.log_probs,
+                    found.log_tail,
+                    found.accepted,
+                    found.num_checked,
+                    lookahead=self._awrs.lookahead,
+                    max_checks=self._awrs.max_checks,
+                )
+            else:
+                assert self._awrs.rounds is not None
+                needed = checks_needed_geometric(
+                    found.log_probs,
+                    found.log_tail,
+                    found.accepted,
+                    found.num_checked,
+                    found.uniforms,
+                    rounds=self._awrs.rounds,
+                )
+            needed = np.where(searching, needed, 0)
+            if not needed.any():
+                return
+            for index in np.flatnonzero(needed).tolist():
+                row, first = self.rows[index], found.num_checked[index]
+                assert row is not None
+                try:
+                    for place in range(first, first + needed[index]):
+                        found.accepted[index, place] = self._checks.run(row, int(found.ids[index, place]))
+                except CheckTimedOut:
+                    searching[index] = False
+                    self._lose(index, TIMED_OUT, lost)
+                found.num_checked[index] += needed[index]
+
+    def _advance(
+        self,
+        found: Candidates,
+        chosen: np.ndarray,
+        log_weights: np.ndarray,
+        increments: np.ndarray,
+        lost: dict[int, str],
+    ) -> int:
+        num_drawn = 0
+        for index, row in self._active_rows():
+            place, weight = int(chosen[index]), float(log_weights[index])
+            log_prob = float(found.log_probs[index, place])
+            if weight == -np.inf or log_prob == -np.inf:
+                self._lose(index, TRUNCATED if row.at_limit else UNSATISFIABLE, lost)
+                continue
+            token = int(found.ids[index, place])
+            self.rows[index] = row.advance(token, log_prob, weight)
+            self._tokens[index] = token
+            increments[index] = weight
+            num_drawn += 1
+        return num_drawn
+
+    def _close(self) -> None:
+        if self._cache is not None:
+            self._machine.masks = self._masks
+            self._done, self._cache_rows = self._cache, self._ancestors
+            self._cache = self._masks = None

@@ -1,0 +1,98 @@
+"""The programs of text sites as they are compiled: steps over the rows of one device, or of several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from lmppl.compilation import compiled
+from lmppl.device_layout import ROWS, STEPS, WHOLE, layout_of
+from lmppl.inference import draws
+from lmppl.inference.text_steps import (
+    Ask,
+    Fixed,
+    History,
+    Loop,
+    Plan,
+    Resampling,
+    Waiting,
+    propose,
+    propose_more,
+    run,
+)
+from lmppl.language_model import LanguageModel
+
+
+def _specs(kind: Any, otherwise: Any, **fields: Any) -> Any:
+    return kind(**{name: fields.get(name, otherwise) for name in kind._fields})
+
+
+_FIXED = _specs(Fixed, WHOLE, keys=ROWS)
+_LOOP = _specs(
+    Loop,
+    WHOLE,
+    cache=ROWS,
+    strings=ROWS,
+    masks=ROWS,
+    log_weights=ROWS,
+    history=_specs(History, STEPS, resampled=WHOLE),
+)
+_WAITING = _specs(Waiting, ROWS, rows=_specs(draws.Rows, ROWS, bias=WHOLE))
+_ASK = _specs(Ask, ROWS, ancestors=WHOLE, advance=WHOLE, step=WHOLE)
+
+
+def run_program(lm: LanguageModel, plan: Plan, resampler: Any) -> Any:
+    """Gives `run`, compiled: `(Fixed, Resampling, Loop, until) -> (Loop, report)`; the loop is used up.
+
+    The report is what the host reads: the step, the number of checks, the history and the strings.
+    """
+    layout = layout_of(lm)
+
+    def padded(key: Any, log_weights: Any, count: Any) -> Any:
+        return resampler(key, log_weights, log_weights.shape[0], count=count)
+
+    def go(fixed: Fixed, resampling: Resampling, loop: Loop, until: Any) -> Any:
+        loop = loop._replace(masks=layout.own_one(loop.masks))
+        loop = run(lm, plan, padded, fixed, resampling, loop, until)
+        loop = loop._replace(masks=layout.as_one(loop.masks), num_checks=layout.total(loop.num_checks))
+        history = loop.history
+        steps = layout.all_rows(history._replace(resampled=None), axis=1)  # type: ignore[arg-type]
+        steps = steps._replace(resampled=history.resampled)
+        return loop, (loop.step, loop.num_checks, steps, layout.all_rows(loop.strings))
+
+    over_rows = layout.over_rows(go, (_FIXED, WHOLE, _LOOP, WHOLE), (_LOOP, WHOLE))
+    return compiled(lm, ("run", plan, resampler), lambda: jax.jit(over_rows, donate_argnums=2))
+
+
+def propose_program(lm: LanguageModel, plan: Plan, num_candidates: int) -> Any:
+    """Gives `propose`, compiled: `(Fixed, cache, masks, states, Ask) -> (Waiting, packed)`.
+
+    Cache, masks and states are used up.
+    """
+    layout = layout_of(lm)
+
+    def go(fixed: Fixed, cache: Any, masks: Any, states: Any, ask: Ask) -> Any:
+        masks = layout.own_one(masks)
+        waiting, packed = propose(lm, plan, num_candidates, fixed, cache, masks, states, ask)
+        return waiting._replace(masks=layout.as_one(waiting.masks)), layout.all_rows(packed)
+
+    over_rows = layout.over_rows(go, (_FIXED, ROWS, ROWS, ROWS, _ASK), (_WAITING, WHOLE))
+    return compiled(
+        lm, ("propose", plan, num_candidates), lambda: jax.jit(over_rows, donate_argnums=(1, 2, 3))
+    )
+
+
+def more_program(lm: LanguageModel, num_candidates: int) -> Any:
+    """Gives `propose_more`, compiled: `(keys, step, portion, rows, order) -> (order, packed)`.
+
+    The order is used up.
+    """
+    layout = layout_of(lm)
+
+    def go(keys: Any, number: Any, portion: Any, rows: draws.Rows, order: draws.Order) -> Any:
+        order, packed = propose_more(num_candidates, keys, number, portion, rows, order)
+        return order, layout.all_rows(packed)
+
+    over_rows = layout.over_rows(go, (ROWS, WHOLE, WHOLE, _WAITING.rows, ROWS), (ROWS, WHOLE))
+    return compiled(lm, ("propose more", num_candidates), lambda: jax.jit(over_rows, donate_argnums=4))

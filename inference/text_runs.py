@@ -1,0 +1,86 @@
+"""Draws the text sites of a population: on the device where it can be, with the host's help elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lmppl.inference.device_sites import DeviceSites
+from lmppl.inference.draws import prefers_noise
+from lmppl.inference.host_sites import HostSites
+from lmppl.inference.population import Population
+from lmppl.inference.resampling import BUILT_IN
+from lmppl.inference.text_rows import Row
+from lmppl.inference.text_sites import Batch, TextSites, TextStep
+from lmppl.inference.text_steps import Plan
+
+
+def text_sites(batch: Batch, resampler: Callable[..., Any]) -> TextSites:
+    """Gives the strings of a batch, in the making.
+
+    The device runs the site alone where all judges have automata and the resampler is one of ours.
+    """
+    rows = batch.rows()
+    plan = _plan(batch, [row for row in rows if row is not None])
+    judges = (plan.local, plan.mask, plan.check)
+    if "host" in judges or resampler not in BUILT_IN:
+        return HostSites(batch, rows, replace(plan, check=plan.check and "host"))
+    return DeviceSites(batch, rows, plan)
+
+
+def text_steps(
+    sites: TextSites,
+    population: Population,
+    slots: Sequence[int],
+    resampler: Callable[..., Any],
+    resampling_key: np.ndarray,
+    least_size: float,
+    resample: Callable[[], np.ndarray | None],
+) -> Iterator[TextStep]:
+    """Draws the strings token by token.
+
+    Args:
+        sites: The strings. Each step that is given has been done to them, and not yet to the population.
+        population: Whose particles they belong to.
+        slots: Their places in it.
+        resampler: See `SMC`.
+        resampling_key: Raw.
+        least_size: Resample below this effective sample size; 0 where particles are not aligned.
+        resample: Resamples the population if that is due and gives the ancestors; for strings that the
+            host takes part in. Those of the device come with ancestors for the population to follow.
+    """
+    while sites.active and population.alive.any():
+        if isinstance(sites, DeviceSites):
+            yield from sites.run(
+                population.log_weights[list(slots)],
+                resampler,
+                resampling_key,
+                least_size,
+                population.num_resamplings,
+            )
+        else:
+            assert isinstance(sites, HostSites)
+            sites.start()
+            yield sites.step(resample() if least_size else None)
+
+
+def _plan(batch: Batch, rows: list[Row]) -> Plan:
+    def place(kind: int, wanted: Callable[[Row], bool]) -> str | None:
+        if not any(wanted(row) for row in rows):
+            return None
+        judged = [row.judges.automata()[kind] for row in rows if row.judges.all()[kind] is not None]
+        return "host" if None in judged else "device"
+
+    rejection = batch.proposal.rejection
+    check = place(2, lambda row: row.judges.check is not None)
+    return Plan(
+        local=place(0, lambda row: row.judges.local is not None),
+        mask=place(1, lambda row: row.judges.mask.constraint is not None),
+        check="host" if check is not None and rejection.rounds is not None else check,
+        lookahead=rejection.lookahead,
+        max_checks=min(rejection.max_checks, len(batch.lm.vocabulary)),
+        noisy=prefers_noise(),
+    )
