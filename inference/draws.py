@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
+from lmppl.device_layout import on_cpu
 from lmppl.inference.weights import log_sum_exp
 
 PORTION = 16  # candidates that share a key
@@ -103,7 +104,7 @@ Order = ArrivalOrder | NoisyOrder
 
 def prefers_noise() -> bool:
     """Says whether this platform makes noise for a whole vocabulary faster than it walks a tree."""
-    return jax.default_backend() != "cpu"
+    return not on_cpu()
 
 
 def begin(keys: Key[Array, " rows"], rows: Rows, *, noisy: bool) -> tuple[Order, Masses]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 import tempfile
 import threading
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import filelock
 import jax
 
 COMPILE_CACHE = "LMPPL_COMPILE_CACHE"
@@ -60,13 +60,11 @@ def use_compile_cache() -> Path | None:
             stacklevel=2,
         )
         return None
-    has_locks = importlib.util.find_spec("filelock") is not None  # JAX needs it to bound the size
-    if has_locks:
-        _tidy(folder)
+    _tidy(folder)
     for name, value in (
         ("jax_persistent_cache_min_compile_time_secs", 0.0),
         ("jax_persistent_cache_min_entry_size_bytes", -1),
-        ("jax_compilation_cache_max_size", _MAX_BYTES if has_locks else -1),
+        ("jax_compilation_cache_max_size", _MAX_BYTES),
     ):
         if hasattr(jax.config, name) and name.upper() not in os.environ:
             jax.config.update(name, value)
@@ -80,6 +78,16 @@ def compiled(owner: Any, name: Hashable, make: Callable[[], Any]) -> Any:
     if name not in functions:
         functions[name] = make()
     return functions[name]
+
+
+def leave_compile_cache() -> None:
+    """Compiles what follows in this process without our cache; one that the user has set stays.
+
+    Programs for several CPU devices of one process, loaded from the cache, crash it every third time
+    (jax 0.10.2).
+    """
+    if use_compile_cache() is not None:
+        jax.config.update("jax_enable_compilation_cache", False)
 
 
 @dataclass
@@ -196,8 +204,6 @@ def _tidy(folder: Path) -> None:
     JAX notes the use of an entry after it has written it, so one without a note is torn; it would
     make JAX fail to write any other. Nothing is done while another process holds JAX's lock.
     """
-    import filelock
-
     try:
         with filelock.FileLock(folder / ".lockfile", timeout=0):
             names = set(os.listdir(folder))

@@ -27,6 +27,11 @@ STEPS = PartitionSpec(None, DATA)  # rows come second
 _EXAMPLE = "jax.make_mesh((2, 4), ('data', 'model'), axis_types=(jax.sharding.AxisType.Auto,) * 2)"
 
 
+def on_cpu() -> bool:
+    """Says whether programs are compiled for CPUs. To be asked while tracing."""
+    return jax.default_backend() == "cpu"
+
+
 def checked_mesh(mesh: Any) -> Mesh:
     """Gives a mesh with the axes `"data"` and `"model"` in this order, of the same devices.
 

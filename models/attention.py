@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lmppl.device_layout import on_cpu
+
 # float32 means float32 on every device: no TF32 or bfloat16 passes behind the user's back.
 PRECISION = jax.lax.Precision.HIGHEST
 
@@ -49,7 +51,7 @@ def read_filled(query: Query, contexts: Sequence[Context]) -> Query:
 
     Each query may look at some position, and the first context holds one.
     """
-    return jax.lax.platform_dependent(query, tuple(contexts), cpu=_read_in_blocks, default=read_at_once)
+    return (_read_in_blocks if on_cpu() else read_at_once)(query, tuple(contexts))
 
 
 def read_at_once(query: Query, contexts: Sequence[Context]) -> Query:
@@ -192,5 +194,4 @@ def _wide_product(subscripts: str, left: Array, right: Array) -> Array:
     plain = functools.partial(product, subscripts, dtype=jnp.float32)
     if left.dtype == jnp.float32:
         return plain(left, right)
-    widened = lambda left, right: plain(left.astype(jnp.float32), right.astype(jnp.float32))  # noqa: E731
-    return jax.lax.platform_dependent(left, right, cpu=widened, default=plain)
+    return plain(left.astype(jnp.float32), right.astype(jnp.float32)) if on_cpu() else plain(left, right)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lmppl.device_layout import on_cpu
 from lmppl.models.config import DecoderConfig
 
 _MOVED_AT_ONCE = 64  # tokens
@@ -84,7 +85,7 @@ def _piece_sizes(num_rows: int, capacity: int) -> list[int]:
     One row is read in blocks by many queries, or is little work for a few. Elsewhere than on CPU a
     condition waits for the host, and several products take longer than a long one.
     """
-    if num_rows == 1 or jax.default_backend() != "cpu":
+    if num_rows == 1 or not on_cpu():
         return [capacity]
     sizes = []
     while (room := capacity - sum(sizes)) > 0:
@@ -158,7 +159,7 @@ def moved(cache: KVCache, ancestors: Int[Array, " rows"]) -> KVCache:
     On CPU one row after another is copied in place, as far as it is filled: the cost is that of what
     moves, and there is no second cache.
     """
-    return jax.lax.platform_dependent(cache, ancestors, cpu=_moved_one_by_one, default=gathered)
+    return (_moved_one_by_one if on_cpu() else gathered)(cache, ancestors)
 
 
 def _moved_one_by_one(cache: KVCache, ancestors: Int[Array, " rows"]) -> KVCache:

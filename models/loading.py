@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from lmppl.compilation import use_compile_cache
-from lmppl.device_layout import checked_mesh
+from lmppl.compilation import leave_compile_cache, use_compile_cache
+from lmppl.device_layout import checked_mesh, on_cpu
 from lmppl.errors import CheckpointError, InvalidInputError, ModelNotFoundError
 from lmppl.language_model import LanguageModel
 from lmppl.models.checkpoint import read_params
@@ -57,6 +57,8 @@ def load(
     use_compile_cache()
     kind = _dtype(dtype)
     mesh = None if mesh is None else checked_mesh(mesh)
+    if mesh is not None and on_cpu():
+        leave_compile_cache()
     if name is None:
         return _embedded(_embedded_folder(revision), kind, mesh)
     return _read_model(find_folder(name, revision), os.fspath(name), kind, mesh)

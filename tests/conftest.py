@@ -1,4 +1,4 @@
-"""What every test runs under: strict JAX promotion, checked types and shapes, CPU, cached compilation."""
+"""What every test runs under: strict JAX promotion, checked types and shapes, CPU."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-
 # Read by JAX and by transformers when they are first imported, so set before either is.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
-os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))  # a limit makes JAX lock the cache
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+# No cache of compiled programs: programs loaded from it have, rarely, crashed the process (jax 0.10.2, CPU).
+os.environ.setdefault("LMPPL_COMPILE_CACHE", "off")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import jax  # noqa: E402
-import jaxtyping  # noqa: E402
-import numpyro.distributions as dist  # noqa: E402
-import pytest  # noqa: E402
-from beartype import BeartypeConf, beartype  # noqa: E402
+import jax
+import jaxtyping
+import numpyro.distributions as dist
+import pytest
+from beartype import BeartypeConf, beartype
 
 TEST_DATA = "LMPPL_TEST_DATA"
 
