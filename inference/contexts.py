@@ -174,7 +174,9 @@ def read(lm: LanguageModel, prefix: Any, cache: Any, tokens: Sequence[Tokens]) -
         for row, own in enumerate(tokens):
             part = own[at : at + length]
             chunk[row, : len(part)], lengths[row] = part, len(part)
-        extend = compiled(lm, "read rows", lambda: jax.jit(partial(_read, lm), donate_argnums=1))
+        extend = compiled(
+            lm.skeleton, "read rows", lambda: jax.jit(partial(_read, lm.skeleton), donate_argnums=1)
+        )
         cache = extend(lm.params, cache, chunk, lengths, prefix)
         at += length
     return cache
@@ -182,6 +184,7 @@ def read(lm: LanguageModel, prefix: Any, cache: Any, tokens: Sequence[Tokens]) -
 
 def empty_rows(lm: LanguageModel, num_rows: int, capacity: int) -> Any:
     """Gives a cache of rows that have read nothing."""
+    lm = lm.skeleton
 
     def empty(num_rows: int, capacity: int) -> Any:
         return layout_of(lm).laid(lm.empty(num_rows, capacity))
@@ -191,6 +194,7 @@ def empty_rows(lm: LanguageModel, num_rows: int, capacity: int) -> Any:
 
 def gathered(lm: LanguageModel, cache: Any, rows: np.ndarray) -> Any:
     """Gives the cache whose row `i` is row `rows[i]` of the old one."""
+    lm = lm.skeleton
     layout = layout_of(lm)
 
     def gather(cache: Any, rows: Any) -> Any:
@@ -202,6 +206,7 @@ def gathered(lm: LanguageModel, cache: Any, rows: np.ndarray) -> Any:
 
 def rewound(lm: LanguageModel, cache: Any, lengths: np.ndarray) -> Any:
     """Makes row `i` forget all but its first `lengths[i]` tokens."""
+    lm = lm.skeleton
 
     def rewind(cache: Any, lengths: Any) -> Any:
         return layout_of(lm).laid(lm.rewind(cache, lengths))
@@ -211,6 +216,7 @@ def rewound(lm: LanguageModel, cache: Any, lengths: np.ndarray) -> Any:
 
 def grown(lm: LanguageModel, cache: Any, capacity: int) -> Any:
     """Gives the same cache with more room."""
+    lm = lm.skeleton
 
     def grow(cache: Any, capacity: int) -> Any:
         return layout_of(lm).laid(lm.grow(cache, capacity))

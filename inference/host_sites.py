@@ -307,7 +307,9 @@ class HostSites(TextSites):
         return order, self._fetched(packed)
 
     def _uniforms(self, portion: int, size: int, rounds: int) -> np.ndarray:
-        go = compiled(self._lm, "repeat uniforms", lambda: jax.jit(repeat_uniforms, static_argnums=(3, 4)))
+        go = compiled(
+            self._lm.skeleton, "repeat uniforms", lambda: jax.jit(repeat_uniforms, static_argnums=(3, 4))
+        )
         return np.asarray(go(self._keys, np.int32(self._step), np.uint32(portion), size, rounds), float)
 
     def _wants_more(self, found: Candidates) -> np.ndarray:

@@ -47,6 +47,7 @@ def run_program(lm: LanguageModel, plan: Plan, resampler: Any) -> Any:
 
     The report is what the host reads: the step, the number of checks, the history and the strings.
     """
+    lm = lm.skeleton
     layout = layout_of(lm)
 
     def padded(key: Any, log_weights: Any, count: Any) -> Any:
@@ -70,6 +71,7 @@ def propose_program(lm: LanguageModel, plan: Plan, num_candidates: int) -> Any:
 
     Cache, masks and states are used up.
     """
+    lm = lm.skeleton
     layout = layout_of(lm)
 
     def go(fixed: Fixed, cache: Any, masks: Any, states: Any, ask: Ask) -> Any:
@@ -88,6 +90,7 @@ def more_program(lm: LanguageModel, num_candidates: int) -> Any:
 
     The order is used up.
     """
+    lm = lm.skeleton
     layout = layout_of(lm)
 
     def go(keys: Any, number: Any, portion: Any, rows: draws.Rows, order: draws.Order) -> Any:

@@ -136,6 +136,15 @@ class LanguageModel(abc.ABC):
         """
         return self.gather(cache, ancestors)
 
+    @property
+    def skeleton(self) -> LanguageModel:
+        """A model with the same traceable methods, of which programs are compiled.
+
+        Models that give the same object share their programs. By default it is the model itself. One
+        that gives another keeps its weights and its vocabulary out of it: programs live long.
+        """
+        return self
+
     def cache_bytes(self, num_rows: int, capacity: int) -> int:
         """Gives the size of a cache in bytes, without making one."""
         leaves = jax.tree.leaves(jax.eval_shape(lambda: self.empty(num_rows, capacity)))

@@ -156,10 +156,10 @@ class ScoreSheet:
         where = np.zeros((2, bucket(len(asked), _FEWEST_PLACES)), np.int32)
         where[:, : len(asked)] = np.array([part[3:] for part in asked], np.int32).reshape(-1, 2).T
         over_rows = layout.over_rows(
-            partial(_read, self._lm, place), (WHOLE, WHOLE, place, place, WHOLE), (place, WHOLE)
+            partial(_read, self._lm.skeleton, place), (WHOLE, WHOLE, place, place, WHOLE), (place, WHOLE)
         )
         name = "read" if place == ROWS or layout.mesh is None else "read one row"
-        read = compiled(self._lm, name, lambda: jax.jit(over_rows))
+        read = compiled(self._lm.skeleton, name, lambda: jax.jit(over_rows))
         return read(self._lm.params, prefix, tokens, lengths, where)
 
     def _answer_from(self, hidden: Any, asked: Sequence[tuple], answers: Answers) -> None:
@@ -215,12 +215,12 @@ class ScoreSheet:
             answers[place] = row
 
     def _head(self, name: str, function: Callable[..., Any]) -> Any:
-        layout = layout_of(self._lm)
+        layout, skeleton = layout_of(self._lm), self._lm.skeleton
 
         def go(*args: Any) -> Any:
-            return layout.whole(function(self._lm, *args))
+            return layout.whole(function(skeleton, *args))
 
-        return compiled(self._lm, name, lambda: jax.jit(layout.over_rows(go, WHOLE, WHOLE)))
+        return compiled(skeleton, name, lambda: jax.jit(layout.over_rows(go, WHOLE, WHOLE)))
 
     def _columns(
         self, part: list[tuple[int, int, _Question]], about: list[int]

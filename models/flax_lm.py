@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
@@ -40,6 +43,7 @@ class FlaxLM(LanguageModel):
         self.mesh = mesh
         self.vocabulary = codec.vocabulary
         self.context_length = config.context_length
+        self._dtype = params["embedding"].dtype
 
     def encode_prompt(self, prompt: str | Chat) -> tuple[int, ...]:
         """Gives the ids of a prompt; see `TokenCodec.encode_prompt`.
@@ -59,9 +63,14 @@ class FlaxLM(LanguageModel):
         """Gives the canonical ids of a text that follows a prompt."""
         return self.codec.encode(text)
 
+    @property
+    def skeleton(self) -> LanguageModel:
+        """One for all models of this shape, dtype and mesh."""
+        return _skeleton(self.config, self._dtype, self.mesh) if type(self) is FlaxLM else self
+
     def empty(self, num_rows: int, capacity: int) -> KVCache:
         """Gives a cache of rows that have read nothing; its dtype is that of the weights."""
-        return empty_cache(self.config, num_rows, capacity, self.params["embedding"].dtype)
+        return empty_cache(self.config, num_rows, capacity, self._dtype)
 
     def extend(
         self,
@@ -105,3 +114,10 @@ class FlaxLM(LanguageModel):
         if capacity < cache.capacity:
             raise InvalidInputError(f"A cache of {cache.capacity} tokens a row cannot shrink to {capacity}.")
         return grown(cache, capacity)
+
+
+@functools.lru_cache(maxsize=16)
+def _skeleton(config: DecoderConfig, dtype: Any, mesh: Mesh | None) -> FlaxLM:
+    lm = object.__new__(FlaxLM)
+    lm.config, lm.mesh, lm._dtype = config, mesh, dtype
+    return lm

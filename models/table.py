@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,6 +79,11 @@ class TableLM(LanguageModel):
             raise InvalidTypeError(f"A text to encode is a str, not {type(text).__name__}: {text!r}.")
         return self._longest_match.encode(text)
 
+    @property
+    def skeleton(self) -> LanguageModel:
+        """One for all tables: what is compiled knows nothing but the shape of a table."""
+        return _skeleton() if type(self) is TableLM else self
+
     def empty(self, num_rows: int, capacity: int) -> Int[Array, " num_rows"]:
         """Gives, as the cache, the last token of every row: `NOTHING`."""
         del capacity  # a row holds one token, however long it is
@@ -118,6 +124,11 @@ class TableLM(LanguageModel):
         """Gives the cache as it is: it has room for any number of tokens."""
         del capacity
         return cache
+
+
+@functools.cache
+def _skeleton() -> TableLM:
+    return object.__new__(TableLM)
 
 
 def _checked_tokens(tokens: Sequence[str]) -> Sequence[str]:

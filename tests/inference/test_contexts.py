@@ -204,7 +204,7 @@ def test_kept_rows_survive_a_site_that_extends_their_prefix(lm):
 
 def test_too_little_memory_is_said_before_anything_is_compiled(lm, monkeypatch):
     monkeypatch.setattr(contexts, "_available_bytes", lambda: 3 * 2**20)
-    monkeypatch.setattr(lm, "_compiled", {}, raising=False)
+    monkeypatch.setattr(lm.skeleton, "_compiled", {}, raising=False)
 
     def program():
         return lp.sample("x", lm(LONG, max_tokens=100) & WORDS)
@@ -214,7 +214,7 @@ def test_too_little_memory_is_said_before_anything_is_compiled(lm, monkeypatch):
     message = str(caught.value)
     for part in ("512 particles", "tokens each", "MiB", "3 MiB are free", "Use fewer", repr(lm.name)):
         assert part in message, message
-    names = {name if isinstance(name, str) else name[0] for name in lm._compiled}
+    names = {name if isinstance(name, str) else name[0] for name in lm.skeleton._compiled}
     assert not names & {"empty rows", "read rows", "gather rows", "run", "propose"}
     assert isinstance(caught.value, MemoryError)
 

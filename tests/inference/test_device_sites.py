@@ -239,7 +239,9 @@ def _weights_stay(monkeypatch):
 
 @pytest.mark.parametrize("mutate", [_strings_stay, _one_key, _mask_free_of_charge, _weights_stay])
 def test_mutants_are_caught(mutate, monkeypatch):
-    monkeypatch.setattr(SMALL, "_compiled", {}, raising=False)  # nothing that was compiled before, or after
+    monkeypatch.setattr(
+        SMALL.skeleton, "_compiled", {}, raising=False
+    )  # nothing that was compiled before, or after
     mutate(monkeypatch)
     with pytest.raises((AssertionError, KeyError)):
         check(conditioned, METHODS["mask"], num_runs=400)
