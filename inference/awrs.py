@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lmppl.errors import InvalidInputError
-from lmppl.inference.weights import log_sum_exp
+from lmppl.inference.weights import finite_or_zero, log_sum_exp
 
 
 class Weighed(NamedTuple):
@@ -213,13 +213,13 @@ def weigh_priority(
     xp = log_probs.__array_namespace__()
     counts = accepted & (log_probs > -xp.inf)
     sampled = (threshold > -xp.inf)[..., None]
-    log_rate = xp.where(counts & sampled, log_probs - _finite(threshold)[..., None], 0.0)
+    log_rate = xp.where(counts & sampled, log_probs - finite_or_zero(threshold)[..., None], 0.0)
     inclusion = -xp.expm1(-xp.exp(xp.clip(log_rate, -20.0, 5.0)))
     log_inclusion = xp.where(log_rate < -20.0, log_rate, xp.log(inclusion))
     log_inclusion = xp.where(sampled, log_inclusion, 0.0)
     log_weights = xp.where(counts, log_probs - log_inclusion, -xp.inf)
     log_total = log_sum_exp(log_weights)
-    shares = xp.exp(log_weights - _finite(log_total)[..., None])
+    shares = xp.exp(log_weights - finite_or_zero(log_total)[..., None])
     reached = xp.cumsum(shares, axis=-1)
     beyond = (reached > uniform[..., None] * reached[..., -1:]) & (shares > 0)
     heaviest = xp.argmax(shares, axis=-1)  # where rounding puts the point behind the last share
@@ -245,7 +245,7 @@ def weigh_mask(
     xp = log_probs.__array_namespace__()
     masked = xp.where(allowed, log_probs, -xp.inf)
     log_mass = log_sum_exp(masked)
-    return Masked(masked - _finite(log_mass)[..., None], log_mass)
+    return Masked(masked - finite_or_zero(log_mass)[..., None], log_mass)
 
 
 class _Reach(NamedTuple):
@@ -301,8 +301,8 @@ def _timeline(log_probs, log_tail, accepted, uniforms, rounds) -> _Timeline:
     log_new = xp.concat([log_left[..., 1:], log_tail[..., None]], axis=-1)
     log_admitted = running_log_sum(xp.where(accepted, log_probs, -xp.inf))
     log_unrejected = xp.logaddexp(log_new, log_admitted)
-    repeats = _failures(uniforms[..., 0], log_new - _finite(log_unrejected))[..., None]
-    log_success = (log_unrejected - _finite(log_left[..., :1]))[..., None]
+    repeats = _failures(uniforms[..., 0], log_new - finite_or_zero(log_unrejected))[..., None]
+    log_success = (log_unrejected - finite_or_zero(log_left[..., :1]))[..., None]
     rejected = _failures(uniforms[..., 1:], xp.broadcast_to(log_success, uniforms[..., 1:].shape))
     slots = xp.broadcast_to(xp.arange(rounds).astype(rejected.dtype), rejected.shape)
     repeated = (slots < repeats) & exists[..., None]
@@ -364,9 +364,3 @@ def _log_count(count, like) -> Any:
     """Gives the log of an integer array in the precision of `like`; `-inf` for 0."""
     xp = like.__array_namespace__()
     return xp.where(count > 0, xp.log(xp.maximum(count, 1).astype(like.dtype)), -xp.inf)
-
-
-def _finite(log_x):
-    """Replaces `-inf` by 0, where a difference with it would be NaN and is not used."""
-    xp = log_x.__array_namespace__()
-    return xp.where(log_x > -xp.inf, log_x, 0)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from lmppl.device_layout import on_cpu
-from lmppl.inference.weights import log_sum_exp
+from lmppl.inference.weights import finite_or_zero, log_sum_exp
 
 PORTION = 16  # candidates that share a key
 
@@ -234,7 +234,7 @@ def _sums_of_group(
     rows: Rows,
 ) -> tuple[Float[Array, " rows"], Float[Array, " rows"], Float[Array, "rows blocks"]]:
     base = log_weights(rows._replace(allowed=None))
-    top = _finite(jnp.max(base, axis=-1))
+    top = finite_or_zero(jnp.max(base, axis=-1))
     rates = _rates(base, top)
     sums = _in_blocks(rates)
     total = jnp.log(jnp.sum(sums, axis=-1)) + top
@@ -246,7 +246,7 @@ def _sums_of_group(
 
     def weighed_again(rows: Rows) -> tuple[Array, Array]:
         weights = log_weights(rows)
-        again = _finite(jnp.max(weights, axis=-1))
+        again = finite_or_zero(jnp.max(weights, axis=-1))
         return (
             jnp.where(faint, again, top),
             jnp.where(faint[:, None], _in_blocks(_rates(weights, again)), sums),
@@ -346,7 +346,3 @@ def _exponentials(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "
     high, low = words[..., 0], words[..., 1]
     uniform = (high.astype(jnp.float32) + (low.astype(jnp.float32) + 0.5) * 2.0**-23) * 2.0**-23
     return -jnp.log1p(-jnp.minimum(uniform, 1 - 2.0**-24))
-
-
-def _finite(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    return jnp.where(x > -jnp.inf, x, jnp.zeros_like(x))

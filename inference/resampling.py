@@ -247,8 +247,11 @@ def ancestors_of(resampler: Callable[..., Any], key: Any, log_weights: np.ndarra
     return np.asarray(_ancestors_of_ours(resampler, key, padded, np.int32(count)))[:count]
 
 
-@partial(jax.jit, static_argnums=0)
-def _ancestors_of_ours(resampler: Any, key: Any, log_weights: Any, count: Any) -> Any:
+def padded_ancestors(resampler: Any, key: Any, log_weights: Any, count: Any) -> Any:
+    """Gives the ancestors of the first `count` rows; those behind are padding and stay. Traceable."""
     places = jnp.arange(len(log_weights), dtype=jnp.int32)
     drawn = resampler(key, log_weights, len(log_weights), count=count)
     return keep_in_place(jnp.where(places < count, drawn.astype(jnp.int32), places))
+
+
+_ancestors_of_ours = jax.jit(padded_ancestors, static_argnums=0)

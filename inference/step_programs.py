@@ -50,12 +50,9 @@ def run_program(lm: LanguageModel, plan: Plan, resampler: Any) -> Any:
     lm = lm.skeleton
     layout = layout_of(lm)
 
-    def padded(key: Any, log_weights: Any, count: Any) -> Any:
-        return resampler(key, log_weights, log_weights.shape[0], count=count)
-
     def go(fixed: Fixed, resampling: Resampling, loop: Loop, until: Any) -> Any:
         loop = loop._replace(masks=layout.own_one(loop.masks))
-        loop = run(lm, plan, padded, fixed, resampling, loop, until)
+        loop = run(lm, plan, resampler, fixed, resampling, loop, until)
         loop = loop._replace(masks=layout.as_one(loop.masks), num_checks=layout.total(loop.num_checks))
         history = loop.history
         steps = layout.all_rows(history._replace(resampled=None), axis=1)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from lmppl.inference.contexts import (
     Contexts,
     RowContexts,
     Tokens,
+    common_length,
     common_prefix,
     empty_rows,
     gathered,
@@ -246,7 +247,7 @@ class TextSites(abc.ABC):
                 rest.append(())
                 continue
             rows[index] = kept.row_of[slot]
-            same = common_prefix([kept.tokens[slot], tokens])
+            same = common_length(kept.tokens[slot], tokens)
             lengths[index] = same - kept.prefix_length
             rest.append(tokens[same:])
         rest = _padded(rest, self._num_rows)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int32, UInt32
 from lmppl.device_layout import layout_of
 from lmppl.inference import draws
 from lmppl.inference.look_ahead import Search, begin_search, searched
-from lmppl.inference.resampling import keep_in_place
+from lmppl.inference.resampling import padded_ancestors
 from lmppl.inference.token_machines import MachineTables, MaskCache, masks, step
 from lmppl.inference.token_trie import TokenTables
 from lmppl.inference.weights import effective_sample_size
@@ -312,8 +312,7 @@ def _resample(lm: LanguageModel, resampler: Any, resampling: Resampling, loop: L
     def drawn(_: Any) -> Array:
         key = jax.random.wrap_key_data(resampling.key, impl="threefry2x32")
         key = jax.random.fold_in(key, resampling.number + loop.num_resamplings)
-        ancestors = resampler(key, log_weights, resampling.num_particles)
-        return keep_in_place(jnp.where(real, ancestors.astype(jnp.int32), places))
+        return padded_ancestors(resampler, key, log_weights, resampling.num_particles)
 
     ancestors = jax.lax.cond(due, drawn, lambda _: places, None)
     own = layout.own(ancestors)

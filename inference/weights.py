@@ -18,7 +18,7 @@ AnyArray = TypeVar("AnyArray", Array, np.ndarray)
 def log_sum_exp(log_x: Float[AnyArray, "*batch n"]) -> Float[AnyArray, "*batch"]:
     """Gives the log of the sum of `exp(log_x)` over the last axis; `-inf` where every term is."""
     xp = log_x.__array_namespace__()
-    top = _finite_or_zero(xp.max(log_x, axis=-1, keepdims=True))
+    top = finite_or_zero(xp.max(log_x, axis=-1, keepdims=True))
     total = xp.sum(xp.exp(log_x - top), axis=-1, keepdims=True)
     log_total = xp.where(total > 0, xp.log(xp.where(total > 0, total, 1)), -xp.inf)
     return xp.asarray((log_total + top)[..., 0])
@@ -39,8 +39,8 @@ def normalised(log_weights: Float[AnyArray, "*batch n"]) -> Float[AnyArray, "*ba
     Where all are `-inf` they stay `-inf`: a dead population has no distribution to speak of.
     """
     xp = log_weights.__array_namespace__()
-    from_top = log_weights - _finite_or_zero(xp.max(log_weights, axis=-1, keepdims=True))
-    return from_top - _finite_or_zero(log_sum_exp(from_top)[..., None])
+    from_top = log_weights - finite_or_zero(xp.max(log_weights, axis=-1, keepdims=True))
+    return from_top - finite_or_zero(log_sum_exp(from_top)[..., None])
 
 
 def effective_sample_size(
@@ -55,7 +55,7 @@ def effective_sample_size(
         Kong, Liu & Wong (1994), J. Amer. Statist. Assoc. 89(425), section 4.1.
     """
     xp = log_weights.__array_namespace__()
-    top = _finite_or_zero(xp.max(log_weights, axis=-1, keepdims=True))
+    top = finite_or_zero(xp.max(log_weights, axis=-1, keepdims=True))
     weights = xp.exp(log_weights - top)
     sum_of_squares = xp.sum(weights**2, axis=-1)
     return xp.asarray(xp.sum(weights, axis=-1) ** 2 / xp.where(sum_of_squares > 0, sum_of_squares, 1))
@@ -107,7 +107,7 @@ def evidence_relative_variance(
     return xp.where(xp.any(weights > 0), variance, xp.inf)
 
 
-def _finite_or_zero(x):
+def finite_or_zero(x):
     """Replaces `-inf` by 0, so that subtracting it from `-inf` is not NaN."""
     xp = x.__array_namespace__()
     return xp.where(x > -xp.inf, x, 0)
