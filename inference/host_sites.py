@@ -11,6 +11,7 @@ import numpy as np
 
 from lmppl.compilation import compiled
 from lmppl.constraints.python_check import CheckTimedOut
+from lmppl.constraints.time_limits import one_alarm
 from lmppl.device_layout import ROWS
 from lmppl.inference.awrs import checks_needed, checks_needed_geometric, weigh, weigh_geometric
 from lmppl.inference.contexts import grown
@@ -340,7 +341,8 @@ class HostSites(TextSites):
 
     def _timed_check(self, found: Candidates, searching: np.ndarray, lost: dict[int, str]) -> None:
         before, started = self._checks.num_checks, time.perf_counter()
-        self._check(found, searching, lost)
+        with one_alarm():
+            self._check(found, searching, lost)
         seconds = time.perf_counter() - started
         self._batch.counters.check_seconds += seconds
         if self._step == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import tempfile
 import threading
@@ -80,6 +81,29 @@ def compiled(owner: Any, name: Hashable, make: Callable[[], Any]) -> Any:
     return functions[name]
 
 
+def make_room_for_programs() -> bool:
+    """Drops this process's compiled programs where the system would soon refuse to hold more.
+
+    On CPU one large program takes up to a thousand memory mappings (jax 0.10), and Linux gives a process
+    65,530 of them (`vm.max_map_count`): behind that JAX crashes. A program that is wanted again is loaded
+    from the cache on disk, or compiled again. Cheap where few programs were made since the last call.
+
+    Returns:
+        Whether they were dropped, those of the user's own functions included.
+    """
+    made = compilations().num_programs
+    if made - _MAPPINGS.counted_at < _COUNT_EVERY:
+        return False
+    _MAPPINGS.counted_at = made
+    limit = _max_mappings()
+    if limit is None or _num_mappings() < (limit + _MAPPINGS.left) // 2:
+        return False
+    jax.clear_caches()
+    gc.collect()
+    _MAPPINGS.left = _num_mappings()  # other libraries' own: dropping programs does not free these
+    return True
+
+
 def leave_compile_cache() -> None:
     """Compiles what follows in this process without our cache; one that the user has set stays.
 
@@ -141,6 +165,21 @@ class _Counter:
     started: Callable[[str], None] | None
 
 
+@dataclass
+class _Mappings:
+    """What is known of this process's memory mappings.
+
+    Attributes:
+        counted_at: How many programs had been made when they were last counted.
+        left: How many there were after programs were last dropped.
+    """
+
+    counted_at: int = 0
+    left: int = 0
+
+
+_COUNT_EVERY = 16  # programs: to count 30,000 mappings takes some 20 ms
+_MAPPINGS = _Mappings()
 _LOCK = threading.Lock()
 _TOTAL = Compilations()
 _COUNTERS: list[_Counter] = []
@@ -191,6 +230,18 @@ def _thread() -> int:
 
 def _option(name: str, default: Any) -> Any:
     return getattr(jax.config, name, default)  # JAX makes these attributes at run time
+
+
+def _max_mappings() -> int | None:
+    try:
+        return int(Path("/proc/sys/vm/max_map_count").read_text())
+    except (OSError, ValueError):
+        return None  # no Linux
+
+
+def _num_mappings() -> int:
+    with open("/proc/self/maps", "rb") as lines:
+        return sum(1 for _ in lines)
 
 
 def _default_folder() -> Path:

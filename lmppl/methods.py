@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from lmppl.compilation import counting, use_compile_cache
+from lmppl.compilation import counting, make_room_for_programs, use_compile_cache
 from lmppl.errors import InvalidTypeError
 from lmppl.keys import run_key
 from lmppl.posterior import Posterior
@@ -73,5 +73,6 @@ def infer(
         )
         raise InvalidTypeError(f"lp.infer(method=...) expects a method such as lp.SMC(64), got {got}.")
     use_compile_cache()
+    make_room_for_programs()
     with progress_bar(progress) as bar, counting(bar.compiling):
         return method.run(partial(program, *args, **kwargs), run_key(key), bar)

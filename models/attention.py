@@ -18,9 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lmppl.device_layout import on_cpu
-
-# float32 means float32 on every device: no TF32 or bfloat16 passes behind the user's back.
-PRECISION = jax.lax.Precision.HIGHEST
+from lmppl.models.products import product, wide_product
 
 _BLOCK = 256  # positions
 _FEW = 16  # queries of the same keys: to copy a block out of its store would then take longer than they
@@ -62,17 +60,12 @@ def read_at_once(query: Query, contexts: Sequence[Context]) -> Query:
     return functools.reduce(jnp.add, map(_read, jnp.split(shares, ends, axis=-1), contexts))
 
 
-def product(subscripts: str, left: Array, right: Array, dtype: Any) -> Array:
-    """Sums products in the precision of `dtype`, which may be wider than the factors'."""
-    return jnp.einsum(subscripts, left, right, precision=PRECISION, preferred_element_type=dtype)
-
-
 def _scores(query: Query, context: Context) -> Float[Array, "rows kv_heads group length context"]:
     """Multiplies queries and keys, in float32; `-inf` where a query may not look."""
     if context.keys.shape[0] == 1:
-        scores = _wide_product("nkgtd,kdc->nkgtc", query, context.keys[0])
+        scores = wide_product("nkgtd,kdc->nkgtc", query, context.keys[0])
     else:
-        scores = _wide_product("nkgtd,nkdc->nkgtc", query, context.keys)
+        scores = wide_product("nkgtd,nkdc->nkgtc", query, context.keys)
     visible = jnp.arange(context.keys.shape[3])[None, None] < context.seen[..., None]
     return jnp.where(visible[:, None, None], scores, -jnp.inf)
 
@@ -180,18 +173,10 @@ def _joined(left: _Part, right: _Part) -> _Part:
 def _block_part(query: Array, keys: Array, values: Array, seen: Array, first: Array) -> _Part:
     """Reads positions from `first` on, as far as they are seen."""
     places = jnp.arange(keys.shape[3])[None, None, None]
-    scores = _wide_product("nkmd,nkdc->nkmc", query, keys) * query.shape[-1] ** -0.5
+    scores = wide_product("nkmd,nkdc->nkmc", query, keys) * query.shape[-1] ** -0.5
     visible = (places < seen[..., None]) & (places >= first)
     scores = jnp.where(visible, scores, -jnp.inf)
     most = jnp.maximum(jnp.max(scores, axis=-1), _LEAST_SCORE)
     shares = jnp.exp(scores - most[..., None])
     read = product("nkmc,nkcd->nkmd", shares.astype(values.dtype), values, values.dtype)
     return _Part(read.astype(jnp.float32), most, jnp.sum(shares, axis=-1))
-
-
-def _wide_product(subscripts: str, left: Array, right: Array) -> Array:
-    """Sums products in float32. XLA has no such batched product of bfloat16 on CPU, so widens them first."""
-    plain = functools.partial(product, subscripts, dtype=jnp.float32)
-    if left.dtype == jnp.float32:
-        return plain(left, right)
-    return plain(left.astype(jnp.float32), right.astype(jnp.float32)) if on_cpu() else plain(left, right)

@@ -20,24 +20,24 @@ from lmppl.models.decoder import Params, abstract_params
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
-# Our path, its name in a Llama checkpoint. Kernels lie [inputs, outputs] here, [outputs, inputs] there.
+# Our path, its name in a Llama checkpoint.
 _LLAMA_NAMES = {
     "embedding": "model.embed_tokens.weight",
     "norm/scale": "model.norm.weight",
     "head": "lm_head.weight",
     "blocks/{}/attention_norm/scale": "model.layers.{}.input_layernorm.weight",
     "blocks/{}/mlp_norm/scale": "model.layers.{}.post_attention_layernorm.weight",
-    "blocks/{}/attention/query/kernel": "model.layers.{}.self_attn.q_proj.weight",
-    "blocks/{}/attention/key/kernel": "model.layers.{}.self_attn.k_proj.weight",
-    "blocks/{}/attention/value/kernel": "model.layers.{}.self_attn.v_proj.weight",
-    "blocks/{}/attention/output/kernel": "model.layers.{}.self_attn.o_proj.weight",
+    "blocks/{}/attention/query/weight": "model.layers.{}.self_attn.q_proj.weight",
+    "blocks/{}/attention/key/weight": "model.layers.{}.self_attn.k_proj.weight",
+    "blocks/{}/attention/value/weight": "model.layers.{}.self_attn.v_proj.weight",
+    "blocks/{}/attention/output/weight": "model.layers.{}.self_attn.o_proj.weight",
     "blocks/{}/attention/query/bias": "model.layers.{}.self_attn.q_proj.bias",
     "blocks/{}/attention/key/bias": "model.layers.{}.self_attn.k_proj.bias",
     "blocks/{}/attention/value/bias": "model.layers.{}.self_attn.v_proj.bias",
     "blocks/{}/attention/output/bias": "model.layers.{}.self_attn.o_proj.bias",
-    "blocks/{}/mlp/gate/kernel": "model.layers.{}.mlp.gate_proj.weight",
-    "blocks/{}/mlp/up/kernel": "model.layers.{}.mlp.up_proj.weight",
-    "blocks/{}/mlp/down/kernel": "model.layers.{}.mlp.down_proj.weight",
+    "blocks/{}/mlp/gate/weight": "model.layers.{}.mlp.gate_proj.weight",
+    "blocks/{}/mlp/up/weight": "model.layers.{}.mlp.up_proj.weight",
+    "blocks/{}/mlp/down/weight": "model.layers.{}.mlp.down_proj.weight",
     "blocks/{}/mlp/gate/bias": "model.layers.{}.mlp.gate_proj.bias",
     "blocks/{}/mlp/up/bias": "model.layers.{}.mlp.up_proj.bias",
     "blocks/{}/mlp/down/bias": "model.layers.{}.mlp.down_proj.bias",
@@ -69,14 +69,14 @@ def read_params(folder: Path, config: DecoderConfig, dtype: Any, shardings: Para
     loaded = {}
     for name, tensor in _tensors(folder, {name: files[name] for name in wanted}):
         path = wanted[name]
-        expected = shapes[path].shape[::-1] if path[-1] == "kernel" else shapes[path].shape
+        expected = shapes[path].shape
         shape = tuple(tensor.get_shape())
         if shape != expected:
             raise CheckpointError(
                 f"{name} in {folder / files[name]} has shape {shape}; config.json makes it "
                 f"{expected}. The two files do not belong together: copy both from one checkpoint."
             )
-        loaded[path] = _array(tensor, path[-1] == "kernel", dtype, placed.get(path))
+        loaded[path] = _array(tensor, dtype, placed.get(path))
     return traverse_util.unflatten_dict(loaded)
 
 
@@ -88,7 +88,7 @@ def write_checkpoint(folder: Path, config: DecoderConfig, params: Params, dtype:
     tensors = {}
     for path, leaf in _flat(params).items():
         array = np.asarray(leaf if dtype is None else leaf.astype(dtype))
-        tensors[_hf_name(path)] = np.ascontiguousarray(array.T if path[-1] == "kernel" else array)
+        tensors[_hf_name(path)] = np.ascontiguousarray(array)
     stored = str(np.asarray(jax.tree.leaves(tensors)[0]).dtype)
     (folder / "config.json").write_text(json.dumps(config.to_hf() | {"dtype": stored}, indent=2) + "\n")
     save_file(tensors, folder / SINGLE_FILE, metadata={"format": "pt"})
@@ -131,18 +131,14 @@ def _tensor_files(folder: Path) -> dict[str, str]:
         return dict.fromkeys(file.keys(), SINGLE_FILE)
 
 
-def _array(tensor: Any, is_kernel: bool, dtype: Any, sharding: Any) -> jax.Array:
+def _array(tensor: Any, dtype: Any, sharding: Any) -> jax.Array:
     """Reads a tensor, or the parts of it that this process's devices hold."""
     if sharding is None:
-        whole = np.asarray(tensor[:])
-        return jnp.asarray(whole.T if is_kernel else whole, dtype)
-    shape = tuple(tensor.get_shape())[:: -1 if is_kernel else 1]
-
-    def part(index: Any) -> np.ndarray:
-        read = np.asarray(tensor[index[:: -1 if is_kernel else 1]])
-        return (read.T if is_kernel else read).astype(dtype)
-
-    return jax.make_array_from_callback(shape, sharding, part)
+        return jnp.asarray(np.asarray(tensor[:]), dtype)
+    shape = tuple(tensor.get_shape())
+    return jax.make_array_from_callback(
+        shape, sharding, lambda index: np.asarray(tensor[index]).astype(dtype)
+    )
 
 
 def _tensors(folder: Path, files: Mapping[str, str]) -> Iterator[tuple[str, Any]]:

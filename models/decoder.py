@@ -17,9 +17,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from lmppl.models.attention import PRECISION, Context, product, read_at_once, read_filled
+from lmppl.models.attention import Context, read_at_once, read_filled
 from lmppl.models.config import DecoderConfig
 from lmppl.models.kv_cache import KVCache, append_keys, append_values
+from lmppl.models.products import applied
 from lmppl.models.rotary import rotate, rotations
 
 Params = dict[str, Any]
@@ -118,7 +119,7 @@ class Decoder(nnx.Module):
     def logits(self, hidden: Float[Array, "*leading hidden"]) -> Float[Array, "*leading vocab"]:
         """Gives the next token's logits from normed hidden states."""
         head = self.embedding if self.head is None else self.head
-        return product("...h,vh->...v", hidden, head[...], jnp.float32)
+        return applied(head[...], hidden, jnp.float32)
 
     def _embedded(self, tokens: Int[Array, "rows length"]) -> Float[Array, "rows length hidden"]:
         return jnp.take(self.embedding[...], tokens, axis=0, mode="clip")  # padding may hold anything
@@ -194,15 +195,15 @@ class FeedForward(nnx.Module):
 
 
 class Linear(nnx.Module):
-    """`x @ kernel + bias`, the kernel lying as `[inputs, outputs]`."""
+    """`weight @ x + bias`, the weight lying as `[outputs, inputs]`, as in checkpoints."""
 
     def __init__(self, inputs: int, outputs: int, bias: bool, config: DecoderConfig, rngs: nnx.Rngs):
         draw = nnx.initializers.normal(config.initializer_range)
-        self.kernel = nnx.Param(draw(rngs.params(), (inputs, outputs), jnp.float32))
+        self.weight = nnx.Param(draw(rngs.params(), (outputs, inputs), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
 
     def __call__(self, x: Float[Array, "rows length inputs"]) -> Float[Array, "rows length outputs"]:
-        y = jnp.matmul(x, self.kernel[...], precision=PRECISION)
+        y = applied(self.weight[...], x, x.dtype)
         return y if self.bias is None else y + self.bias[...][None, None]
 
 

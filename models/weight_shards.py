@@ -1,6 +1,6 @@
 """Which part of a decoder's weights each device holds: the tensor parallelism of Megatron-LM.
 
-Projections into heads and into the feed-forward's inner width are cut by columns, those back by rows, so
+Projections into heads and into the feed-forward's inner width are cut by outputs, those back by inputs, so
 that a block needs one sum over the devices behind each of its two halves. Embedding and head are cut by
 rows of the vocabulary. What does not divide evenly lies whole on every device.
 
@@ -19,8 +19,8 @@ from lmppl.device_layout import MODEL
 from lmppl.models.config import DecoderConfig
 from lmppl.models.decoder import Params, abstract_params
 
-_BY_COLUMNS = {"query", "key", "value", "gate", "up"}
-_BY_ROWS = {"output", "down"}
+_BY_OUTPUTS = {"query", "key", "value", "gate", "up"}
+_BY_INPUTS = {"output", "down"}
 
 
 def param_shardings(config: DecoderConfig, mesh: Mesh | AbstractMesh) -> Params:
@@ -39,9 +39,9 @@ def _spec(config: DecoderConfig, num_shares: int, path: tuple[Any, ...]) -> Part
     layer = path[-2]
     if _divided_size(config, layer) % num_shares:
         return PartitionSpec()
-    if layer in _BY_COLUMNS:
-        return PartitionSpec(MODEL) if path[-1] == "bias" else PartitionSpec(None, MODEL)
-    return PartitionSpec(MODEL) if layer in _BY_ROWS and path[-1] == "kernel" else PartitionSpec()
+    if layer in _BY_OUTPUTS:
+        return PartitionSpec(MODEL)
+    return PartitionSpec(None, MODEL) if layer in _BY_INPUTS and path[-1] == "weight" else PartitionSpec()
 
 
 def _divided_size(config: DecoderConfig, layer: Any) -> int:

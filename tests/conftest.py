@@ -6,14 +6,16 @@ import functools
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parent.parent
+
 # Read by JAX and by transformers when they are first imported, so set before either is.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# No cache of compiled programs: programs loaded from it have, rarely, crashed the process (jax 0.10.2, CPU).
-os.environ.setdefault("LMPPL_COMPILE_CACHE", "off")
+os.environ.setdefault("LMPPL_COMPILE_CACHE", str(ROOT / ".pytest_cache" / "compiled"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import jax
@@ -22,7 +24,11 @@ import numpyro.distributions as dist
 import pytest
 from beartype import BeartypeConf, beartype
 
+from lmppl.compilation import make_room_for_programs, use_compile_cache
+
 TEST_DATA = "LMPPL_TEST_DATA"
+
+use_compile_cache()
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -45,6 +51,13 @@ def test_data() -> Path:
     if not folder:
         pytest.skip(f"{TEST_DATA} is not set: it names the folder of recorded reference data")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def room_for_programs() -> Iterator[None]:
+    """Tests that never call `lp.infer` compile programs too, and a process can hold only so many."""
+    yield
+    make_room_for_programs()
 
 
 def lenient(function: Callable[..., Any]) -> Callable[..., Any]:

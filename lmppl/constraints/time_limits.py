@@ -6,7 +6,9 @@ import contextvars
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -19,67 +21,109 @@ class TimeLimitReached(Exception):
 class _Alarm(BaseException):
     """Raised inside a call that is over time. No Exception, so that `except Exception` lets it pass."""
 
+    def __init__(self, call: _Call):
+        super().__init__()
+        self.call = call
+
+
+@dataclass(eq=False)
+class _Call:
+    deadline: float
+
 
 def call_within(seconds: float, function: Callable[[Any], Result], argument: object) -> Result:
     """Gives `function(argument)`, or raises after some seconds.
 
-    In the main thread the call is interrupted by SIGALRM, for some 5 us; whatever handler and timer
-    were set before (pytest-timeout, an outer call) still fire when they are due. A call inside one
-    long operation of C code ends only with it. In other threads, and on Windows, the call runs in a
-    thread of its own, which is abandoned when over time: it goes on in the background.
+    In the main thread the call is interrupted by SIGALRM; whatever handler and timer were set before
+    (pytest-timeout, an outer call) still fire when they are due. A call inside one long operation of C
+    code ends only with it. In other threads, and on Windows, the call runs in a thread of its own, which
+    is abandoned when over time: it goes on in the background.
 
     Raises:
         TimeLimitReached: The call took longer.
         Exception: Whatever the function raised.
     """
-    if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
-        return _Interruption(seconds).call(function, argument)
-    return _call_in_thread(seconds, function, argument)
+    if not _may_interrupt():
+        return _call_in_thread(seconds, function, argument)
+    if _alarm_clock is not None:
+        return _alarm_clock.call(seconds, function, argument)
+    with one_alarm():
+        return call_within(seconds, function, argument)
 
 
-class _Interruption:
-    """One call under an alarm, and what was set before it."""
+@contextmanager
+def one_alarm() -> Iterator[None]:
+    """Lets the calls in the body share one handler, so that a limit costs each of them 2 us and not 12."""
+    global _alarm_clock
+    if _alarm_clock is not None or not _may_interrupt():
+        yield
+        return
+    clock = _AlarmClock()
+    clock.start()
+    _alarm_clock = clock
+    try:
+        yield
+    finally:
+        _alarm_clock = None
+        clock.stop()
 
-    def __init__(self, seconds: float):
-        self.alarm = _Alarm()
-        self.running = True
-        self.seconds = seconds
-        self.deadline = float("inf")
+
+def _may_interrupt() -> bool:
+    return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+
+
+class _AlarmClock:
+    """The main thread's calls under way, the outermost first, and what was set before them."""
+
+    def __init__(self) -> None:
+        self.calls: list[_Call] = []
         self.previous: Any = signal.SIG_DFL
         self.previous_deadline = float("inf")
         self.previous_interval = 0.0
 
-    def call(self, function: Callable[[Any], Result], argument: object) -> Result:
+    def start(self) -> None:
         delay, self.previous_interval = signal.setitimer(signal.ITIMER_REAL, 0)
-        now = time.monotonic()
-        self.deadline = now + self.seconds
         if delay:
-            self.previous_deadline = now + delay
+            self.previous_deadline = time.monotonic() + delay
         self.previous = signal.signal(signal.SIGALRM, self.ring) or signal.SIG_DFL  # None: set by C code
+        self.arm()
+
+    def stop(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self.previous)
+        if self.previous_deadline < float("inf"):
+            wait = max(self.previous_deadline - time.monotonic(), 1e-6)
+            signal.setitimer(signal.ITIMER_REAL, wait, self.previous_interval)
+
+    def call(self, seconds: float, function: Callable[[Any], Result], argument: object) -> Result:
+        if signal.getsignal(signal.SIGALRM) != self.ring:
+            signal.signal(signal.SIGALRM, self.ring)  # an earlier call has left a handler of its own
+        call, outer = _Call(time.monotonic() + seconds), len(self.calls)
         try:
             try:
-                self.arm()
+                self.calls.append(call)
+                self.arm()  # anew: an earlier call may have stopped the timer
                 return function(argument)
             finally:
-                self.running = False
-                self.restore()
+                del self.calls[outer:]
         except _Alarm as alarm:
-            if alarm is not self.alarm:
+            if alarm.call is not call:
                 raise
-            self.restore()  # it rang before `running` was cleared
+            del self.calls[outer:]  # it rang before they were gone
         raise TimeLimitReached
 
     def arm(self) -> None:
-        wait = min(self.deadline, self.previous_deadline) - time.monotonic()
-        signal.setitimer(signal.ITIMER_REAL, max(wait, 1e-6))
+        deadline = min([self.previous_deadline, *(call.deadline for call in self.calls)])
+        if deadline < float("inf"):
+            signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 1e-6))
 
     def ring(self, number: int, frame: object) -> None:
-        if self.previous_deadline <= self.deadline and time.monotonic() >= self.previous_deadline:
+        now = time.monotonic()
+        for call in self.calls:
+            if now >= call.deadline and call.deadline < self.previous_deadline:
+                raise _Alarm(call)
+        if now >= self.previous_deadline:
             self.ring_previous(number, frame)
-        if not self.running:
-            return
-        if time.monotonic() >= self.deadline:
-            raise self.alarm
         self.arm()
 
     def ring_previous(self, number: int, frame: object) -> None:
@@ -91,12 +135,8 @@ class _Interruption:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGALRM)
 
-    def restore(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self.previous)
-        if self.previous_deadline < float("inf"):
-            wait = max(self.previous_deadline - time.monotonic(), 1e-6)
-            signal.setitimer(signal.ITIMER_REAL, wait, self.previous_interval)
+
+_alarm_clock: _AlarmClock | None = None
 
 
 def _call_in_thread(seconds: float, function: Callable[[Any], Result], argument: object) -> Result:

@@ -40,8 +40,9 @@ def optimizer() -> optax.GradientTransformation:
 
     def matrices(params: Any) -> Any:
         def of_leaf(path: Any, leaf: Array) -> Any:
-            hidden = any(getattr(entry, "key", None) == "kernel" for entry in path)
-            return optax.contrib.MuonDimensionNumbers() if hidden and leaf.ndim == 2 else None
+            hidden = any(getattr(entry, "key", None) == "weight" for entry in path)
+            by_outputs = optax.contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=0)
+            return by_outputs if hidden and leaf.ndim == 2 else None
 
         return jax.tree_util.tree_map_with_path(of_leaf, params)
 

@@ -262,13 +262,13 @@ def test_weights_lie_apart_and_only_resampling_talks(folder: Path):
     assert weights["embedding"] == [[128, 32], [32, 32]]
     assert weights["head"] == [[128, 32], [32, 32]]
     for name, part in {
-        "attention/query": [32, 16],
-        "attention/key": [32, 8],
-        "attention/output": [16, 32],
-        "mlp/up": [32, 12],
-        "mlp/down": [12, 32],
+        "attention/query": [16, 32],
+        "attention/key": [8, 32],
+        "attention/output": [32, 16],
+        "mlp/up": [12, 32],
+        "mlp/down": [32, 12],
     }.items():
-        assert weights[f"blocks/0/{name}/kernel"][1] == part
+        assert weights[f"blocks/0/{name}/weight"][1] == part
     assert weights["blocks/0/mlp_norm/scale"] == [[32], [32]]
 
 

@@ -12,7 +12,8 @@ import pytest
 from tqdm import tqdm
 
 import lmppl as lp
-from lmppl.compilation import compilations, counting
+from lmppl import compilation
+from lmppl.compilation import compilations, counting, make_room_for_programs
 from lmppl.progress import ProgressBar
 
 PROGRAM = """
@@ -129,3 +130,27 @@ def test_a_run_with_a_bar_says_that_it_compiles(capsys):
     lm = lp.TableLM(["a", "<end>"], [1.0, 0.0], [[0.5, 0.5], [0.0, 1.0]])
     lp.infer(lambda: lp.sample("x", lm("a", max_tokens=2)), method=lp.IS(2), progress=True)
     assert "compiling" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits and lists mappings")
+def test_programs_are_dropped_before_the_system_refuses_to_hold_more(monkeypatch):
+    monkeypatch.setattr(compilation, "_MAPPINGS", compilation._Mappings(counted_at=-100))
+    lm = lp.TableLM(["a", "<end>"], [1.0, 0.0], [[0.5, 0.5], [0.0, 1.0]])
+
+    def run():
+        return lp.infer(lambda: lp.sample("x", lm("a", max_tokens=3)), method=lp.IS(8), key=0)
+
+    before = run()
+    held = compilation._num_mappings()
+    assert not make_room_for_programs(), "there is room for all of them"
+    monkeypatch.setattr(compilation, "_max_mappings", lambda: 2 * held - 1)
+    assert not make_room_for_programs(), "nothing was compiled since"
+    compilation._MAPPINGS.counted_at = -100
+    assert make_room_for_programs()
+    assert compilation._num_mappings() < held
+    after = run()
+    assert after.diagnostics.num_compilations > 0
+    assert after.answers() == before.answers()
+    # What is left belongs to others: to drop programs again and again would free nothing.
+    compilation._MAPPINGS.counted_at = -100
+    assert not make_room_for_programs()

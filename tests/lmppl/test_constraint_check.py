@@ -18,7 +18,7 @@ from lmppl.constraints import python_check
 from lmppl.constraints.function_values import value_key
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.python_check import CheckTimedOut, check
-from lmppl.constraints.time_limits import TimeLimitReached, call_within
+from lmppl.constraints.time_limits import TimeLimitReached, call_within, one_alarm
 from lmppl.errors import CheckError, InvalidInputError
 
 
@@ -208,6 +208,37 @@ def test_error_inside_a_limit_leaves_no_timer(alarm: list[float]) -> None:
         call_within(10.0, lambda text: 1 / 0, "")
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == before
+
+
+def stop_the_timer(text: str) -> bool:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return True
+
+
+def leave_a_handler(text: str) -> bool:
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    return True
+
+
+@pytest.mark.parametrize("meddle", [stop_the_timer, leave_a_handler, len])
+def test_calls_under_one_alarm_have_limits_of_their_own(
+    alarm: list[float], meddle: Callable[[str], object]
+) -> None:
+    handler = signal.getsignal(signal.SIGALRM)
+    signal.setitimer(signal.ITIMER_REAL, 50.0, 7.0)
+    with one_alarm():
+        for _ in range(2):
+            call_within(10.0, meddle, "")
+            with pytest.raises(TimeLimitReached):
+                call_within(0.05, sleep, "")
+        with one_alarm():
+            assert call_within(0.05, len, "abc") == 3
+        time.sleep(0.1)  # behind the deadline of a call that has returned
+    remaining, interval = signal.getitimer(signal.ITIMER_REAL)
+    assert 30.0 < remaining < 50.0
+    assert interval == 7.0
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert alarm == []
 
 
 def made(closed_over: object, name: str = "made") -> Constraint:

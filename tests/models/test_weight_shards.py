@@ -27,7 +27,7 @@ CONFIG = DecoderConfig(
     mlp_bias=True,
     tie_embeddings=False,
 )
-COLUMNS, ROWS, WHOLE = PartitionSpec(None, "model"), PartitionSpec("model"), PartitionSpec()
+OUTPUTS, INPUTS, WHOLE = PartitionSpec("model"), PartitionSpec(None, "model"), PartitionSpec()
 
 
 def specs(config: DecoderConfig, num_shares: int) -> dict[str, PartitionSpec]:
@@ -40,12 +40,12 @@ def specs(config: DecoderConfig, num_shares: int) -> dict[str, PartitionSpec]:
 def test_every_weight_has_its_cut():
     found = specs(CONFIG, 4)
     for layer in ("attention/query", "attention/key", "attention/value", "mlp/gate", "mlp/up"):
-        assert found[f"blocks/1/{layer}/kernel"] == COLUMNS
-        assert found[f"blocks/1/{layer}/bias"] == ROWS
+        assert found[f"blocks/1/{layer}/weight"] == OUTPUTS
+        assert found[f"blocks/1/{layer}/bias"] == OUTPUTS
     for layer in ("attention/output", "mlp/down"):
-        assert found[f"blocks/1/{layer}/kernel"] == ROWS
+        assert found[f"blocks/1/{layer}/weight"] == INPUTS
         assert found[f"blocks/1/{layer}/bias"] == WHOLE  # added once, behind the sum
-    assert found["embedding"] == found["head"] == ROWS
+    assert found["embedding"] == found["head"] == OUTPUTS
     assert {spec for path, spec in found.items() if "norm" in path} == {WHOLE}
 
 
@@ -57,8 +57,8 @@ def test_every_cut_goes_up_and_heads_stay_whole(num_shares: int):
     for path, leaf in shapes.items():
         for size, axis in zip(leaf.shape, found["/".join(map(str, path))], strict=False):
             assert axis is None or size % num_shares == 0
-    assert (found["blocks/0/attention/key/kernel"] == COLUMNS) == (4 % num_shares == 0)
-    assert (found["blocks/0/attention/query/kernel"] == COLUMNS) == (8 % num_shares == 0)
+    assert (found["blocks/0/attention/key/weight"] == OUTPUTS) == (4 % num_shares == 0)
+    assert (found["blocks/0/attention/query/weight"] == OUTPUTS) == (8 % num_shares == 0)
 
 
 def test_one_share_is_the_whole():
