@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from lmppl.compilation import compiled
-from lmppl.constraints.python_check import CheckTimedOut
+from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.time_limits import one_alarm
 from lmppl.device_layout import ROWS
 from lmppl.inference.awrs import checks_needed, checks_needed_geometric, weigh, weigh_geometric

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmppl.acceptance import Acceptor, Cursor, acceptor
-from lmppl.constraints.python_check import CheckTimedOut
+from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import CheckError, InvalidInputError
 from lmppl.scoring import next_log_probs
 from lmppl.text import Text

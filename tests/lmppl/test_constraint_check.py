@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from lmppl.constraints import python_check
+from lmppl.constraints import remembered_answers
 from lmppl.constraints.function_values import value_key
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.python_check import CheckTimedOut, check
+from lmppl.constraints.python_check import check
+from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.time_limits import TimeLimitReached, call_within, one_alarm
 from lmppl.errors import CheckError, InvalidInputError
 
@@ -100,7 +101,7 @@ def test_check_that_never_returns_times_out(endless: Callable[[str], bool]) -> N
     constraint = check("endless", prefix=endless, timeout=0.1)
     with pytest.raises(CheckTimedOut) as caught:
         constraint.advance(constraint.initial(), b"abc")
-    assert (caught.value.name, caught.value.text) == ("endless", "abc")
+    assert (caught.value.name, caught.value.asked) == ("endless", "abc")
 
 
 def test_check_that_never_returns_times_out_outside_the_main_thread_too() -> None:
@@ -116,7 +117,7 @@ def test_check_that_never_returns_times_out_outside_the_main_thread_too() -> Non
     thread = threading.Thread(target=ask)
     thread.start()
     thread.join()
-    assert [(error.name, error.text) for error in caught] == [("endless", "abc")]
+    assert [(error.name, error.asked) for error in caught] == [("endless", "abc")]
 
 
 def test_check_outside_the_main_thread_answers_and_raises_as_inside_it() -> None:
@@ -330,7 +331,7 @@ def counted(text: str) -> bool:
 
 
 def test_equal_checks_share_what_they_remember() -> None:
-    python_check._kept.clear()
+    remembered_answers._kept.clear()
     COUNTED.clear()
 
     def particle(number: int) -> Constraint:
@@ -360,7 +361,7 @@ def test_check_whose_closure_was_rebound_does_not_spoil_what_is_remembered() -> 
 
 
 def test_memo_forgets_the_least_recently_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(python_check, "MAX_REMEMBERED_TEXTS", 2)
+    monkeypatch.setattr(remembered_answers, "MAX_REMEMBERED", 2)
     seen: list[str] = []
     constraint = check("spy", prefix=lambda s: not seen.append(s))
     for data in (b"a", b"b", b"a", b"c", b"a", b"b"):
