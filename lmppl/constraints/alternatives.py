@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
+from typing import Literal, get_args, get_origin
 
 import numpy as np
 
@@ -13,37 +15,58 @@ from lmppl.constraints.transition_tables import DEAD
 from lmppl.errors import ConstraintError, InvalidTypeError
 
 
-def choices(options: Iterable[str]) -> Constraint:
+def choices(options: Iterable[str] | type[enum.Enum] | type[str]) -> Constraint:
     """Allows exactly the given strings.
 
     Args:
-        options: At least one string. The order does not matter, and duplicates count once.
+        options: At least one string; or a class of `enum.Enum` or a `typing.Literal[...]` whose values are
+            strings. The order does not matter, and duplicates count once. A member of an enumeration stands
+            for its value.
 
     Raises:
         ConstraintError: There is no option, or the list needs more than 50,000 states.
         InvalidTypeError: `options` is itself a string, or holds something that is none.
     """
+    texts = [_text_of(option) for option in _listed(options)]
+    if not texts:
+        raise ConstraintError(
+            "choices() was given no option, so that no string is allowed. Give at least one."
+        )
+    return RegularLanguage(automaton_of(sorted({encoded(text) for text in texts})), _description(texts))
+
+
+def _listed(options: object) -> Iterable[object]:
+    if get_origin(options) is Literal:
+        return get_args(options)
     if isinstance(options, str | bytes):
         raise InvalidTypeError(
             f"choices() takes a list of strings, but was given {options!r}. Write [{options!r}]."
         )
-    given = list(options)
-    for option in given:
-        if not isinstance(option, str):
-            raise InvalidTypeError(f"choices() takes strings, but one of them is {option!r}. Use str(...).")
-    if not given:
-        raise ConstraintError(
-            "choices() was given no option, so that no string is allowed. Give at least one."
+    if not isinstance(options, Iterable):
+        raise InvalidTypeError(
+            "choices() takes a list of strings, a class of enum.Enum or a typing.Literal, but was given "
+            f"{options!r}."
         )
-    return RegularLanguage(_automaton(sorted({_encoded(option) for option in given})), _description(given))
+    return options
 
 
-def _encoded(option: str) -> bytes:
+def _text_of(option: object) -> str:
+    value = option.value if isinstance(option, enum.Enum) else option
+    if not isinstance(value, str):
+        of_member = f", whose value is {value!r}" if isinstance(option, enum.Enum) else ""
+        raise InvalidTypeError(
+            f"choices() takes strings, but one of them is {option!r}{of_member}. Use str(...)."
+        )
+    return value
+
+
+def encoded(text: str) -> bytes:
+    """Gives the bytes of a string. A lone surrogate, which has none, raises `ConstraintError`."""
     try:
-        return option.encode()
+        return text.encode()
     except UnicodeEncodeError as error:
         raise ConstraintError(
-            f"The choice {option!r} holds a lone surrogate, which UTF-8 cannot write. Remove it."
+            f"The string {text!r} holds a lone surrogate, which UTF-8 cannot write. Remove it."
         ) from error
 
 
@@ -52,7 +75,7 @@ def _description(options: list[str]) -> str:
     return f"choices([{shown}{', ...' if len(options) > 4 else ''}])"
 
 
-def _automaton(words: list[bytes]) -> ByteAutomaton:
+def automaton_of(words: list[bytes]) -> ByteAutomaton:
     """Builds the automaton of sorted, distinct words, sharing endings as it goes.
 
     Daciuk, Mihov, Watson & Watson (2000), Computational Linguistics 26(1), algorithm 1: a node can no

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.notation import Operator, infix
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.regular_language import RegularLanguage
 from lmppl.errors import ConstraintError, InvalidTypeError
@@ -40,7 +41,7 @@ def _intersected(regular: list[Constraint]) -> list[Constraint]:
     for part in regular:
         machine = part.automaton()
         assert machine is not None
-        new = RegularLanguage(machine, part.describe())
+        new = RegularLanguage(machine, part.describe(), part.operator)
         for i, old in enumerate(merged):
             product = old.machine.intersection(new.machine, MAX_PRODUCT_STATES)
             if product is None:
@@ -50,7 +51,7 @@ def _intersected(regular: list[Constraint]) -> list[Constraint]:
                     f"{old.describe()} and {new.describe()} have no string in common, so that nothing can "
                     "satisfy both. Change one of them."
                 )
-            merged[i] = RegularLanguage(product, f"{old.describe()} & {new.describe()}")
+            merged[i] = RegularLanguage(product, infix(Operator.AND, (old, new)), Operator.AND)
             break
         else:
             merged.append(new)
@@ -103,7 +104,12 @@ class Conjunction(Constraint):
 
     def describe(self) -> str:
         """Gives the conjuncts, joined by `&`."""
-        return " & ".join(part.describe() for part in self.conjuncts)
+        return infix(self.operator, self.conjuncts)
+
+    @property
+    def operator(self) -> Operator:
+        """`&`."""
+        return Operator.AND
 
     def automaton(self) -> ByteAutomaton | None:
         """Gives the product automaton where all conjuncts are automata and it is small."""

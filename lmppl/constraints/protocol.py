@@ -6,6 +6,8 @@ import abc
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
+from lmppl.constraints.notation import Operator
+
 if TYPE_CHECKING:
     from lmppl.constraints.automaton import ByteAutomaton
 
@@ -51,10 +53,59 @@ class Constraint(abc.ABC):
         """Gives the conjuncts; a constraint that is no conjunction is its own only part."""
         return (self,)
 
+    @property
+    def operator(self) -> Operator:
+        """The outermost operator of `describe()`, which says where it needs parentheses."""
+        return Operator.CALL
+
+    def repeat(self, least: int = 0, most: int | None = None) -> Constraint:
+        """Allows strings of this constraint in a row, as `{least,most}` of a regular expression does.
+
+        `item + (", " + item).repeat()` is a list with commas. Exact if this constraint is. An automaton
+        stays one, if that takes at most 20,000 states; otherwise every way to cut the text into items is
+        followed, byte by byte.
+
+        Args:
+            least: The least number of strings; 0 allows the empty string.
+            most: The greatest number; None is no limit.
+
+        Raises:
+            InvalidInputError: `least` is below 0 or above `most`.
+            InvalidTypeError: A bound is no int.
+        """
+        from lmppl.constraints.repetition import repeated  # combinators are constraints themselves
+
+        return repeated(self, least, most)
+
     def __and__(self, other: Constraint) -> Constraint:
-        from lmppl.constraints.combinators import both  # combinators are constraints themselves
+        from lmppl.constraints.combinators import both
 
         return both(self, other)
+
+    def __or__(self, other: Constraint | str) -> Constraint:
+        from lmppl.constraints.union import either
+
+        return either(self, other)
+
+    def __ror__(self, other: str) -> Constraint:
+        from lmppl.constraints.union import either
+
+        return either(other, self)
+
+    def __add__(self, other: Constraint | str) -> Constraint:
+        from lmppl.constraints.concatenation import followed
+
+        return followed(self, other)
+
+    def __radd__(self, other: str) -> Constraint:
+        from lmppl.constraints.concatenation import followed
+
+        return followed(other, self)
+
+    def __invert__(self) -> Constraint:
+        from lmppl.constraints.complement import all_but
+
+        return all_but(self)
 
     def __repr__(self) -> str:
         return self.describe()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.notation import Operator
 from lmppl.constraints.protocol import Constraint, State
 
 
@@ -16,10 +17,12 @@ class RegularLanguage(Constraint):
     Attributes:
         machine: The automaton.
         description: What `describe` gives; two languages that differ only in it are equal.
+        outermost: The outermost operator of the description.
     """
 
     machine: ByteAutomaton
     description: str = field(compare=False)
+    outermost: Operator = field(default=Operator.CALL, compare=False)
 
     def initial(self) -> State:
         """Gives the state of the empty string."""
@@ -36,6 +39,11 @@ class RegularLanguage(Constraint):
     def describe(self) -> str:
         """Gives the text that the user wrote."""
         return self.description
+
+    @property
+    def operator(self) -> Operator:
+        """The outermost operator of the description."""
+        return self.outermost
 
     def automaton(self) -> ByteAutomaton:
         """Gives the automaton itself."""

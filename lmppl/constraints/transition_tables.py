@@ -34,7 +34,7 @@ def canonical(
     Returns:
         The new table and its accepting states. An empty language gives one state with no way out.
     """
-    classes, class_of = _distinct_columns(table)
+    classes, class_of = distinct_columns(table)
     rows = [_edges(row) for row in classes.tolist()]
     keep = _viable(rows, start, accepting.tolist())
     if start not in keep:
@@ -52,7 +52,7 @@ def canonical(
     return np.ascontiguousarray(small[:, class_of]), ends
 
 
-def _distinct_columns(table: Table) -> tuple[np.ndarray, Int32[np.ndarray, " symbols"]]:
+def distinct_columns(table: Table) -> tuple[np.ndarray, Int32[np.ndarray, " symbols"]]:
     """Gives the columns that differ, in order of first appearance, and which of them each symbol has."""
     numbers: dict[bytes, int] = {}
     columns = np.ascontiguousarray(table.T)

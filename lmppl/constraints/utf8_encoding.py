@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cache
 
 import numpy as np
 
@@ -32,6 +33,12 @@ def byte_automaton(partition: Partition, table: Table, accepting: Accepting) -> 
     ends = np.zeros(len(rows), bool)
     ends[: len(accepting)] = accepting
     return ByteAutomaton.of_table(np.stack(rows), 0, ends)
+
+
+@cache
+def all_texts() -> ByteAutomaton:
+    """Gives the automaton of every string of whole characters; its start stands between two of them."""
+    return byte_automaton(Partition.of(()), np.zeros((1, 1), np.int32), np.ones(1, bool))
 
 
 class _ContinuationTrees:

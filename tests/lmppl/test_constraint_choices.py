@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -47,9 +49,40 @@ def test_common_endings_are_shared() -> None:
     assert machine.num_states == 4 + len("-and-a-long-ending")
 
 
-def test_no_option_is_refused() -> None:
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+    AZURE = "blue"  # noqa: PIE796 - an alias is meant
+
+
+class Size(enum.StrEnum):
+    SMALL = "small"
+
+
+class Number(enum.Enum):
+    ONE = 1
+
+
+class Nothing(enum.Enum):
+    pass
+
+
+def test_enumerations_stand_for_their_values() -> None:
+    assert choices(Colour) == choices(["red", "blue"])
+    assert repr(choices(Colour)) == "choices(['red', 'blue'])"
+    assert choices(Size) == choices(["small"])
+    assert repr(choices([Colour.RED, Size.SMALL, "x"])) == "choices(['red', 'small', 'x'])"
+
+
+def test_literal_types_stand_for_their_values() -> None:
+    assert choices(Literal["red", "blue"]) == choices(["red", "blue"])
+    assert choices(Literal["red", Colour.BLUE]) == choices(["red", "blue"])
+
+
+@pytest.mark.parametrize("options", [[], Nothing])
+def test_no_option_is_refused(options: object) -> None:
     with pytest.raises(ConstraintError, match="no option"):
-        choices([])
+        choices(options)
 
 
 def test_lone_surrogate_is_refused() -> None:
@@ -58,7 +91,15 @@ def test_lone_surrogate_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [("red", r"Write \['red'\]"), (["red", 3], "one of them is 3")]
+    ("options", "message"),
+    [
+        ("red", r"Write \['red'\]"),
+        (["red", 3], "one of them is 3"),
+        (3, "a class of enum.Enum or a typing.Literal, but was given 3"),
+        (Literal["red", 3], "one of them is 3"),
+        (Number, "one of them is <Number.ONE: 1>, whose value is 1"),
+        (str, "was given <class 'str'>"),
+    ],
 )
 def test_what_is_no_list_of_strings_is_refused(options: object, message: str) -> None:
     with pytest.raises(InvalidTypeError, match=message):

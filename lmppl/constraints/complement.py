@@ -1,0 +1,41 @@
+"""Constraints made of constraints: `~a`, the texts that a constraint does not allow."""
+
+from __future__ import annotations
+
+from lmppl.constraints import automaton_operations
+from lmppl.constraints.automaton import MAX_STATES
+from lmppl.constraints.notation import Operator, grouped
+from lmppl.constraints.protocol import Constraint
+from lmppl.constraints.regular_language import RegularLanguage
+from lmppl.errors import ConstraintError
+
+
+def all_but(constraint: Constraint) -> Constraint:
+    """Allows every text that a constraint does not allow; written `~constraint`.
+
+    A text is any string of whole characters in UTF-8, so `~lp.regex("a")` allows `é`, but not half of it.
+    There must be an automaton: `lp.regex`, `lp.choices`, `lp.length`, and what is made of them alone.
+
+    Raises:
+        ConstraintError: There is no automaton, or its complement has more than 50,000 states, or the
+            constraint allows every text.
+    """
+    text = f"~{grouped(constraint, Operator.NOT)}"
+    machine = constraint.automaton()
+    if machine is None:
+        raise ConstraintError(
+            f"`{text}` needs an automaton, which {constraint.describe()} does not have: it holds a check or "
+            "a grammar, or is too large. Negate parts of it that are lp.regex or lp.choices, or write "
+            "lp.check(name, complete=lambda text: not ...)."
+        )
+    rest = automaton_operations.complement(machine)
+    if rest is None:
+        raise ConstraintError(
+            f"`{text}` needs more than {MAX_STATES:,} states: the automaton of {constraint.describe()} has "
+            f"{machine.num_states:,}. Negate something smaller."
+        )
+    if rest.is_empty:
+        raise ConstraintError(
+            f"`{text}` allows no string, because {constraint.describe()} allows every text. Change it."
+        )
+    return RegularLanguage(rest, text, Operator.NOT)
