@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from lmppl.constraints.protocol import Constraint
     from lmppl.constraints.python_check import check
     from lmppl.constraints.regular_expression import regex
+    from lmppl.constraints.text_length import length
+    from lmppl.constraints.word_lists import words
     from lmppl.errors import (
         CheckError,
         CheckpointError,
@@ -53,6 +55,8 @@ _HOMES = {
     "lmppl.constraints.protocol": ("Constraint",),
     "lmppl.constraints.python_check": ("check",),
     "lmppl.constraints.regular_expression": ("regex",),
+    "lmppl.constraints.text_length": ("length",),
+    "lmppl.constraints.word_lists": ("words",),
     "lmppl.errors": (
         "CheckError",
         "CheckpointError",
@@ -127,6 +131,7 @@ __all__ = [
     "factor",
     "infer",
     "lark",
+    "length",
     "load",
     "load_posterior",
     "local",
@@ -136,6 +141,7 @@ __all__ = [
     "sample",
     "testing",
     "twist",
+    "words",
 ]
 
 
