@@ -13,6 +13,8 @@ from lmppl.constraints.grammar import lark
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.python_check import check
 from lmppl.constraints.regular_expression import regex
+from lmppl.constraints.text_length import length
+from lmppl.constraints.word_lists import words
 from lmppl.errors import InvalidInputError
 from lmppl.testing import check_constraint
 
@@ -33,6 +35,15 @@ GOAL = 'start: " " (pred " ")* pred\npred: "(on " B " " B ")" | "(arm-empty)"\nB
             ["aéa", "aaa", "b"],
         ),
         (regex("[ab]+") & regex(".{2}"), ["ab", "a", "abc"]),
+        (lark(GOAL) | regex("[ab]é*") | check("one", complete=lambda s: len(s) == 1), ["aé", "c", " (arm-"]),
+        ("(" + lark('start: /é+/ start | "x"') + ")", ["(ééx)", "(x", "é)"]),
+        (check("short", prefix=lambda s: len(s) <= 2) + ", " + regex("[aé]*"), ["é, aé", ", , ,", "abc, "]),
+        (lark('start: "a" start "b" | "é"').repeat(1, 3), ["éaéb", "ééé", "éééé", ""]),
+        (check("even", complete=lambda s: len(s) == 2).repeat(2), ["aébc", "ab", ""]),
+        (~regex(".*é.*"), ["abc", "aéb", ""]),
+        (length(2, 3, "bytes"), ["é", "aé", "éé", "a"]),
+        (length(1, 2000), ["é", ""]),
+        (words(lambda said: len(said) <= 2), ["ab é", "a b c", " "]),
         (lark(GOAL) & check("no red", prefix=lambda s: "red" not in s), [" (arm-empty)", " (on red blue)"]),
     ],
     ids=lambda value: repr(value) if isinstance(value, Constraint) else "samples",
