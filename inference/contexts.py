@@ -147,11 +147,10 @@ def require_memory(lm: LanguageModel, num_rows: int, capacity: int, prefix_lengt
     Raises:
         NotEnoughMemory: It does not fit; the message names the sizes.
     """
-    layout = layout_of(lm)
-    own = layout.bytes_in_a_memory(lambda: lm.empty(num_rows, capacity))
-    read_once = bucket(prefix_length, _LEAST_AT_ONCE)
-    shared = layout.bytes_in_a_memory(lambda: lm.empty(1, read_once)) if prefix_length else 0
-    logits = layout.bytes_in_a_memory(lambda: jnp.zeros((num_rows, 2 * len(lm.vocabulary)), jnp.float32))
+    own = _cache_bytes(lm, num_rows, capacity)
+    shared = _cache_bytes(lm, 1, bucket(prefix_length, _LEAST_AT_ONCE)) if prefix_length else 0
+    shape = (num_rows, 2 * len(lm.vocabulary))
+    logits = layout_of(lm).bytes_in_a_memory(lambda: jnp.zeros(shape, jnp.float32))
     available = _available_bytes()
     if available is not None and own + shared + logits > available:
         raise NotEnoughMemory(
@@ -250,6 +249,16 @@ def _read(lm: LanguageModel, params: Any, cache: Any, tokens: Any, lengths: Any,
     rows = layout.rows_of(cache)
     return layout.over_rows(extend, (WHOLE, rows, rows, rows, WHOLE), rows)(
         params, cache, tokens, lengths, prefix
+    )
+
+
+def _cache_bytes(lm: LanguageModel, num_rows: int, capacity: int) -> int:
+    """Gives what a cache takes of one memory. Remembered: to trace a cache's making takes milliseconds."""
+    lm = lm.skeleton
+    return compiled(
+        lm,
+        ("cache bytes", num_rows, capacity),
+        lambda: layout_of(lm).bytes_in_a_memory(lambda: lm.empty(num_rows, capacity)),
     )
 
 

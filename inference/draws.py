@@ -342,7 +342,8 @@ def _winner(exponentials: Float[Array, " n"], rates: Float[Array, " n"]) -> Int[
 
 def _exponentials(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Gives exponential variates whose small values have all their digits, and which are positive."""
-    # Drawn flat: bits of several axes take five times as long to compile. More are drawn, the first stay the same.
+    # Drawn flat: bits of several axes take five times as long to compile.
+    # If more are drawn, the first stay the same.
     words = (jax.random.bits(key, (2 * math.prod(shape),), jnp.uint32) >> 9).reshape(*shape, 2)
     high, low = words[..., 0], words[..., 1]
     uniform = (high.astype(jnp.float32) + (low.astype(jnp.float32) + 0.5) * 2.0**-23) * 2.0**-23

@@ -202,7 +202,8 @@ class HostSites(TextSites):
         masks: list[dict[int, np.ndarray]] = [{}, {}]
         for index, row in self._active_rows():
             try:
-                found = (row.local_mask() if wanted[0] else None, row.mask() if wanted[1] else None)
+                with one_alarm():
+                    found = (row.local_mask() if wanted[0] else None, row.mask() if wanted[1] else None)
             except CheckTimedOut:
                 self._lose(index, TIMED_OUT, lost)
                 continue

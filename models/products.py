@@ -1,4 +1,4 @@
-"""Products of vectors with a matrix of weights, and with each other, in the way that is fastest on the device."""
+"""Products of vectors, and of a matrix with vectors, in the way that is fastest on the device."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def applied(
 ) -> Float[Array, "*leading outputs"]:
     """Multiplies each vector by a matrix.
 
-    On CPU the matrix is the left factor: XLA packs the right one anew at each product, and for 4 to 32 vectors
-    that takes longer than the product itself (512 x 1,024 in float32, 8 vectors: 0.4 ms, and 0.18 this
-    way). The barriers keep XLA from swapping the factors again. Many outputs of a head are not worth
-    the turn that they need then, and bfloat16 has other paths.
+    On CPU the matrix is the left factor: XLA packs the right one anew at each product, and for 4 to 32
+    vectors that takes longer than the product itself (512 x 1,024 in float32, 8 vectors: 0.4 ms, and 0.18
+    this way). The barriers keep XLA from swapping the factors again. For many vectors the outputs of
+    a head are too large to be turned afterwards, and bfloat16 has other paths.
     """
     outputs, inputs = weight.shape
     num_vectors = x.size // inputs

@@ -18,13 +18,13 @@ os.environ.setdefault("LMPPL_COMPILE_CACHE", str(ROOT / ".pytest_cache" / "compi
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import jax
-import jaxtyping
-import numpyro.distributions as dist
-import pytest
-from beartype import BeartypeConf, beartype
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
+import numpyro.distributions as dist  # noqa: E402
+import pytest  # noqa: E402
+from beartype import BeartypeConf, beartype  # noqa: E402
 
-from lmppl.compilation import make_room_for_programs, use_compile_cache
+from lmppl.compilation import make_room_for_programs, use_compile_cache  # noqa: E402
 
 TEST_DATA = "LMPPL_TEST_DATA"
 
