@@ -60,14 +60,12 @@ class Case:
         where: `device`, `host`, or `slow check`: the goal that holds for it.
         make: Gives the constraint of a run, and may count what it is asked in `asked`.
         asked: How often the run's check was asked, and the seconds that its own code took.
-        skipped: Why it is not measured, if so.
     """
 
     name: str
     where: str
     make: Callable[[], Any] = lambda: None
     asked: list[float] = field(default_factory=lambda: [0, 0.0])
-    skipped: str = ""
 
 
 def cases(max_tokens: int) -> list[Case]:
@@ -75,11 +73,12 @@ def cases(max_tokens: int) -> list[Case]:
     pattern = lp.regex(r"([a-z]{1,12}[ ,.\n])*[a-z]{0,12}")
     options = lp.choices(long_options(max_tokens))
     grammar = lp.lark(GRAMMAR)
+    schema = lp.json(SCHEMA)
     found = [
         Case("regex", "device", lambda: pattern),
         Case("choices", "device", lambda: options),
         Case("lark", "host", lambda: grammar),
-        json_case(),
+        Case("json", "host", lambda: schema),
     ]
     for name, where, seconds in (("check, 0 ms", "host", 0.0), ("check, 1 ms", "slow check", 1e-3)):
         asked: list[float] = [0, 0.0]
@@ -95,14 +94,6 @@ def long_options(max_tokens: int) -> list[str]:
     return [
         "".join(generator.choice("bcdfghjkqvwxz0123456789") for _ in range(max_tokens)) for _ in range(16)
     ]
-
-
-def json_case() -> Case:
-    """Gives the JSON constraint, if this version of lmppl has one."""
-    if not hasattr(lp, "json"):
-        return Case("json", "host", skipped="lmppl has no lp.json yet")
-    constraint = lp.json(SCHEMA)  # type: ignore[attr-defined]
-    return Case("json", "host", lambda: constraint)
 
 
 def busy_check(asked: list[float], seconds: float) -> Any:
@@ -134,14 +125,10 @@ def num_steps(posterior: Any) -> int:
 def measure(
     records: Records, model: str, particles: Sequence[int], max_tokens: int, repeats: int, budget: float
 ) -> None:
-    """Measures every constraint on one model and records ratios, skips and failures."""
+    """Measures every constraint on one model and records ratios and failures."""
     lm = measured_model(model)
     vocab_size = len(lm.vocabulary)
     measured = cases(max_tokens)
-    for case in measured:
-        if case.skipped:
-            records.add(kind="skipped", vocab_size=vocab_size, constraint=case.name, reason=case.skipped)
-    measured = [case for case in measured if not case.skipped]
     for num_particles in particles:
         works: dict[str, Callable[[int], Any]] = {FREE: run_of(lm, None, num_particles, max_tokens)}
         works |= {case.name: run_of(lm, case, num_particles, max_tokens) for case in measured}
@@ -279,7 +266,6 @@ def report(records: Records) -> str:
     if counted:
         rows = [[*where, row["path"][:30] or "-", *map(row.get, counted)] for where, row in last.items()]
         parts.append(table(["vocabulary", "particles", "constraint", "path", *counted], rows))
-    parts += [f"skipped: {row['constraint']}: {row['reason']}" for row in records.of("skipped")]
     parts += [f"failed: {row['constraint']}: {row['reason']}" for row in records.of("failed")]
     return "\n\n".join(parts)
 

@@ -19,9 +19,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 PEER_NAME = "peer_bench"
-STRING = r'/"([^"\\\x00-\x1f]|\\["\\\/bfnrt]|\\u[0-9a-fA-F]{4})*"/'
-INTEGER = r"/-?(0|[1-9][0-9]*)/"
-NUMBER = r"/-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/"
 
 
 class LmpplBackend:
@@ -119,9 +116,7 @@ class LmpplBackend:
                 raise NotImplementedError("the peer's partial matching; lmppl has one kind of regex")
             return lp.regex(constraint["pattern"])
         if constraint["kind"] == "json_schema":
-            if hasattr(lp, "json"):
-                return lp.json(constraint["schema"])
-            return lp.lark(schema_grammar(constraint["schema"]))
+            return lp.json(closed(constraint["schema"]))
         if constraint.get("impl") == "mp2":
             raise NotImplementedError("the peer's own worker processes")
         return slow_check(lp, constraint["cost_ms"], calls)
@@ -165,54 +160,6 @@ def forget_constraints(vocabulary: Any) -> None:
         masks.clear()
 
 
-def schema_grammar(schema: dict[str, Any]) -> str:
-    """Writes a Lark grammar of a schema: its keys in any order, none twice, no others, the required ones all.
-
-    As the peer reads schemas. White space is at most one space after a comma or colon.
-    """
-    rules: dict[str, str] = {
-        "string": STRING,
-        "integer": INTEGER,
-        "number": NUMBER,
-        "boolean": '"true" | "false"',
-    }
-    rules = {"start": _value(schema, "object", rules), **rules}
-    return "\n".join(f"{name}: {body}" for name, body in rules.items()) + "\n"
-
-
-def _value(schema: dict[str, Any], name: str, rules: dict[str, str]) -> str:
-    """Gives the name of the rule of a schema, after adding what it needs to `rules`."""
-    if "enum" in schema:
-        rules[f"{name}_enum"] = " | ".join(_literal(json.dumps(value)) for value in schema["enum"])
-        return f"{name}_enum"
-    if schema["type"] == "array":
-        item = _value(schema["items"], f"{name}_item", rules)
-        rules[f"{name}_array"] = f'"[" "]" | "[" {item} ("," " "? {item})* "]"'
-        return f"{name}_array"
-    if schema["type"] == "object":
-        return _object(schema, name, rules)
-    return schema["type"]
-
-
-def _object(schema: dict[str, Any], name: str, rules: dict[str, str]) -> str:
-    """Adds a rule for each set of keys that may have been written: what may follow it."""
-    keys = list(schema["properties"])
-    for number, key in enumerate(keys):
-        value = _value(schema["properties"][key], f"{name}_{number}", rules)
-        rules[f"{name}_pair{number}"] = f'{_literal(json.dumps(key))} ":" " "? {value}'
-    required = {keys.index(key) for key in schema.get("required", ())}
-    for used in range(1 << len(keys)):
-        comma = '"," " "? ' if used else ""
-        ends = ['"}"'] if all(used >> number & 1 for number in required) else []
-        more = [
-            f"{comma}{name}_pair{number} {name}_after{used | 1 << number}"
-            for number in range(len(keys))
-            if not used >> number & 1
-        ]
-        rules[f"{name}_after{used}"] = " | ".join(ends + more)
-    rules[f"{name}_whole"] = f'"{{" {name}_after0'
-    return f"{name}_whole"
-
-
-def _literal(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Gives the schema as the peer reads it: no keys but those that it names."""
+    return {"additionalProperties": False, **schema}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lmppl import errors, testing
     from lmppl.constraints.alternatives import choices
     from lmppl.constraints.grammar import lark
+    from lmppl.constraints.json_values import json
     from lmppl.constraints.protocol import Constraint
     from lmppl.constraints.python_check import check
     from lmppl.constraints.regular_expression import regex
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         ProgramNotDeterministic,
         SiteNameError,
         UnknownSiteError,
+        UnsupportedSchema,
     )
     from lmppl.inference.enumeration import Enumerate
     from lmppl.inference.importance import IS
@@ -52,6 +54,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "lmppl.constraints.alternatives": ("choices",),
     "lmppl.constraints.grammar": ("lark",),
+    "lmppl.constraints.json_values": ("json",),
     "lmppl.constraints.protocol": ("Constraint",),
     "lmppl.constraints.python_check": ("check",),
     "lmppl.constraints.regular_expression": ("regex",),
@@ -72,6 +75,7 @@ _HOMES = {
         "ProgramNotDeterministic",
         "SiteNameError",
         "UnknownSiteError",
+        "UnsupportedSchema",
     ),
     "lmppl.inference.enumeration": ("Enumerate",),
     "lmppl.inference.importance": ("IS",),
@@ -120,6 +124,7 @@ __all__ = [
     "Text",
     "Trace",
     "UnknownSiteError",
+    "UnsupportedSchema",
     "Vocabulary",
     "cached",
     "chat",
@@ -130,6 +135,7 @@ __all__ = [
     "errors",
     "factor",
     "infer",
+    "json",
     "lark",
     "length",
     "load",

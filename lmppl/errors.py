@@ -64,6 +64,10 @@ class ConstraintError(InvalidInputError):
     """A constraint cannot be built: bad syntax, an unsupported feature, or an empty language."""
 
 
+class UnsupportedSchema(ConstraintError):
+    """A JSON Schema uses what cannot be enforced exactly; the message names the place and the keyword."""
+
+
 class MissingExtraError(LmpplError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
 

@@ -1,6 +1,6 @@
-"""Union, concatenation, repetition and complement of byte automata, which are byte automata again.
+"""Concatenation, repetition and complement of byte automata, which are byte automata again.
 
-The first three put automata side by side as one nondeterministic automaton without epsilon edges: what a
+The first two put automata side by side as one nondeterministic automaton without epsilon edges: what a
 run may enter besides a state is kept with the state. Subsets of its states are then the new states.
 """
 
@@ -22,12 +22,6 @@ MAX_STEPS = 1_000_000  # about half a second
 
 Edge = tuple[int, int]
 """A class of bytes, and the state that it leads to."""
-
-
-def union(left: ByteAutomaton, right: ByteAutomaton) -> ByteAutomaton | None:
-    """Gives the automaton of the strings that either accepts, or None if it grows too large."""
-    both = _SideBySide.of((left, right))
-    return both.determinised({both.start(0), both.start(1)})
 
 
 def concatenation(left: ByteAutomaton, right: ByteAutomaton) -> ByteAutomaton | None:

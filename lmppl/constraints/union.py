@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import cast
 
-from lmppl.constraints import automaton_operations
+from lmppl.constraints import automaton_algebra
+from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.literals import operand
 from lmppl.constraints.notation import Operator, infix
 from lmppl.constraints.protocol import Constraint, State
@@ -46,13 +48,20 @@ def _united(options: tuple[Constraint, ...]) -> tuple[Constraint, ...]:
             continue
         new = RegularLanguage(machine, option.describe(), option.operator)
         for i, old in enumerate(merged):
-            joined = automaton_operations.union(old.machine, machine)
+            joined = _joined(old.machine, machine)
             if joined is not None:
                 merged[i] = RegularLanguage(joined, infix(Operator.OR, (old, option)), Operator.OR)
                 break
         else:
             merged.append(new)
     return (*merged, *(option for option in options if option.automaton() is None))
+
+
+def _joined(left: ByteAutomaton, right: ByteAutomaton) -> ByteAutomaton | None:
+    try:
+        return automaton_algebra.union(left, right)
+    except TooLarge:
+        return None
 
 
 @dataclass(frozen=True, repr=False)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lmppl as lp
-from lmppl.constraints import automaton_operations
+from lmppl.constraints import automaton_algebra, automaton_operations
 from lmppl.constraints.alternatives import choices
 from lmppl.constraints.concatenation import Concatenation
 from lmppl.constraints.grammar import lark
@@ -329,10 +329,15 @@ def test_automata_that_grow_too_large_stay_apart_with_the_same_strings() -> None
 def test_limits_lead_to_the_general_forms(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(automaton_operations, limit, 2)
     left, right = regex("ab|é"), regex("b*a")
-    assert isinstance(left | right, Union)
     assert isinstance(left + right, Concatenation)
     assert isinstance(left.repeat(2, 3), Repetition)
-    either = left | right
+
+
+def test_a_union_that_grows_too_large_keeps_its_sides_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(automaton_algebra, "MAX_PAIRS", 2)
+    automaton_algebra.union.cache_clear()
+    either = regex("ab|é") | regex("b*a")
+    assert isinstance(either, Union)
     state = either.advance(either.initial(), b"bba")
     assert state is not None
     assert either.accepts(state)

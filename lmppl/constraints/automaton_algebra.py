@@ -1,0 +1,131 @@
+"""Unions, differences and other Boolean combinations of byte automata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from functools import lru_cache
+
+import numpy as np
+
+from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.character_automaton import TooLarge
+from lmppl.constraints.transition_tables import DEAD
+
+MAX_PAIRS = 20_000
+
+
+@lru_cache(1024)
+def intersection(left: ByteAutomaton, right: ByteAutomaton) -> ByteAutomaton:
+    """Gives what both accept.
+
+    Raises:
+        TooLarge: More than 20,000 pairs of states.
+    """
+    both = left.intersection(right, MAX_PAIRS)
+    if both is None:
+        raise TooLarge
+    return both
+
+
+@lru_cache(1024)
+def union(left: ByteAutomaton, right: ByteAutomaton) -> ByteAutomaton:
+    """Gives what at least one accepts; raises as `intersection`."""
+    return _product(left, right, np.logical_or)
+
+
+@lru_cache(1024)
+def difference(left: ByteAutomaton, right: ByteAutomaton) -> ByteAutomaton:
+    """Gives what the first accepts and the second does not; raises as `intersection`."""
+    return _product(left, right, lambda one, other: one & ~other)
+
+
+def _product(left: ByteAutomaton, right: ByteAutomaton, keep: Callable) -> ByteAutomaton:
+    """Walks the pairs of states, each automaton completed by one state that accepts nothing."""
+    (first, first_ends), (second, second_ends) = _completed(left), _completed(right)
+    width = len(second)
+    dead = width * len(first) - 1
+    numbers = {left.start * width + right.start: 0}
+    pairs = np.array(list(numbers), np.int64)
+    rows: list[np.ndarray] = []
+    while len(pairs):
+        targets = first[pairs // width].astype(np.int64) * width + second[pairs % width]
+        rows.append(targets)
+        new = [pair for pair in np.unique(targets).tolist() if pair not in numbers and pair != dead]
+        if len(numbers) + len(new) > MAX_PAIRS:
+            raise TooLarge
+        numbers.update((pair, len(numbers) + i) for i, pair in enumerate(new))
+        pairs = np.array(new, np.int64)
+    known = np.array(list(numbers), np.int64)
+    order = np.argsort(known)
+    targets = np.concatenate(rows)
+    places = np.minimum(np.searchsorted(known[order], targets), len(known) - 1)
+    table = np.where(targets == dead, DEAD, order[places]).astype(np.int32)
+    return ByteAutomaton.of_table(table, 0, keep(first_ends[known // width], second_ends[known % width]))
+
+
+def _completed(machine: ByteAutomaton) -> tuple[np.ndarray, np.ndarray]:
+    sink = machine.num_states
+    table = np.where(machine.transitions == DEAD, sink, machine.transitions)
+    return np.vstack([table, np.full((1, 256), sink, np.int32)]), np.append(machine.accepting, False)
+
+
+def built(
+    start: Hashable,
+    alphabet: bytes,
+    step: Callable[..., Hashable | None],
+    accepts: Callable[..., bool],
+) -> ByteAutomaton:
+    """Makes the automaton of a function.
+
+    Args:
+        start: The first state, any hashable value.
+        alphabet: The bytes that `step` is asked about.
+        step: (state, byte) -> the next state, or None.
+        accepts: Whether a string may end in a state.
+    """
+    numbers = {start: 0}
+    todo = [start]
+    rows: list[np.ndarray] = []
+    for state in todo:  # grows while it is walked
+        row = np.full(256, DEAD, np.int32)
+        for byte in alphabet:
+            target = step(state, byte)
+            if target is None:
+                continue
+            if target not in numbers:
+                numbers[target] = len(todo)
+                todo.append(target)
+            row[byte] = numbers[target]
+        rows.append(row)
+    return ByteAutomaton.of_table(np.stack(rows), 0, np.array([accepts(state) for state in todo]))
+
+
+def word_counts(machine: ByteAutomaton) -> list[int | None]:
+    """Gives how many strings are accepted from each state; None where infinitely many are."""
+    targets = [[t for t in row if t != DEAD] for row in machine.transitions.tolist()]
+    waiting = [len(row) for row in targets]
+    sources: list[list[int]] = [[] for _ in targets]
+    for state, row in enumerate(targets):
+        for target in row:
+            sources[target].append(state)
+    counts: list[int | None] = [None] * len(targets)
+    todo = [state for state, number in enumerate(waiting) if number == 0]
+    for state in todo:  # those from which no cycle is reachable, last ones first
+        inner = sum(counts[target] or 0 for target in targets[state])
+        counts[state] = inner + bool(machine.accepting[state])
+        for source in sources[state]:
+            waiting[source] -= 1
+            if waiting[source] == 0:
+                todo.append(source)
+    return counts
+
+
+def words(machine: ByteAutomaton) -> Iterable[bytes]:
+    """Gives all strings of a finite language."""
+    todo = [(machine.start, b"")]
+    while todo:
+        state, text = todo.pop()
+        if machine.accepting[state]:
+            yield text
+        row = machine.transitions[state]
+        todo.extend((int(row[byte]), text + bytes((byte,))) for byte in np.flatnonzero(row != DEAD).tolist())

@@ -1,0 +1,239 @@
+"""JSON Schema's keywords about arrays and objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+from lmppl.constraints import json_strings
+from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.ecma_patterns import containing
+from lmppl.constraints.json_keywords import Keyword, SchemaReader, count, negated
+from lmppl.constraints.json_references import DRAFT_7, Place, refusal
+from lmppl.constraints.json_shapes import (
+    ANYTHING,
+    NOTHING,
+    ArrayShape,
+    ObjectShape,
+    Values,
+    Wanted,
+    any_object,
+    contains,
+    every_value,
+    intersection_of,
+    joined,
+    union_of,
+)
+from lmppl.constraints.json_text import any_content
+
+MAX_PATTERNS = 5
+
+_NOT_SOME = (
+    "its negation (in 'not', 'oneOf', 'if' or 'dependentSchemas') asks that some {} is there, which is not "
+    "supported. Write alternatives that a required property with a 'const' tells apart, joined by 'anyOf'."
+)
+
+
+def arrays_if(shape: ArrayShape, outside: list[ArrayShape], positive: bool) -> Values:
+    """Gives the values that are allowed where only these arrays are, or the other arrays."""
+    found = [shape.normal()] if positive else [each.normal() for each in outside]
+    arrays = tuple(each for each in found if each is not None)
+    return replace(every_value(), arrays=arrays) if positive else Values(arrays=arrays)
+
+
+def objects_if(shape: ObjectShape, outside: list[ObjectShape], positive: bool) -> Values:
+    """Gives the values that are allowed where only these objects are, or the other objects."""
+    found = [shape.normal()] if positive else [each.normal() for each in outside]
+    objects = tuple(each for each in found if each is not None)
+    return replace(every_value(), objects=objects) if positive else Values(objects=objects)
+
+
+def _min_items(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    low = count(place, "minItems")
+    return arrays_if(ArrayShape(low=low), [ArrayShape(high=low - 1)] if low else [], positive)
+
+
+def _max_items(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    high = count(place, "maxItems")
+    return arrays_if(ArrayShape(high=high), [ArrayShape(low=high + 1)], positive)
+
+
+def _unique_items(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    wanted = place.schema["uniqueItems"]
+    if wanted is False or ("maxItems" in place.schema and count(place, "maxItems") <= 1 and positive):
+        return every_value() if positive else Values()
+    raise refusal(
+        place,
+        "uniqueItems",
+        "whether items are equal is not looked at. Remove the keyword and test it in lp.check(complete=...), "
+        "or write an object whose names are the items.",
+    )
+
+
+def _items(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    prefix, rest = _prefix_and_rest(reader, place)
+    outside = [
+        ArrayShape((*(ANYTHING,) * i, other), low=i + 1)
+        for i, wanted in enumerate(prefix)
+        for other in negated(wanted)
+    ]
+    if rest == NOTHING:
+        outside.append(ArrayShape(low=len(prefix) + 1))
+    elif rest != ANYTHING and not positive:
+        raise refusal(place, "items", _NOT_SOME.format("other item"))
+    return arrays_if(ArrayShape(prefix, rest), outside, positive)
+
+
+def _prefix_and_rest(reader: SchemaReader, place: Place) -> tuple[tuple[Wanted, ...], Wanted]:
+    schema = place.schema
+    listed, after = "prefixItems", "items"
+    if reader.document.draft == DRAFT_7:
+        if not isinstance(schema.get("items"), list):
+            return (), _inner(reader, place, "items")
+        listed, after = "items", "additionalItems"
+    prefix = schema.get(listed, [])
+    if not isinstance(prefix, list):
+        raise refusal(place, listed, f"{prefix!r} is no list. Write a list of schemas.")
+    if isinstance(schema.get("items"), list) and listed != "items":
+        raise refusal(place, "items", "a list is draft 7. Write 'prefixItems', or say draft='7'.")
+    wanted = tuple(reader.wanted(reader.document.inside(place, listed, i)) for i in range(len(prefix)))
+    if after not in schema and "unevaluatedItems" in schema:
+        after = "unevaluatedItems"
+    return wanted, _inner(reader, place, after)
+
+
+def _inner(reader: SchemaReader, place: Place, keyword: str) -> Wanted:
+    if keyword not in place.schema:
+        return ANYTHING
+    return reader.wanted(reader.document.inside(place, keyword))
+
+
+def _min_properties(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    low = count(place, "minProperties")
+    outside = [replace(any_object(), high=low - 1)] if low else []
+    return objects_if(replace(any_object(), low=low), outside, positive)
+
+
+def _max_properties(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    high = count(place, "maxProperties")
+    return objects_if(replace(any_object(), high=high), [replace(any_object(), low=high + 1)], positive)
+
+
+def _required(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    names = _names(place, "required", place.schema["required"])
+    return objects_if(any_object().requiring(names), [_without(name) for name in names], positive)
+
+
+def _names(place: Place, keyword: str, names: Any) -> list[str]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise refusal(place, keyword, f"{names!r} is no list of names. Write a list of strings.")
+    return names
+
+
+def _without(name: str) -> ObjectShape:
+    return ObjectShape(((name, NOTHING),), any_object().classes)
+
+
+def _property_names(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    texts = reader.values(_inner(reader, place, "propertyNames")).strings
+    shape = ObjectShape(classes=((json_strings.content(texts), ANYTHING),))
+    if positive or texts == json_strings.EVERY_TEXT:
+        return objects_if(shape, [], positive)
+    if texts == json_strings.NO_TEXT:
+        return objects_if(shape, [replace(any_object(), low=1)], positive)
+    raise refusal(place, "propertyNames", _NOT_SOME.format("other name"))
+
+
+def _properties(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    inside = reader.document.inside
+    properties = _map(place, "properties")
+    patterns = [
+        (containing(pattern), reader.wanted(inside(place, "patternProperties", pattern)))
+        for pattern in _map(place, "patternProperties")
+    ]
+    if len(patterns) > MAX_PATTERNS:
+        raise refusal(place, "patternProperties", f"more than {MAX_PATTERNS} patterns. Join some of them.")
+    after = "additionalProperties"
+    if after not in place.schema and "unevaluatedProperties" in place.schema:
+        after = "unevaluatedProperties"
+    additional = _inner(reader, place, after)
+    named: dict[str, Wanted] = {}
+    for name in properties:
+        named[name] = reader.wanted(inside(place, "properties", name))
+        for machine, wanted in patterns:
+            if contains(machine, name):
+                named[name] = joined(named[name], wanted)
+    classes = tuple(_classes(patterns, additional))
+    shape = ObjectShape(tuple(sorted(named.items())), classes)
+    outside = [
+        ObjectShape(((name, other),), any_object().classes, frozenset({name}))
+        for name, wanted in shape.named
+        for other in negated(wanted)
+    ]
+    if not positive and any(wanted != ANYTHING for _, wanted in classes):
+        raise refusal(place, after, _NOT_SOME.format("other property"))
+    return objects_if(shape, outside, positive)
+
+
+def _map(place: Place, keyword: str) -> dict[str, Any]:
+    schemas = place.schema.get(keyword, {})
+    if not isinstance(schemas, dict):
+        raise refusal(place, keyword, f"{schemas!r} is no object. Write names with their schemas.")
+    return schemas
+
+
+def _classes(
+    patterns: list[tuple[ByteAutomaton, Wanted]], additional: Wanted
+) -> Iterable[tuple[ByteAutomaton, Wanted]]:
+    """Gives the names by the patterns that they match, and what is wanted under them."""
+    if not patterns:
+        yield any_content(), additional
+        return
+    for number in range(len(patterns) + 1):
+        for chosen in combinations(range(len(patterns)), number):
+            texts: json_strings.Texts = json_strings.EVERY_TEXT
+            wanted = ANYTHING if chosen else additional
+            for i, (machine, each) in enumerate(patterns):
+                names = json_strings.named(machine)
+                texts = json_strings.both(texts, names if i in chosen else json_strings.complement(names))
+                wanted = joined(wanted, each) if i in chosen else wanted
+            if texts != json_strings.NO_TEXT:
+                yield json_strings.content(texts), wanted
+
+
+def _dependent(keyword: str) -> Keyword:
+    def dependent(reader: SchemaReader, place: Place, positive: bool) -> Values:
+        found = []
+        for name, then in _map(place, keyword).items():
+            present = Values(objects=(any_object().requiring([name]),))
+            if isinstance(then, list):
+                names = _names(place, keyword, then)
+                values = objects_if(any_object().requiring(names), [_without(n) for n in names], positive)
+            else:
+                wanted = reader.wanted(reader.document.inside(place, keyword, name), positive)
+                values = reader.values(wanted)
+            found.append(present.intersection(values))
+            if positive:
+                found[-1] = found[-1].union(objects_if(_without(name), [], True))
+        return intersection_of(found) if positive else union_of(found)
+
+    return dependent
+
+
+CONTAINERS: dict[str, Keyword] = {
+    "minItems": _min_items,
+    "maxItems": _max_items,
+    "uniqueItems": _unique_items,
+    "items": _items,
+    "minProperties": _min_properties,
+    "maxProperties": _max_properties,
+    "required": _required,
+    "propertyNames": _property_names,
+    "properties": _properties,
+    "dependentRequired": _dependent("dependentRequired"),
+    "dependentSchemas": _dependent("dependentSchemas"),
+    "dependencies": _dependent("dependencies"),
+}
+"""What each keyword, or the group that is named after it, means."""

@@ -1,0 +1,192 @@
+"""The places of a JSON Schema document: pointers, `$id`, anchors, and what `$ref` leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urldefrag, urljoin
+
+from lmppl.errors import InvalidInputError, UnsupportedSchema
+
+DRAFT_7 = "7"
+DRAFT_2020 = "2020-12"
+_DRAFTS = {
+    "http://json-schema.org/draft-07/schema": DRAFT_7,
+    "https://json-schema.org/draft-07/schema": DRAFT_7,
+    "https://json-schema.org/draft/2020-12/schema": DRAFT_2020,
+}
+
+_ONE = frozenset(
+    [
+        "additionalItems",
+        "additionalProperties",
+        "contains",
+        "contentSchema",
+        "else",
+        "if",
+        "items",
+        "not",
+        "propertyNames",
+        "then",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+    ]
+)
+_LISTS = frozenset(("allOf", "anyOf", "oneOf", "prefixItems", "items"))
+_MAPS = frozenset(
+    ("$defs", "definitions", "properties", "patternProperties", "dependentSchemas", "dependencies")
+)
+
+
+class Place(NamedTuple):
+    """A schema where it stands.
+
+    Attributes:
+        pointer: A JSON pointer from the root of the document.
+        base: The URI that references in it are relative to.
+    """
+
+    schema: Any
+    pointer: str
+    base: str
+
+
+def refusal(place: Place, keyword: str, reason: str) -> UnsupportedSchema:
+    """Makes the error that names a keyword's place."""
+    return UnsupportedSchema(f"The schema at {place.pointer or '/'!r}, keyword {keyword!r}: {reason}")
+
+
+class Document:
+    """A schema document with all its places that have names.
+
+    Args:
+        schema: The root.
+        draft: `7` or `2020-12`, for all of it; None to go by `$schema`, and by 2020-12 where there is none.
+    """
+
+    def __init__(self, schema: Any, draft: str | None):
+        self.draft = draft or _draft_of(schema)
+        self._is_told = draft is not None
+        self.root = self._based(Place(schema, "", ""))
+        self._resources: dict[str, Place] = {"": self.root} if self.root.base == "" else {}
+        self._anchors: dict[tuple[str, str], Place] = {}
+        todo = [self.root]
+        while todo:
+            place = todo.pop()
+            self._register(place)
+            todo.extend(self._inner(place))
+
+    def inside(self, place: Place, *steps: str | int) -> Place:
+        """Gives the schema that is some steps inside another one."""
+        schema, pointer = place.schema, place.pointer
+        for step in steps:
+            schema = schema[step]
+            pointer += "/" + str(step).replace("~", "~0").replace("/", "~1")
+        return self._based(Place(schema, pointer, place.base))
+
+    def target(self, place: Place) -> Place:
+        """Gives what the `$ref` of a place leads to.
+
+        Raises:
+            UnsupportedSchema: It leads out of the document or nowhere.
+        """
+        reference = place.schema["$ref"]
+        if not isinstance(reference, str):
+            raise refusal(
+                place, "$ref", f"{reference!r} is no string. Write a reference such as '#/$defs/name'."
+            )
+        uri, fragment = urldefrag(reference)
+        uri = urldefrag(urljoin(place.base, uri))[0] if uri else place.base
+        resource = self._resources.get(uri)
+        fragment = unquote(fragment)
+        if resource is None:
+            raise refusal(
+                place,
+                "$ref",
+                f"{reference!r} lies outside of the document, and nothing is fetched. Put that schema under "
+                "'$defs' and refer to it there.",
+            )
+        if fragment and not fragment.startswith("/"):
+            if (uri, fragment) not in self._anchors:
+                raise refusal(place, "$ref", f"there is no anchor {fragment!r}. Correct the reference.")
+            return self._anchors[uri, fragment]
+        try:
+            return self._followed(resource, fragment)
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise refusal(place, "$ref", f"{reference!r} leads nowhere. Correct the reference.") from None
+
+    def _followed(self, place: Place, fragment: str) -> Place:
+        for part in fragment.split("/")[1:]:
+            name = part.replace("~1", "/").replace("~0", "~")
+            place = self.inside(place, int(name) if isinstance(place.schema, list) else name)
+        if not isinstance(place.schema, dict | bool):
+            raise TypeError
+        return place
+
+    def _based(self, place: Place) -> Place:
+        """Gives the place with the base that its own `$id` makes."""
+        schema = place.schema
+        if not isinstance(schema, dict) or not isinstance(schema.get("$id"), str):
+            return place
+        if self.draft == DRAFT_7 and "$ref" in schema:  # draft 7 ignores what stands beside `$ref`
+            return place
+        uri = urldefrag(schema["$id"])[0]
+        return place._replace(base=urljoin(place.base, uri)) if uri else place
+
+    def _register(self, place: Place) -> None:
+        schema = place.schema
+        if not isinstance(schema, dict) or (self.draft == DRAFT_7 and "$ref" in schema):
+            return
+        identifier = schema.get("$id")
+        if isinstance(identifier, str):
+            uri, fragment = urldefrag(identifier)
+            is_resource = uri or not place.pointer
+            if is_resource and self._resources.setdefault(place.base, place).pointer != place.pointer:
+                raise refusal(place, "$id", f"{identifier!r} is there twice. Give each its own.")
+            if fragment:
+                self._anchor(place, fragment)
+        if self.draft == DRAFT_2020:
+            for keyword in ("$anchor", "$dynamicAnchor"):
+                if isinstance(schema.get(keyword), str):
+                    self._anchor(place, schema[keyword])
+        if "$schema" in schema and not self._is_told and _DRAFTS.get(_plain(schema["$schema"])) != self.draft:
+            raise refusal(place, "$schema", "the document mixes drafts. Write all of it in one draft.")
+
+    def _anchor(self, place: Place, name: str) -> None:
+        known = self._anchors.setdefault((place.base, name), place)
+        if known.pointer != place.pointer:
+            raise refusal(place, "$anchor", f"{name!r} is there twice. Give each its own.")
+
+    def _inner(self, place: Place) -> Iterator[Place]:
+        if not isinstance(place.schema, dict):
+            return
+        for keyword, value in place.schema.items():
+            if keyword in _ONE and isinstance(value, dict):
+                yield self.inside(place, keyword)
+            elif keyword in _LISTS and isinstance(value, list):
+                yield from (self.inside(place, keyword, i) for i in range(len(value)))
+            elif keyword in _MAPS and isinstance(value, dict):
+                yield from (self.inside(place, keyword, name) for name in value)
+
+
+def _draft_of(schema: Any) -> str:
+    named = schema.get("$schema") if isinstance(schema, dict) else None
+    if named is None:
+        return DRAFT_2020
+    draft = _DRAFTS.get(_plain(named))
+    if draft is None:
+        raise UnsupportedSchema(
+            f"The schema at '/', keyword '$schema': {named!r} is neither draft 7 nor draft 2020-12. If the "
+            "schema means the same there, say which it is to be read as: draft='7' or draft='2020-12'."
+        )
+    return draft
+
+
+def _plain(uri: Any) -> str:
+    return uri.rstrip("#") if isinstance(uri, str) else ""
+
+
+def check_draft(draft: Any) -> None:
+    """Raises InvalidInputError for what is no draft that we know."""
+    if draft not in (None, DRAFT_7, DRAFT_2020):
+        raise InvalidInputError(f"`draft=` of json() is '7', '2020-12' or None, but was given {draft!r}.")
