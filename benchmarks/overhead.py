@@ -48,7 +48,14 @@ GRAMMAR = r"""
 start: piece*
 piece: /[a-z .,\n]/ | "(" piece* ")"
 """
-SCHEMA = {"type": "array", "items": {"type": "string"}}
+JSON_PROMPT = "JSON:\n"
+SHORT = {"type": "string", "maxLength": 8}
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": SHORT, "age": {"type": "integer", "maximum": 99}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
 
 
 @dataclass
@@ -59,17 +66,19 @@ class Case:
         name: As it is shown.
         where: `device`, `host`, or `slow check`: the goal that holds for it.
         make: Gives the constraint of a run, and may count what it is asked in `asked`.
+        prompt: What is continued.
         asked: How often the run's check was asked, and the seconds that its own code took.
     """
 
     name: str
     where: str
     make: Callable[[], Any] = lambda: None
+    prompt: str = PROMPT
     asked: list[float] = field(default_factory=lambda: [0, 0.0])
 
 
 def cases(max_tokens: int) -> list[Case]:
-    """Gives the constraints. All but choices last until `max_tokens`: they accept after every token."""
+    """Gives the constraints. All but choices and JSON accept after every token, so last until `max_tokens`."""
     pattern = lp.regex(r"([a-z]{1,12}[ ,.\n])*[a-z]{0,12}")
     options = lp.choices(long_options(max_tokens))
     grammar = lp.lark(GRAMMAR)
@@ -78,12 +87,12 @@ def cases(max_tokens: int) -> list[Case]:
         Case("regex", "device", lambda: pattern),
         Case("choices", "device", lambda: options),
         Case("lark", "host", lambda: grammar),
-        Case("json", "host", lambda: schema),
+        Case("json", "host", lambda: schema, JSON_PROMPT),
     ]
     for name, where, seconds in (("check, 0 ms", "host", 0.0), ("check, 1 ms", "slow check", 1e-3)):
         asked: list[float] = [0, 0.0]
         found.append(
-            Case(name, where, lambda asked=asked, seconds=seconds: busy_check(asked, seconds), asked)
+            Case(name, where, lambda asked=asked, seconds=seconds: busy_check(asked, seconds), asked=asked)
         )
     return found
 
@@ -141,7 +150,7 @@ def run_of(lm: Any, case: Case | None, num_particles: int, max_tokens: int) -> C
     """Gives the run of one constraint: a function of the round."""
 
     def run(number: int) -> Any:
-        text = lm(PROMPT, max_tokens=max_tokens)
+        text = lm(PROMPT if case is None else case.prompt, max_tokens=max_tokens)
         if case is not None:
             case.asked[:] = [0, 0.0]
             text = text & case.make()

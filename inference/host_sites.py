@@ -115,6 +115,7 @@ class HostSites(TextSites):
         self._checks = Checks()
         self._cache: Any = None
         self._masks: Any = None
+        self._spare: Any = None  # the last step's logits
         self._states_now: Any = self._states
         self._tokens = np.zeros(self._num_rows, np.int32)
         self._ancestors = np.arange(self._num_rows, dtype=np.int32)
@@ -246,8 +247,13 @@ class HostSites(TextSites):
             "allowed": allowed,
         }
         go = propose_program(self._lm, plan, self._first_chunk)
-        waiting, packed = go(self._fixed(), self._cache, self._masks, self._states_now, Ask(**said))
+        if self._spare is None:
+            shape = (self._num_rows, len(self._lm.vocabulary))
+            self._spare = self._layout.placed(np.zeros(shape, np.float32), ROWS)
+        used_up = (self._cache, self._masks, self._states_now)
+        waiting, packed = go(self._fixed(), *used_up, Ask(**said), self._spare)
         self._cache, self._masks, self._states_now = waiting.cache, waiting.masks, waiting.states
+        self._spare = waiting.rows.logits
         self._ancestors = np.arange(self._num_rows, dtype=np.int32)
         self._batch.counters.num_forwards += 1
         return waiting, Candidates.unpacked(self._fetched(packed))
@@ -411,4 +417,4 @@ class HostSites(TextSites):
         if self._cache is not None:
             self._machine.masks = self._masks
             self._done, self._cache_rows = self._cache, self._ancestors
-            self._cache = self._masks = None
+            self._cache = self._masks = self._spare = None

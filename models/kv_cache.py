@@ -15,7 +15,7 @@ from lmppl.device_layout import on_cpu
 from lmppl.models.config import DecoderConfig
 
 _MOVED_AT_ONCE = 64  # tokens
-_LEAST_PIECE = 128  # positions
+_LEAST_PIECE = 64  # positions
 
 
 @dataclass(frozen=True)
