@@ -78,7 +78,7 @@ class Case:
 
 
 def cases(max_tokens: int) -> list[Case]:
-    """Gives the constraints. All but choices and JSON accept after every token, so last until `max_tokens`."""
+    """Gives the constraints. All but choices and JSON accept after each token, so last until `max_tokens`."""
     pattern = lp.regex(r"([a-z]{1,12}[ ,.\n])*[a-z]{0,12}")
     options = lp.choices(long_options(max_tokens))
     grammar = lp.lark(GRAMMAR)

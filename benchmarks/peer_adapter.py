@@ -77,7 +77,7 @@ class LmpplBackend:
             lost = {"reason": str(error)[:300]}
             dead = [-math.inf] * task["n"]
             return {
-                "texts": [None] * task["n"],
+                "texts": [""] * task["n"],
                 "log_weights": dead,
                 "n_tokens": 0,
                 "evals": 0,
@@ -85,7 +85,7 @@ class LmpplBackend:
                 "extra": lost,
             }
         weights = [float(weight) for weight in posterior.log_weights]
-        texts = [value if isinstance(value, str) else None for value in posterior.values]
+        texts = [value if isinstance(value, str) else "" for value in posterior.values]  # lost ones
         diagnostics = posterior.diagnostics
         return {
             "texts": texts,

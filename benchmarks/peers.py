@@ -134,12 +134,12 @@ def judge(harness: Path, python: Path, rows: Iterable[dict[str, Any]]) -> None:
     The harness judges JSON only where jsonschema is installed, which lmppl does not need.
     """
     ours = [row for row in rows if row["kind"] == "run" and row["backend"] == OURS and "wall_s" in row]
-    given = [(row["task"], text) for row in ours for text in row["texts"] if text is not None]
+    given = [(row["task"], text) for row in ours for text in row["texts"] if text]  # lost ones are empty
     command = [str(python), "-c", JUDGE, str(harness.parent)]
     done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, check=True)
     answers = iter(json.loads(done.stdout))
     for row in ours:
-        found = [next(answers) for text in row["texts"] if text is not None]
+        found = [next(answers) for text in row["texts"] if text]
         row["valid"] = sum(found) / len(found) if found else math.nan
 
 

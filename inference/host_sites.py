@@ -16,7 +16,7 @@ from lmppl.device_layout import ROWS
 from lmppl.inference.awrs import checks_needed, checks_needed_geometric, weigh, weigh_geometric
 from lmppl.inference.contexts import grown
 from lmppl.inference.draws import PORTION
-from lmppl.inference.step_programs import more_program, propose_program
+from lmppl.inference.step_programs import allowed_program, more_program, propose_program
 from lmppl.inference.text_rows import Row
 from lmppl.inference.text_sites import (
     MOST_TOKENS,
@@ -307,7 +307,44 @@ class HostSites(TextSites):
             weighed = weigh_geometric(
                 found.log_probs, found.log_tail, found.accepted, found.uniforms, rounds=rounds
             )
-        return np.asarray(weighed.position), np.asarray(weighed.log_weight)
+        places, log_weights = np.array(weighed.position), np.array(weighed.log_weight)
+        if rounds is None and self._batch.proposal.ends_by_mask:
+            self._end_by_mask(waiting, found, searching & self._is_unfinished(found), places, log_weights)
+        return places, log_weights
+
+    def _end_by_mask(
+        self,
+        waiting: Waiting,
+        found: Candidates,
+        unfinished: np.ndarray,
+        places: np.ndarray,
+        log_weights: np.ndarray,
+    ) -> None:
+        """Gives the rows that have spent their budget the exact weight, and a token if they have none.
+
+        Properly weighted: at which candidate a row was accepted decides who is weighed so, and the exact mass
+        is what every estimator has for its mean, given that candidate.
+        """
+        masks: dict[int, np.ndarray] = {}
+        for index in np.flatnonzero(unfinished).tolist():
+            row = self.rows[index]
+            judge, cursor = (None, None) if row is None else (row.judges.check, row.cursors[2])
+            if judge is None or cursor is None or not (judge.constraint and judge.constraint.viable_is_exact):
+                continue
+            masks[index] = judge.mask(cursor)
+        if not masks:
+            return
+        go = allowed_program(self._lm, self._plan.noisy)
+        allowed = self._packed_masks(masks)
+        last = Candidates.unpacked(self._fetched(go(self._keys, np.int32(self._step), waiting.rows, allowed)))
+        width = found.ids.shape[1]
+        accepted = found.accepted.any(axis=1)
+        found.ids = np.concatenate([found.ids, last.ids], axis=1)
+        found.log_probs = np.concatenate([found.log_probs, last.log_probs], axis=1)
+        for index in masks:
+            log_weights[index] = last.log_mass[index]
+            if not accepted[index]:
+                places[index] = width
 
     def _more(self, waiting: Waiting, order: Any, size: int, portion: int) -> tuple[Any, np.ndarray]:
         go = more_program(self._lm, size)
@@ -325,11 +362,15 @@ class HostSites(TextSites):
         width = found.ids.shape[1]
         if width >= self._budget:
             return np.zeros(self._num_rows, bool)
-        open_end = found.log_tail > -np.inf
         if found.uniforms is not None:
-            return open_end & self._undecided(found)
+            return (found.log_tail > -np.inf) & self._undecided(found)
+        return self._is_unfinished(found)
+
+    def _is_unfinished(self, found: Candidates) -> np.ndarray:
+        """Says which rows have not looked ahead far enough, candidates being left."""
+        width = found.ids.shape[1]
         places = np.where(found.accepted.any(axis=1), found.accepted.argmax(axis=1), width)
-        return open_end & (places + self._awrs.lookahead >= width)
+        return (found.log_tail > -np.inf) & (places + self._awrs.lookahead >= width)
 
     def _undecided(self, found: Candidates) -> np.ndarray:
         """Which rows the geometric estimator has not stopped, their candidates being used up."""

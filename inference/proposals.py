@@ -32,6 +32,11 @@ class Proposal(abc.ABC):
     def rejection(self) -> AWRS:
         """How the other conjuncts are checked."""
 
+    @property
+    def ends_by_mask(self) -> bool:
+        """Whether a row that has spent its budget of checks is masked after all, where that is exact."""
+        return False
+
     def adapted(self, seconds_per_check: float) -> AWRS:
         """Gives how they are checked from a site's second token on, from what its first has cost."""
         del seconds_per_check
@@ -94,7 +99,9 @@ class Auto(Proposal):
     A constraint with an automaton is masked on the device, which costs a few per cent of a step. Other
     exact constraints (`lp.lark`) are masked on the host for vocabularies of at most 64 tokens: each state
     is asked about all tokens once, which is less than what the rejections of some particles cost. All else is
-    checked by rejection. `Diagnostics.text_sites` says what was chosen, `check_seconds` what checks cost.
+    checked by rejection. Where that has spent its budget on an exact constraint, the mask is computed after
+    all: no particle is lost that could go on. `Diagnostics.text_sites` says what was chosen,
+    `check_seconds` what checks cost.
 
     The costs behind these rules were measured beforehand (docs/performance.md) and are not measured again
     in a run, because the same key is to give the same posterior.
@@ -123,6 +130,10 @@ class Auto(Proposal):
     @property
     def rejection(self) -> AWRS:
         return self.awrs
+
+    @property
+    def ends_by_mask(self) -> bool:
+        return True
 
     def adapted(self, seconds_per_check: float) -> AWRS:
         if self.measure and seconds_per_check > _DEAR_CHECK:

@@ -18,6 +18,7 @@ from lmppl.inference.text_steps import (
     Resampling,
     Waiting,
     propose,
+    propose_allowed,
     propose_more,
     run,
 )
@@ -97,3 +98,15 @@ def more_program(lm: LanguageModel, num_candidates: int) -> Any:
 
     over_rows = layout.over_rows(go, (ROWS, WHOLE, WHOLE, _WAITING.rows, ROWS), (ROWS, WHOLE))
     return compiled(lm, ("propose more", num_candidates), lambda: jax.jit(over_rows, donate_argnums=4))
+
+
+def allowed_program(lm: LanguageModel, noisy: bool) -> Any:
+    """Gives `propose_allowed`, compiled: `(keys, step, rows, allowed) -> packed`."""
+    lm = lm.skeleton
+    layout = layout_of(lm)
+
+    def go(keys: Any, number: Any, rows: draws.Rows, allowed: Any) -> Any:
+        return layout.all_rows(propose_allowed(noisy, keys, number, rows, allowed))
+
+    over_rows = layout.over_rows(go, (ROWS, WHOLE, _WAITING.rows, ROWS), WHOLE)
+    return compiled(lm, ("propose allowed", noisy), lambda: jax.jit(over_rows))

@@ -31,6 +31,7 @@ _DEAD = 0
 _ENDED = 1
 _ALL = 0xFFFFFFFF
 _UNIFORMS = np.uint32(2**31)  # numbers of portions are smaller
+_ALLOWED = np.uint32(2**30)  # likewise
 
 
 @dataclass(frozen=True)
@@ -287,6 +288,21 @@ def propose_more(
     order, found = draws.more(step_keys(keys, number), rows, order, num_candidates, portion=portion)
     nothing = jnp.zeros_like(found.log_tail)
     return order, _packed(found, draws.Masses(nothing, nothing))
+
+
+def propose_allowed(
+    noisy: bool,
+    keys: UInt32[Array, "rows 2"],
+    number: Any,
+    rows: draws.Rows,
+    allowed: UInt32[Array, "rows words"],
+) -> Int32[Array, "rows packed"]:
+    """Gives one token of each row from those that are allowed, packed with the exact masses. Traceable."""
+    if rows.allowed is not None:
+        allowed = allowed & rows.allowed
+    keys = jax.vmap(lambda key: jax.random.fold_in(key, _ALLOWED))(step_keys(keys, number))
+    masses, found = draws.candidates(keys, rows._replace(allowed=allowed), 1, noisy=noisy)
+    return _packed(found, masses)
 
 
 def repeat_uniforms(

@@ -1,0 +1,115 @@
+"""What becomes of rows that have spent their budget of checks: `Auto` ends them by the exact mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import lmppl as lp
+from lmppl.constraints.protocol import Constraint
+from lmppl.inference import proposals
+from lmppl.inference.host_sites import HostSites
+from lmppl.testing import assert_unbiased
+
+FAILURE_RATE = 1e-6  # of each statistical test, when what it tests is right
+ROWS = np.random.default_rng(3).dirichlet(np.full(5, 0.6), 6)
+LM = lp.TableLM([*"abcd", "<end>"], ROWS[0], ROWS[1:])
+
+
+@dataclass(frozen=True)
+class OnHost(Constraint):
+    """An exact constraint that only the host can judge."""
+
+    inner: Constraint
+
+    def initial(self):
+        return self.inner.initial()
+
+    def advance(self, state, data):
+        return self.inner.advance(state, data)
+
+    def accepts(self, state):
+        return self.inner.accepts(state)
+
+    def describe(self):
+        return self.inner.describe()
+
+
+HOST = OnHost(lp.regex("(ab|ca|d)*[bd]"))
+
+
+def program(constraint=HOST):
+    text = lp.sample("x", LM("", max_tokens=4) & constraint)
+    lp.constrain("no a first", text[0] != "a")
+    return text
+
+
+@pytest.fixture(autouse=True)
+def no_masks_at_first(monkeypatch):
+    """Vocabularies as small as this one would be masked from the start."""
+    monkeypatch.setattr(proposals, "_MOST_TOKENS_MASKED_ON_HOST", 0)
+
+
+def posteriors(awrs, num_runs):
+    method = lp.SMC(16, proposal=lp.Auto(awrs=awrs), ess_threshold=0.7)
+    return [lp.infer(program, method=method, key=key) for key in range(num_runs)]
+
+
+def assert_right(awrs, num_runs=300):
+    exact = lp.infer(program, method=lp.Enumerate())
+    found = posteriors(awrs, num_runs)
+    evidence = np.exp([posterior.log_evidence for posterior in found])
+    assert_unbiased(evidence, np.exp(exact.log_evidence), failure_rate=FAILURE_RATE)
+    for answer, probability in exact.top(3):
+        masses = evidence * np.array([posterior.probability(answer) for posterior in found])
+        assert_unbiased(masses, np.exp(exact.log_evidence) * probability, failure_rate=FAILURE_RATE)
+
+
+@pytest.mark.parametrize(
+    "awrs",
+    [
+        lp.AWRS(lookahead=1, max_checks=1),
+        lp.AWRS(lookahead=1, max_checks=2),
+        lp.AWRS(lookahead=3, max_checks=3),
+    ],
+    ids=str,
+)
+def test_evidence_and_masses_are_unbiased_however_small_the_budget(awrs):
+    assert_right(awrs)
+
+
+def test_a_row_is_lost_only_if_nothing_is_allowed():
+    spent = lp.AWRS(lookahead=1, max_checks=1)
+    for posterior in posteriors(spent, 5):
+        assert "constraint unsatisfiable" not in posterior.losses
+    lost = lp.infer(program, method=lp.SMC(16, proposal=spent), key=0).losses
+    assert lost["constraint unsatisfiable"]["x"] > 0, "an explicit AWRS keeps to its budget"
+
+
+def test_a_check_in_python_is_not_asked_about_the_whole_vocabulary():
+    check = lp.check("no a", prefix=lambda text: "a" not in text)
+    method = lp.SMC(16, proposal=lp.Auto(awrs=lp.AWRS(lookahead=1, max_checks=1)))
+    posterior = lp.infer(lambda: lp.sample("x", LM("", max_tokens=4) & check), method=method, key=0)
+    assert posterior.losses["constraint unsatisfiable"]["x"] > 0
+
+
+def _only_rows_without_a_token(self, waiting, found, unfinished, places, log_weights):
+    unfinished = unfinished & ~found.accepted.any(axis=1)  # an accept at the last candidate keeps its mass
+    END_BY_MASK(self, waiting, found, unfinished, places, log_weights)
+
+
+def _free_of_charge(self, waiting, found, unfinished, places, log_weights):
+    END_BY_MASK(self, waiting, found, unfinished, places, log_weights)
+    log_weights[places == found.ids.shape[1] - 1] = 0.0
+
+
+END_BY_MASK = HostSites._end_by_mask
+
+
+@pytest.mark.parametrize("mutant", [_only_rows_without_a_token, _free_of_charge])
+def test_mutants_are_caught(monkeypatch, mutant):
+    monkeypatch.setattr(HostSites, "_end_by_mask", mutant)
+    with pytest.raises(AssertionError):
+        assert_right(lp.AWRS(lookahead=1, max_checks=1))
