@@ -338,12 +338,12 @@ class HostSites(TextSites):
         allowed = self._packed_masks(masks)
         last = Candidates.unpacked(self._fetched(go(self._keys, np.int32(self._step), waiting.rows, allowed)))
         width = found.ids.shape[1]
-        accepted = found.accepted.any(axis=1)
+        has_token = np.flatnonzero(found.accepted.any(axis=1)).tolist()
         found.ids = np.concatenate([found.ids, last.ids], axis=1)
         found.log_probs = np.concatenate([found.log_probs, last.log_probs], axis=1)
         for index in masks:
             log_weights[index] = last.log_mass[index]
-            if not accepted[index]:
+            if index not in has_token:
                 places[index] = width
 
     def _more(self, waiting: Waiting, order: Any, size: int, portion: int) -> tuple[Any, np.ndarray]:
