@@ -201,16 +201,16 @@ class HostSites(TextSites):
         if not any(wanted):
             return None, None
         masks: list[dict[int, np.ndarray]] = [{}, {}]
-        for index, row in self._active_rows():
-            try:
-                with one_alarm():
+        with one_alarm():
+            for index, row in self._active_rows():
+                try:
                     found = (row.local_mask() if wanted[0] else None, row.mask() if wanted[1] else None)
-            except CheckTimedOut:
-                self._lose(index, TIMED_OUT, lost)
-                continue
-            for known, mask in zip(masks, found, strict=True):
-                if mask is not None:
-                    known[index] = mask
+                except CheckTimedOut:
+                    self._lose(index, TIMED_OUT, lost)
+                    continue
+                for known, mask in zip(masks, found, strict=True):
+                    if mask is not None:
+                        known[index] = mask
         base, allowed = (
             self._packed_masks(known) if want else None for known, want in zip(masks, wanted, strict=True)
         )
@@ -338,12 +338,11 @@ class HostSites(TextSites):
         allowed = self._packed_masks(masks)
         last = Candidates.unpacked(self._fetched(go(self._keys, np.int32(self._step), waiting.rows, allowed)))
         width = found.ids.shape[1]
-        has_token = np.flatnonzero(found.accepted.any(axis=1)).tolist()
         found.ids = np.concatenate([found.ids, last.ids], axis=1)
         found.log_probs = np.concatenate([found.log_probs, last.log_probs], axis=1)
         for index in masks:
             log_weights[index] = last.log_mass[index]
-            if index not in has_token:
+            if not found.accepted[index].any():
                 places[index] = width
 
     def _more(self, waiting: Waiting, order: Any, size: int, portion: int) -> tuple[Any, np.ndarray]:
