@@ -16,13 +16,13 @@ from lmppl.device_layout import ROWS
 from lmppl.inference.awrs import checks_needed, checks_needed_geometric, weigh, weigh_geometric
 from lmppl.inference.contexts import grown
 from lmppl.inference.draws import PORTION
+from lmppl.inference.site_potentials import SitePotentials, unsatisfied
 from lmppl.inference.step_programs import allowed_program, more_program, propose_program
 from lmppl.inference.text_rows import Row
 from lmppl.inference.text_sites import (
     MOST_TOKENS,
     TIMED_OUT,
     TRUNCATED,
-    UNSATISFIABLE,
     Batch,
     TextSites,
     TextStep,
@@ -113,6 +113,7 @@ class HostSites(TextSites):
     def __init__(self, batch: Batch, rows: list[Row | None], plan: Plan):
         super().__init__(batch, rows, plan)
         self._checks = Checks()
+        self._potentials = SitePotentials(batch, rows)
         self._cache: Any = None
         self._masks: Any = None
         self._spare: Any = None  # the last step's logits
@@ -123,7 +124,7 @@ class HostSites(TextSites):
         self._first_check = 0.0
 
     def describe(self) -> str:
-        return f"host: {self._proposal()}"
+        return f"host: {self._proposal()}{self._potentials.describe()}"
 
     @property
     def active(self) -> bool:
@@ -149,6 +150,10 @@ class HostSites(TextSites):
             else:
                 chosen, log_weights = self._search(waiting, found, lost)
             num_drawn = self._advance(found, chosen, log_weights, increments, lost)
+        weighed = self._potentials.weigh(self.rows)
+        for index, cause in weighed.lost.items():
+            self._lose(index, cause, lost)
+        increments += weighed.log_increments
         increments[list(lost)] = -np.inf
         self._checks.forget()
         if self._step == 0:
@@ -156,7 +161,7 @@ class HostSites(TextSites):
         self._step += 1
         if not self.active:
             self._close()
-        return TextStep(ancestors, increments, lost, num_drawn)
+        return TextStep(ancestors, increments, lost, num_drawn, log_twists=weighed.log_twists)
 
     def start(self) -> None:
         """Reads the prompts, if that is not done. To be called before the first resampling.
@@ -170,6 +175,7 @@ class HostSites(TextSites):
 
     def _reorder(self, ancestors: np.ndarray) -> None:
         self.rows = [self.rows[ancestor] for ancestor in ancestors.tolist()]
+        self._potentials.reorder(ancestors)
         self._ancestors[: len(ancestors)] = ancestors
         self._tokens = self._tokens[self._ancestors]
 
@@ -444,7 +450,7 @@ class HostSites(TextSites):
             place, weight = int(chosen[index]), float(log_weights[index])
             log_prob = float(found.log_probs[index, place])
             if weight == -np.inf or log_prob == -np.inf:
-                self._lose(index, TRUNCATED if row.at_limit else UNSATISFIABLE, lost)
+                self._lose(index, TRUNCATED if row.at_limit else unsatisfied(row), lost)
                 continue
             token = int(found.ids[index, place])
             self.rows[index] = row.advance(token, log_prob, weight)

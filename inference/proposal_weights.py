@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lmppl.scoring import path_log_probs, text_log_probs
+from lmppl.scoring import path_log_probs, string_log_probs
 from lmppl.text import Text
 
 
 def proposal_corrections(drawn: Sequence[tuple[Text, Text, tuple[int, ...], str]]) -> np.ndarray:
-    """Gives `log target - log proposal` of strings that were drawn from a proposal.
+    """Gives `log target - log proposal` of strings that were drawn from a proposal, but for potentials.
 
     Where both read the same vocabulary this is a ratio of token paths. Otherwise it is a ratio of
     strings, and only the proposal's canonical tokens of a string count: it would else be drawn
@@ -29,8 +29,8 @@ def proposal_corrections(drawn: Sequence[tuple[Text, Text, tuple[int, ...], str]
     strings = [i for i, (target, source, _, _) in enumerate(drawn) if not _same_paths(target, source)]
     if strings:
         values = [drawn[i][3] for i in strings]
-        owed[strings] = text_log_probs([drawn[i][0] for i in strings], values)
-        owed[strings] -= _finite(text_log_probs([drawn[i][1] for i in strings], values))
+        owed[strings] = string_log_probs([drawn[i][0] for i in strings], values)
+        owed[strings] -= _finite(string_log_probs([drawn[i][1] for i in strings], values))
     for i in strings:
         _, source, tokens_of_path, value = drawn[i]
         canonical = source.lm.encode(value)

@@ -303,6 +303,8 @@ class Run:
                         self._resample(step.ancestors, replay=False)
                 num_tokens += 1
                 self._take_losses(step.lost, step.log_increments, slots, names)
+                if step.log_twists is not None:
+                    self._population.log_twists[slots] += step.log_twists
                 self._counters.num_tokens += step.num_drawn
                 self._note(somebody.name, num_tokens)
         except KeyboardInterrupt:

@@ -19,6 +19,7 @@ import numpy as np
 from lmppl.constraints.protocol import Constraint
 from lmppl.distributions import is_numpyro
 from lmppl.language_model import LanguageModel
+from lmppl.potentials.protocol import Potential
 from lmppl.programs import Program
 from lmppl.sites import Observe, Statement
 from lmppl.text import Text
@@ -88,7 +89,7 @@ def fingerprint(value: Any) -> str:
         return f"{array.dtype}{list(array.shape)} {data}"
     if isinstance(value, LanguageModel):
         return f"<{type(value).__qualname__} {value.name!r}, {len(value.vocabulary)} tokens>"
-    if isinstance(value, Constraint):
+    if isinstance(value, Constraint | Potential):
         return value.describe()
     if hasattr(value, "tree_flatten") and not isinstance(value, type):
         return f"{type(value).__qualname__}{fingerprint(_fields(value))}"

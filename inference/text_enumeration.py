@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from lmppl.acceptance import Acceptor, Cursor, acceptor
+from lmppl.constraints.combinators import both
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import CheckError, InvalidInputError
+from lmppl.potentials.evaluation import complete_log_weights
 from lmppl.scoring import next_log_probs
 from lmppl.text import Text
 
@@ -28,6 +31,8 @@ class _Node:
 def text_support(text: Text, where: str, max_paths: int) -> dict[str, float]:
     """Gives every string that has mass, with the log of it; token paths of one string are pooled.
 
+    A token path is not followed where a potential supports no completion of it.
+
     Args:
         text: The distribution.
         where: Named in errors.
@@ -36,7 +41,8 @@ def text_support(text: Text, where: str, max_paths: int) -> dict[str, float]:
     Raises:
         InvalidInputError: There are too many strings, or no end of them.
     """
-    constraints = (text.local_constraint, text.constraint)
+    conditions = text.conditions
+    constraints = (text.local_constraint, reduce(both, conditions) if conditions else None)
     judges = tuple(acceptor(text.lm.vocabulary, constraint, text.stop_bytes) for constraint in constraints)
     frontier = [_Node((), b"", 0.0, tuple(judge.initial for judge in judges))]
     masses: dict[str, float] = {}
@@ -58,7 +64,17 @@ def text_support(text: Text, where: str, max_paths: int) -> dict[str, float]:
         raise CheckError(
             f"The check {timeout.name!r} at {where} took too long; Enumerate cannot be exact without it."
         ) from timeout
-    return masses
+    return _weighed(text, masses)
+
+
+def _weighed(text: Text, masses: dict[str, float]) -> dict[str, float]:
+    """Multiplies the mass of each string by what the potentials say of it."""
+    if not text.potentials:
+        return masses
+    asked = [(potential, value.encode()) for value in masses for potential in text.potentials]
+    log_weights = np.reshape(complete_log_weights(asked), (len(masses), len(text.potentials))).sum(axis=1)
+    weighed = zip(masses.items(), log_weights.tolist(), strict=True)
+    return {value: mass + weight for (value, mass), weight in weighed if weight > -np.inf}
 
 
 def _children(

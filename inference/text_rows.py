@@ -44,12 +44,11 @@ class Judges:
         )
 
 
-def judges(text: Text, extra: Constraint | None, proposal: Proposal) -> Judges:
+def judges(text: Text, extra: tuple[Constraint, ...], proposal: Proposal) -> Judges:
     """Sorts the constraints of a text, and of a target that it is proposed for."""
     local = text.local_constraint if text.local_limit else None
-    return _judges(
-        text.lm.vocabulary, text.stop_bytes, text.local_limit, local, text.constraint, extra, proposal
-    )
+    conditions = (*text.conditions, *extra)
+    return _judges(text.lm.vocabulary, text.stop_bytes, text.local_limit, local, conditions, proposal)
 
 
 @lru_cache(maxsize=1024)
@@ -58,12 +57,11 @@ def _judges(
     stop: bytes | None,
     is_local: bool,
     local: Constraint | None,
-    constraint: Constraint | None,
-    extra: Constraint | None,
+    conditions: tuple[Constraint, ...],
     proposal: Proposal,
 ) -> Judges:
     """Remembered by what they are made of, and not by the text: that would keep the model's weights alive."""
-    parts = [part for c in (constraint, extra) if c is not None for part in c.parts()]
+    parts = [part for condition in conditions for part in condition.parts()]
     masked = [part for part in parts if proposal.masks(part, len(vocabulary))]
     checked = [part for part in parts if not proposal.masks(part, len(vocabulary))]
     return Judges(
@@ -99,7 +97,7 @@ class Row:
     @classmethod
     def start(cls, text: Text, target: Text, proposal: Proposal) -> Row:
         """Gives the row of an empty string."""
-        extra = None if target is text else target.constraint
+        extra = () if target is text else target.conditions
         sorted_judges = judges(text, extra, proposal)
         return cls(text, target, sorted_judges, tuple(j.initial if j else None for j in sorted_judges.all()))
 
@@ -112,6 +110,13 @@ class Row:
     def at_limit(self) -> bool:
         """Whether the next token must end the string."""
         return self.text.max_tokens is not None and len(self.tokens) >= self.text.max_tokens
+
+    @property
+    def settled(self) -> bytes:
+        """The bytes that are text whatever comes next: those that may begin the stop string left out."""
+        cursor = self.cursors[1]
+        assert cursor is not None
+        return self.data[: len(self.data) - len(cursor.held)]
 
     def local_mask(self) -> np.ndarray | None:
         """Gives what `lp.local` allows, or None for everything."""

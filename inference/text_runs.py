@@ -13,6 +13,7 @@ from lmppl.inference.draws import prefers_noise
 from lmppl.inference.host_sites import HostSites
 from lmppl.inference.population import Population
 from lmppl.inference.resampling import BUILT_IN
+from lmppl.inference.site_potentials import potentials_of
 from lmppl.inference.text_rows import Row
 from lmppl.inference.text_sites import Batch, TextSites, TextStep
 from lmppl.inference.text_steps import Plan
@@ -21,12 +22,14 @@ from lmppl.inference.text_steps import Plan
 def text_sites(batch: Batch, resampler: Callable[..., Any]) -> TextSites:
     """Gives the strings of a batch, in the making.
 
-    The device runs the site alone where all judges have automata and the resampler is one of ours.
+    The device runs the site alone where all judges have automata, no potential weighs what is drawn, and
+    the resampler is one of ours.
     """
     rows = batch.rows()
-    plan = _plan(batch, [row for row in rows if row is not None])
+    living = [row for row in rows if row is not None]
+    plan = _plan(batch, living)
     judges = (plan.local, plan.mask, plan.check)
-    if "host" in judges or resampler not in BUILT_IN:
+    if "host" in judges or resampler not in BUILT_IN or any(potentials_of(row) for row in living):
         return HostSites(batch, rows, replace(plan, check=plan.check and "host"))
     return DeviceSites(batch, rows, plan)
 

@@ -64,6 +64,7 @@ class TextStep:
         lost: Row -> cause.
         num_drawn: Tokens.
         is_announced: Whether the population has yet to follow the ancestors.
+        log_twists: What of the increments is to be divided out again if the site is left now.
     """
 
     ancestors: np.ndarray | None
@@ -71,6 +72,7 @@ class TextStep:
     lost: dict[int, str]
     num_drawn: int
     is_announced: bool = False
+    log_twists: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from lmppl.models.loading import load
     from lmppl.models.table import TableLM
     from lmppl.posterior import Posterior, load_posterior
+    from lmppl.potentials.experts import expert
+    from lmppl.potentials.protocol import Potential
+    from lmppl.potentials.python_potential import potential
     from lmppl.programs import Program, program
     from lmppl.statements import cached, checkpoint, constrain, factor, observe, sample, twist
     from lmppl.text import Chat, Text, chat, local
@@ -86,6 +89,9 @@ _HOMES = {
     "lmppl.models.loading": ("load",),
     "lmppl.models.table": ("TableLM",),
     "lmppl.posterior": ("Posterior", "load_posterior"),
+    "lmppl.potentials.experts": ("expert",),
+    "lmppl.potentials.protocol": ("Potential",),
+    "lmppl.potentials.python_potential": ("potential",),
     "lmppl.programs": ("Program", "program"),
     "lmppl.statements": ("cached", "checkpoint", "constrain", "factor", "observe", "sample", "twist"),
     "lmppl.text": ("Chat", "Text", "chat", "local"),
@@ -117,6 +123,7 @@ __all__ = [
     "NotEnoughMemory",
     "OutsideProgramError",
     "Posterior",
+    "Potential",
     "Program",
     "ProgramNotDeterministic",
     "SiteNameError",
@@ -133,6 +140,7 @@ __all__ = [
     "choices",
     "constrain",
     "errors",
+    "expert",
     "factor",
     "infer",
     "json",
@@ -142,6 +150,7 @@ __all__ = [
     "load_posterior",
     "local",
     "observe",
+    "potential",
     "program",
     "regex",
     "sample",

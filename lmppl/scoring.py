@@ -12,12 +12,35 @@ import numpy as np
 from lmppl.acceptance import acceptor
 from lmppl.errors import InvalidInputError
 from lmppl.language_model import NOTHING, LanguageModel, Vocabulary
+from lmppl.potentials.evaluation import complete_log_weights
 from lmppl.score_sheet import Answers, ScoreSheet
 from lmppl.text import Text
 
 
 def text_log_probs(texts: Sequence[Text], values: Sequence[str]) -> np.ndarray:
-    """Scores one complete string under each distribution.
+    """Scores one complete string under each distribution, potentials included.
+
+    Returns:
+        `Float64[n]`, nats, including the end of each string; `-inf` outside the support.
+
+    Raises:
+        CheckError: A potential raised, timed out, or gave what is no log-weight.
+    """
+    scores = string_log_probs(texts, values)
+    asked = [
+        (position, potential, values[position].encode())
+        for position, text in enumerate(texts)
+        if scores[position] > -np.inf
+        for potential in text.potentials
+    ]
+    log_weights = complete_log_weights([(potential, data) for _, potential, data in asked])
+    for (position, _, _), log_weight in zip(asked, log_weights, strict=True):
+        scores[position] += log_weight
+    return scores
+
+
+def string_log_probs(texts: Sequence[Text], values: Sequence[str]) -> np.ndarray:
+    """Scores one complete string under each distribution, its potentials left out.
 
     Equal pairs are scored once; pairs of one language model share their passes, and what their
     prompts and strings begin with.
@@ -40,7 +63,7 @@ def text_log_probs(texts: Sequence[Text], values: Sequence[str]) -> np.ndarray:
 
 
 def path_log_probs(texts: Sequence[Text], paths: Sequence[tuple[int, ...]]) -> np.ndarray:
-    """Scores one token path, its ending token included, under each distribution.
+    """Scores one token path, its ending token included, under each distribution, potentials left out.
 
     This is the density of what a sampler draws. The ids are those of each text's own vocabulary.
 
@@ -53,6 +76,24 @@ def path_log_probs(texts: Sequence[Text], paths: Sequence[tuple[int, ...]]) -> n
         charges = _ask_path(_sheet(sheets, text), text, path)
         if charges is not None:
             charged.append((text.lm, charges, [position]))
+    return _summed(len(texts), sheets, charged)
+
+
+def token_log_probs(texts: Sequence[Text], paths: Sequence[tuple[int, ...]]) -> np.ndarray:
+    """Scores the tokens of one path after each prompt, whatever constraints say of them; no end is charged.
+
+    Returns:
+        `Float64[n]`, nats.
+    """
+    sheets: dict[LanguageModel, ScoreSheet] = {}
+    charged: list[tuple[LanguageModel, _Charges, list[int]]] = []
+    for position, (text, path) in enumerate(zip(texts, paths, strict=True)):
+        sheet, prompt = _sheet(sheets, text), text.prompt_tokens or (NOTHING,)
+        line = sheet.line((*prompt, *path))
+        asked = [
+            sheet.ask_token(line, at, text.temperature, token) for at, token in enumerate(path, len(prompt))
+        ]
+        charged.append((text.lm, _Charges(tuple(asked)), [position]))
     return _summed(len(texts), sheets, charged)
 
 

@@ -14,6 +14,7 @@ from lmppl.constraints.protocol import Constraint
 from lmppl.distributions import check_value, is_numpyro
 from lmppl.errors import InvalidInputError, InvalidTypeError, SiteNameError
 from lmppl.handlers import current_handler
+from lmppl.potentials.protocol import Potential
 from lmppl.sites import Call, Checkpoint, Constrain, Factor, Observe, Sample, Twist
 from lmppl.text import Text
 
@@ -204,10 +205,9 @@ def check_name(name: Any, location: str) -> None:
 def _check_distribution(what: str, name: str, distribution: Any) -> None:
     if isinstance(distribution, Text) or is_numpyro(distribution):
         return
-    if isinstance(distribution, Constraint):
-        hint = (
-            f"{distribution.describe()} is a constraint, not a distribution. Write `lm(prompt) & constraint`."
-        )
+    if isinstance(distribution, Constraint | Potential):
+        kind = "constraint" if isinstance(distribution, Constraint) else "potential"
+        hint = f"{distribution.describe()} is a {kind}, not a distribution. Write `lm(prompt) & {kind}`."
     elif hasattr(distribution, "encode_prompt"):
         hint = "This is a language model; the distribution over strings is `lm(prompt)`."
     else:

@@ -1,4 +1,4 @@
-"""Tests for parts of your own: contracts of constraints and of language models, and unbiasedness."""
+"""Tests for parts of your own: contracts of constraints, potentials and models, and unbiasedness."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.contracts import check_language_model as check_language_model
 from lmppl.errors import InvalidInputError, InvalidTypeError
+from lmppl.potentials.laws import check_potential as check_potential
 from lmppl.unbiasedness import assert_unbiased as assert_unbiased
 
 _DISTURBANCES = (b"\x00", b"\x80", b"\xff", b"\xf0\x9f", b" ", b"a")

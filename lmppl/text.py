@@ -11,6 +11,8 @@ from lmppl.constraints.combinators import both
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import InvalidInputError, InvalidTypeError
 from lmppl.language_model import LanguageModel
+from lmppl.potentials.products import factors_of
+from lmppl.potentials.protocol import Potential
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Text:
     probability counts, so that over all strings the probabilities sum to 1. With `max_tokens=m`
     longer strings have no mass: the total is then P(at most m tokens before the end). `constraint`
     takes away the mass of all other strings. Neither renormalises: what is left is the evidence.
+    `potentials` multiply what is left, each by the exponential of its log-weight of the whole string.
 
     `local_constraint` and `local_limit`, set by `lp.local`, renormalise at every token instead.
     """
@@ -63,6 +66,7 @@ class Text:
     constraint: Constraint | None = None
     local_constraint: Constraint | None = None
     local_limit: bool = False
+    potentials: tuple[Potential, ...] = ()
 
     @classmethod
     def of(
@@ -99,17 +103,21 @@ class Text:
             )
         return cls(lm, prompt, _prompt_tokens(lm, prompt), max_tokens, stop, float(temperature))
 
-    def __and__(self, constraint: Any) -> Text:
-        """Conditions on a constraint; its mass counts in the evidence."""
-        if not isinstance(constraint, Constraint):
+    def __and__(self, other: Any) -> Text:
+        """Conditions on a constraint, or multiplies by a potential; the mass counts in the evidence."""
+        if not isinstance(other, Constraint | Potential):
             raise InvalidTypeError(
-                "`lm(prompt) & ...` expects a constraint such as lp.regex('[a-z]+'), got "
-                f"{type(constraint).__name__} ({str(constraint)[:60]!r})."
+                "`lm(prompt) & ...` expects a constraint such as lp.regex('[a-z]+') or a potential such as "
+                f"lp.expert(lm(prompt)), got {type(other).__name__} ({str(other)[:60]!r})."
             )
-        return replace(self, constraint=_join(self.constraint, constraint))
+        potentials, constraint = factors_of(other)
+        joined = _join(self.constraint, constraint)
+        return replace(self, constraint=joined, potentials=(*self.potentials, *potentials))
 
     def log_prob(self, value: str) -> float:
         """Scores a complete string: nats, including its end; `-inf` outside the support.
+
+        Constraints and potentials do not renormalise: with a potential this is the unnormalised log-mass.
 
         The string is scored by its canonical tokenisation after the prompt. Other tokenisations of the
         same string, which a sampler may draw, are not added. With `max_tokens` the canonical tokens are
@@ -124,6 +132,12 @@ class Text:
         return float(text_log_probs([self], [value])[0])
 
     @property
+    def conditions(self) -> tuple[Constraint, ...]:
+        """What a string with mass satisfies: the constraint, and what the potentials support."""
+        given = (self.constraint, *(potential.support() for potential in self.potentials))
+        return tuple(constraint for constraint in given if constraint is not None)
+
+    @property
     def stop_bytes(self) -> bytes | None:
         """The stop string in UTF-8."""
         return None if self.stop is None else self.stop.encode()
@@ -131,7 +145,8 @@ class Text:
     def describe(self) -> tuple[Any, ...]:
         """Gives a comparable value, equal for texts that a deterministic program makes twice."""
         constraints = tuple(
-            None if c is None else c.describe() for c in (self.constraint, self.local_constraint)
+            None if c is None else c.describe()
+            for c in (self.constraint, self.local_constraint, *self.potentials)
         )
         options = (self.max_tokens, self.stop, self.temperature, self.local_limit)
         return (id(self.lm), self.prompt_tokens, options, constraints)
@@ -149,7 +164,8 @@ class Text:
         text = f"lm({', '.join(options)})"
         if self.local_constraint is not None:
             text = f"local({text} & {self.local_constraint.describe()})"
-        return text if self.constraint is None else f"{text} & {self.constraint.describe()}"
+        joined = [] if self.constraint is None else [self.constraint]
+        return " & ".join([text, *(part.describe() for part in (*joined, *self.potentials))])
 
 
 def local(text: Text) -> Text:
@@ -168,6 +184,11 @@ def local(text: Text) -> Text:
     if not isinstance(text, Text):
         raise InvalidTypeError(
             f"lp.local expects a text distribution `lm(prompt) & constraint`, got {text!r}."
+        )
+    if text.potentials:
+        raise InvalidInputError(
+            f"lp.local renormalises over constraints, and {text.potentials[0].describe()} is a potential. "
+            "Put it outside: lp.local(lm(prompt) & constraint) & potential."
         )
     joined = (
         text.constraint if text.local_constraint is None else _join(text.local_constraint, text.constraint)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from lmppl.constraints.notation import Operator
 
 if TYPE_CHECKING:
     from lmppl.constraints.automaton import ByteAutomaton
+    from lmppl.potentials.protocol import Potential
 
 State = Hashable
 
@@ -77,10 +78,17 @@ class Constraint(abc.ABC):
 
         return repeated(self, least, most)
 
-    def __and__(self, other: Constraint) -> Constraint:
-        from lmppl.constraints.combinators import both
+    @overload
+    def __and__(self, other: Constraint) -> Constraint: ...
 
-        return both(self, other)
+    @overload
+    def __and__(self, other: Potential) -> Potential: ...
+
+    def __and__(self, other: Any) -> Any:
+        from lmppl.constraints.combinators import both
+        from lmppl.potentials.protocol import Potential
+
+        return NotImplemented if isinstance(other, Potential) else both(self, other)
 
     def __or__(self, other: Constraint | str) -> Constraint:
         from lmppl.constraints.union import either

@@ -6,7 +6,8 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 from weakref import WeakValueDictionary
@@ -17,7 +18,7 @@ from lmppl.constraints.function_values import value_key
 from lmppl.constraints.time_limits import TimeLimitReached, call_within
 from lmppl.errors import CheckError, InvalidInputError, InvalidTypeError
 
-Judge = Callable[[Any], bool]
+Judge = Callable[[Any], Any]
 Question = tuple[str, Hashable]
 """Which function is asked, and about what."""
 
@@ -45,6 +46,36 @@ class CheckTimedOut(Exception):
         return CheckTimedOut, (self.name, self.asked, self.timeout)
 
 
+Reader = Callable[[str, str, Any, Any], Any]
+
+
+@dataclass(frozen=True)
+class AnswerKind:
+    """What is asked, and what counts as an answer.
+
+    Attributes:
+        noun: What the user calls it.
+        answer: What it answers, in words.
+        read: Given name, role, question and answer, gives the answer to remember, or raises `CheckError`.
+    """
+
+    noun: str
+    answer: str
+    read: Reader
+
+
+def _read_truth_value(name: str, role: str, about: Any, answer: Any) -> bool:
+    if not isinstance(answer, bool | np.bool_):
+        raise CheckError(
+            f"The check {name!r} returned {answer!r} from `{role}=` on {about!r}; it must "
+            "return True or False. Wrap the value in bool(...) if that is what you mean."
+        )
+    return bool(answer)
+
+
+CHECKED = AnswerKind("check", "True or False", _read_truth_value)
+
+
 class Answers:
     """What the functions of one check say, and have said.
 
@@ -55,18 +86,26 @@ class Answers:
         name: Of the check, for errors.
         functions: By role: the keyword under which the user passed them.
         timeout: Seconds for one call; None waits for ever.
+        kind: What counts as an answer; truth values by default.
         key: Equal for checks that can never answer differently; None if there is no such key.
     """
 
-    def __init__(self, name: str, functions: Mapping[str, Judge], timeout: float | None):
+    def __init__(
+        self,
+        name: str,
+        functions: Mapping[str, Judge],
+        timeout: float | None,
+        kind: AnswerKind | None = None,
+    ):
         self.name = name
+        self._kind = CHECKED if kind is None else kind
         self.functions = dict(functions)
         self.timeout = timeout
         self.key = self._current_key()
         codes = (getattr(function, "__code__", type(function)) for function in self.functions.values())
         self._timeouts = _timeouts_of(name, *codes)
 
-    def ask(self, role: str, about: Hashable) -> bool:
+    def ask(self, role: str, about: Hashable) -> Any:
         """Gives a function's answer; yes if there is no function of that role.
 
         Raises:
@@ -88,26 +127,61 @@ class Answers:
             raise CheckTimedOut(self.name, about, self.timeout or math.inf)
         return answer
 
-    def _asked(self, role: str, function: Judge, about: Hashable) -> bool | None:
+    def ask_together(self, role: str, abouts: Sequence[Hashable]) -> list[Any]:
+        """Gives the answers about many things of a function that takes a list and gives one.
+
+        It is called once, with what is not known.
+
+        Raises:
+            CheckError: It raised, or gave what is no answer for each.
+            CheckTimedOut: It did not return in time.
+        """
+        known = {about: self._memo.get((role, about)) for about in abouts}
+        missing = [about for about, (is_known, _) in known.items() if not is_known]
+        answers = {about: answer for about, (_, answer) in known.items()}
+        if missing:
+            found = None
+            if not self._timeouts.are_too_many:
+                found = self._asked(role, self.functions[role], missing, self._read_together)
+                self._timeouts.count(found)
+            if found is None:
+                raise CheckTimedOut(self.name, missing[0], self.timeout or math.inf)
+            answers.update(zip(missing, found, strict=True))
+            if not self._was_rebound():
+                for about in missing:
+                    self._memo.put((role, about), answers[about])
+        return [answers[about] for about in abouts]
+
+    def _read_together(self, name: str, role: str, abouts: Any, answers: Any) -> list[Any]:
+        try:
+            answers = list(answers)
+        except TypeError:
+            answers = [answers]
+        if len(answers) != len(abouts):
+            raise CheckError(
+                f"The {self._kind.noun} {name!r} was asked about {len(abouts)} texts in `{role}=` and gave "
+                f"{len(answers)} answers. With batch=True a function takes a list of texts and "
+                "returns one answer for each."
+            )
+        return [self._kind.read(name, role, *pair) for pair in zip(abouts, answers, strict=True)]
+
+    def _asked(self, role: str, function: Judge, about: Any, read: Reader | None = None) -> Any:
+        noun = self._kind.noun
         try:
             answer = function(about) if self.timeout is None else call_within(self.timeout, function, about)
         except TimeLimitReached:
             return None
         except Exception as error:
             raise CheckError(
-                f"The check {self.name!r} raised {type(error).__name__} in `{role}=` on {about!r}: {error}\n"
-                "A check answers True or False for everything it is asked, what is unfinished included."
+                f"The {noun} {self.name!r} raised {type(error).__name__} in `{role}=` on {about!r}: {error}\n"
+                f"A {noun} answers {self._kind.answer} for everything it is asked, what is unfinished "
+                "included."
             ) from error
-        if not isinstance(answer, bool | np.bool_):
-            raise CheckError(
-                f"The check {self.name!r} returned {answer!r} from `{role}=` on {about!r}; it must "
-                "return True or False. Wrap the value in bool(...) if that is what you mean."
-            )
-        return bool(answer)
+        return (read or self._kind.read)(self.name, role, about, answer)
 
     def _current_key(self) -> Hashable | None:
         functions = value_key(tuple(sorted(self.functions.items())))
-        return None if functions is None else (self.name, self.timeout, functions)
+        return None if functions is None else (self._kind, self.name, self.timeout, functions)
 
     def _was_rebound(self) -> bool:
         """Says whether a name that the functions close over has another value than at first."""
@@ -132,16 +206,18 @@ class Answers:
         return id(self) if self.key is None else hash(self.key)
 
 
-def require_askable(name: object, functions: Mapping[str, object], timeout: object) -> None:
+def require_askable(
+    name: object, functions: Mapping[str, object], timeout: object, noun: str = "check"
+) -> None:
     """Raises for a name, function or time limit that no check can use."""
     if not isinstance(name, str) or not name:
-        raise InvalidInputError(f"A check needs a name that says what it checks, but was given {name!r}.")
+        raise InvalidInputError(f"A {noun} needs a name for results and errors, but was given {name!r}.")
     for role, function in functions.items():
         if not callable(function):
-            raise InvalidTypeError(f"`{role}=` of the check {name!r} is a function, not {function!r}.")
+            raise InvalidTypeError(f"`{role}=` of the {noun} {name!r} is a function, not {function!r}.")
     if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
         raise InvalidInputError(
-            f"`timeout=` of the check {name!r} is {timeout!r}; give seconds above 0, or None."
+            f"`timeout=` of the {noun} {name!r} is {timeout!r}; give seconds above 0, or None."
         )
 
 
@@ -149,10 +225,10 @@ class _Memo:
     """Answers by question, the least recently used forgotten first."""
 
     def __init__(self):
-        self._answers: OrderedDict[Question, bool | None] = OrderedDict()
+        self._answers: OrderedDict[Question, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, question: Question) -> tuple[bool, bool | None]:
+    def get(self, question: Question) -> tuple[bool, Any]:
         """Gives whether the answer is known, and the answer; None is a call that timed out."""
         with self._lock:
             answer = self._answers.get(question)
@@ -161,7 +237,7 @@ class _Memo:
             self._answers.move_to_end(question)
             return True, answer
 
-    def put(self, question: Question, answer: bool | None) -> None:
+    def put(self, question: Question, answer: Any) -> None:
         with self._lock:
             self._answers[question] = answer
             if len(self._answers) > MAX_REMEMBERED:
@@ -185,7 +261,7 @@ class _Timeouts:
         """Whether the code counts, for now, as code that does not return."""
         return self._in_a_row >= MAX_TIMEOUTS and self.are_recent
 
-    def count(self, answer: bool | None) -> None:
+    def count(self, answer: Any) -> None:
         """Takes note of a call."""
         self._in_a_row = self._in_a_row + 1 if answer is None else 0
         if answer is None:
