@@ -6,22 +6,30 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.time_limits import one_alarm
-from lmppl.inference.expert_reading import ExpertReader
+from lmppl.inference.expert_reading import ExpertReader, Line, has_simple_end
 from lmppl.inference.text_rows import Row
 from lmppl.inference.text_sites import TIMED_OUT, UNSATISFIABLE, Batch
 from lmppl.language_model import LanguageModel
 from lmppl.potentials.evaluation import Answer, log_weights
-from lmppl.potentials.experts import Expert
+from lmppl.potentials.experts import Expert, Role
 from lmppl.potentials.protocol import Potential
 from lmppl.potentials.support import Support
+from lmppl.scoring import canonical_tokens
 
-Question = tuple[int, Potential, bytes]
-"""A row, what it is weighed by, and its bytes."""
+
+class Question(NamedTuple):
+    """A row, what it is weighed by, and its bytes: all of them, or so far."""
+
+    row: int
+    potential: Potential
+    role: Role
+    data: bytes
 
 
 def potentials_of(row: Row) -> tuple[Potential, ...]:
@@ -94,12 +102,17 @@ class SitePotentials:
         totals = np.zeros(len(rows))
         lost: dict[int, str] = {}
         if self._is_open.any():
-            growing, ended = self._questions(rows)
             started = time.perf_counter()
+            asked = self._questions(rows)
             with one_alarm():
-                self._add(growing, self._forecasts(growing), log_twists, lost)
-                answers = log_weights("complete", [question[1:] for question in ended])
-                self._add(ended, answers, totals, lost)
+                answers = self._answers(asked)
+            for question, answer in zip(asked, answers, strict=True):
+                if isinstance(answer, CheckTimedOut):
+                    lost.setdefault(question.row, TIMED_OUT)
+                elif answer == -np.inf:
+                    lost.setdefault(question.row, no_mass(question.potential))
+                else:
+                    (log_twists if question.role == "prefix" else totals)[question.row] += answer
             self._batch.counters.check_seconds += time.perf_counter() - started
         totals += log_twists
         for index in lost:
@@ -108,70 +121,75 @@ class SitePotentials:
         before, self._log_twists = self._log_twists, log_twists
         return Weighed(totals - before, log_twists - before, lost)
 
-    def _questions(self, rows: Sequence[Row | None]) -> tuple[list[Question], list[Question]]:
+    def _questions(self, rows: Sequence[Row | None]) -> list[Question]:
         """Gives what to ask about rows that grow, and about rows that have just ended."""
-        growing: list[Question] = []
-        ended: list[Question] = []
+        asked: list[Question] = []
         for index in np.flatnonzero(self._is_open).tolist():
             row = rows[index]
             assert row is not None
             if row.active:
-                growing += [(index, potential, row.settled) for potential in potentials_of(row)]
+                asked += [Question(index, one, "prefix", row.settled) for one in potentials_of(row)]
                 continue
             self._is_open[index] = False
             value = None if row.lost else row.value()
             if value is not None:  # else the row is lost anyway
-                ended += [(index, potential, value.encode()) for potential in row.target.potentials]
-        return growing, ended
+                asked += [Question(index, one, "complete", value.encode()) for one in row.target.potentials]
+        return asked
 
-    def _add(
-        self, asked: list[Question], answers: Sequence[Answer], totals: np.ndarray, lost: dict[int, str]
-    ) -> None:
-        for (index, potential, _), answer in zip(asked, answers, strict=True):
-            if isinstance(answer, CheckTimedOut):
-                lost.setdefault(index, TIMED_OUT)
-            elif answer == -np.inf:
-                lost.setdefault(index, no_mass(potential))
-            else:
-                totals[index] += answer
-
-    def _forecasts(self, asked: list[Question]) -> list[Answer]:
-        """Asks about prefixes: experts by what their caches hold, all else directly."""
+    def _answers(self, asked: list[Question]) -> list[Answer]:
+        """Asks experts by what their caches hold, and all else directly."""
         answers: list[Answer] = [-np.inf] * len(asked)
         by_reader: dict[tuple[LanguageModel, int], dict[int, int]] = defaultdict(dict)
-        direct = []
-        for place, (index, potential, _) in enumerate(asked):
-            if not isinstance(potential, Expert) or potential.text.lm.mesh is not None:
-                direct.append(place)
+        direct: dict[Role, list[int]] = {"prefix": [], "complete": []}
+        for place, question in enumerate(asked):
+            expert = question.potential
+            if not isinstance(expert, Expert) or not _is_read_here(expert, question.role):
+                direct[question.role].append(place)
                 continue
-            lm, number = potential.text.lm, 0
-            while index in by_reader[lm, number]:
+            number = 0
+            while question.row in by_reader[expert.text.lm, number]:
                 number += 1
-            by_reader[lm, number][index] = place
-        said = log_weights("prefix", [asked[place][1:] for place in direct])
-        for place, answer in zip(direct, said, strict=True):
-            answers[place] = answer
+            by_reader[expert.text.lm, number][question.row] = place
+        for role, places in direct.items():
+            said = log_weights(role, [(asked[place].potential, asked[place].data) for place in places])
+            for place, answer in zip(places, said, strict=True):
+                answers[place] = answer
         for (lm, number), places in by_reader.items():
-            for place, answer in self._read(lm, number, places, asked):
+            for place, answer in self._read(lm, number, [(place, asked[place]) for place in places.values()]):
                 answers[place] = answer
         return answers
 
     def _read(
-        self, lm: LanguageModel, number: int, places: dict[int, int], asked: list[Question]
+        self, lm: LanguageModel, number: int, asked: list[tuple[int, Question]]
     ) -> list[tuple[int, float]]:
-        """Lets the rows' experts of one model read on; gives the answers by place."""
+        """Lets the rows' experts of one model read on; gives the answers that are above `-inf`, by place."""
         reader = self._readers.get((lm, number))
         if reader is None:
             batch = self._batch
             reader = ExpertReader(lm, len(self._log_twists), batch.contexts, batch.counters)
             self._readers[lm, number] = reader
-        experts: dict[int, tuple[Expert, tuple[int, ...]]] = {}
-        for index, place in places.items():
-            _, expert, data = asked[place]
+        lines: dict[int, Line] = {}
+        possible: list[tuple[int, Question, Expert]] = []
+        for place, question in asked:
+            expert, is_whole = question.potential, question.role == "complete"
             assert isinstance(expert, Expert)
-            tokens = expert.tokens_of(data)
+            if is_whole:
+                tokens = canonical_tokens(expert.text, question.data.decode())
+            else:
+                tokens = expert.tokens_of(question.data)
             if tokens is not None:
-                experts[index] = expert, tokens
-        texts = {index: (expert.text, tokens) for index, (expert, tokens) in experts.items()}
-        scores = reader.log_probs(texts)
-        return [(places[index], expert.forecast(scores[index])) for index, (expert, _) in experts.items()]
+                lines[question.row] = Line(expert.text, tokens, is_whole)
+                possible.append((place, question, expert))
+        scores = reader.log_probs(lines)
+        return [
+            (place, expert.log_weight(question.role, scores[question.row]))
+            for place, question, expert in possible
+        ]
+
+
+def _is_read_here(expert: Expert, role: Role) -> bool:
+    """Whether the reader can say it: models on several devices, and some ends, it cannot."""
+    text = expert.text
+    if text.lm.mesh is not None:
+        return False
+    return role == "prefix" or (has_simple_end(text) and not text.local_limit and not text.potentials)

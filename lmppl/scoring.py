@@ -54,8 +54,8 @@ def string_log_probs(texts: Sequence[Text], values: Sequence[str]) -> np.ndarray
     sheets: dict[LanguageModel, ScoreSheet] = {}
     charged: list[tuple[LanguageModel, _Charges, list[int]]] = []
     for (text, value), positions in pairs.items():
-        tokens = _encoded(text.lm, value)
-        if tokens is not None and _is_possible(text, value, tokens):
+        tokens = canonical_tokens(text, value)
+        if tokens is not None:
             charges = _ask_string(_sheet(sheets, text), text, value, tokens)
             if charges is not None:
                 charged.append((text.lm, charges, positions))
@@ -77,6 +77,18 @@ def path_log_probs(texts: Sequence[Text], paths: Sequence[tuple[int, ...]]) -> n
         if charges is not None:
             charged.append((text.lm, charges, [position]))
     return _summed(len(texts), sheets, charged)
+
+
+def canonical_tokens(text: Text, value: str) -> tuple[int, ...] | None:
+    """Gives the tokens by which a complete string is scored; None where it has no mass in any case.
+
+    That is where none spell it, there are too many, or a constraint or the stop string excludes it.
+    """
+    try:
+        tokens = text.lm.encode(value)
+    except InvalidInputError:
+        return None
+    return tokens if _is_possible(text, value, tokens) else None
 
 
 def token_log_probs(texts: Sequence[Text], paths: Sequence[tuple[int, ...]]) -> np.ndarray:
@@ -157,14 +169,6 @@ def _summed(
     for lm, charges, positions in charged:
         result[positions] = charges.total(answers[lm])
     return result
-
-
-def _encoded(lm: LanguageModel, value: str) -> tuple[int, ...] | None:
-    """Gives the canonical tokens; None where none spell the string, which then has no probability."""
-    try:
-        return lm.encode(value)
-    except InvalidInputError:
-        return None
 
 
 def _is_possible(text: Text, value: str, tokens: tuple[int, ...]) -> bool:

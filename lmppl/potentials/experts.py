@@ -118,9 +118,9 @@ class Expert(Potential):
             )
         return tokens
 
-    def forecast(self, log_prob: float) -> float:
-        """Gives what `prefix` says where the tokens so far have this log-probability."""
-        return self.power * max(log_prob, LEAST_FORECAST)
+    def log_weight(self, role: Role, log_prob: float) -> float:
+        """Gives what is said of a string with this log-probability, its end included if it is complete."""
+        return self.power * (log_prob if role == "complete" else max(log_prob, LEAST_FORECAST))
 
 
 def expert_log_weights(role: Role, asked: Sequence[tuple[Any, bytes]]) -> list[float]:
@@ -139,13 +139,13 @@ def expert_log_weights(role: Role, asked: Sequence[tuple[Any, bytes]]) -> list[f
         possible = [(at, one) for at, one in enumerate(tokens) if one is not None]
         scores = token_log_probs([experts[at].text for at, _ in possible], [one for _, one in possible])
         for (at, _), score in zip(possible, scores, strict=True):
-            values[at] = experts[at].forecast(float(score))
+            values[at] = experts[at].log_weight(role, float(score))
         return values
     texts = [_decoded(data) for _, data in asked]
     possible = [(at, text) for at, text in enumerate(texts) if text is not None]
     scores = text_log_probs([experts[at].text for at, _ in possible], [text for _, text in possible])
     for (at, _), score in zip(possible, scores, strict=True):
-        values[at] = experts[at].power * float(score)
+        values[at] = experts[at].log_weight(role, float(score))
     return values
 
 
