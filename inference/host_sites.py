@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy as np
 
+from lmppl.acceptance import Acceptor, Cursor
 from lmppl.compilation import compiled
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.time_limits import one_alarm
@@ -91,20 +93,38 @@ class Checks:
     """
 
     num_checks: int = 0
-    _known: dict[Any, bool] = field(default_factory=dict)
+    _known: dict[tuple[Acceptor, Cursor, int], Cursor | CheckTimedOut | None] = field(default_factory=dict)
 
-    def run(self, row: Row, token: int) -> bool:
-        """Says whether a candidate is accepted. May raise `CheckTimedOut`."""
-        self.num_checks += 1
-        key = (id(row.judges.check), row.cursors[2], token)
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = row.accepts(token)
-        return known
+    def run(self, asked: Sequence[tuple[Row, int]]) -> list[bool | CheckTimedOut]:
+        """Says of each candidate whether it is accepted; those of all rows are judged together."""
+        self.num_checks += len(asked)
+        questions = [self._question(row, token) for row, token in asked]
+        missing: dict[Acceptor, list[tuple[Acceptor, Cursor, int]]] = {}
+        for question in dict.fromkeys(questions):
+            if question not in self._known:
+                missing.setdefault(question[0], []).append(question)
+        for judge, those in missing.items():
+            found = judge.steps([cursor for _, cursor, _ in those], [token for *_, token in those])
+            self._known.update(zip(those, found, strict=True))
+        answers = (self._known[question] for question in questions)
+        return [answer if isinstance(answer, CheckTimedOut) else answer is not None for answer in answers]
+
+    def cursor_after(self, row: Row, token: int) -> Cursor | None:
+        """Gives where the judge of checks stands after an accepted candidate; None if nothing was asked."""
+        if row.judges.check is None or row.cursors[2] is None:
+            return None
+        known = self._known.get(self._question(row, token))
+        return known if isinstance(known, Cursor) else None
 
     def forget(self) -> None:
         """Drops what was remembered for the last step."""
         self._known.clear()
+
+    def _question(self, row: Row, token: int) -> tuple[Acceptor, Cursor, int]:
+        judge, cursor = row.judges.check, row.cursors[2]
+        assert judge is not None
+        assert cursor is not None
+        return judge, cursor, token
 
 
 class HostSites(TextSites):
@@ -420,16 +440,31 @@ class HostSites(TextSites):
             needed = np.where(searching, needed, 0)
             if not needed.any():
                 return
-            for index in np.flatnonzero(needed).tolist():
-                row, first = self.rows[index], found.num_checked[index]
-                assert row is not None
-                try:
-                    for place in range(first, first + needed[index]):
-                        found.accepted[index, place] = self._checks.run(row, int(found.ids[index, place]))
-                except CheckTimedOut:
-                    searching[index] = False
-                    self._lose(index, TIMED_OUT, lost)
-                found.num_checked[index] += needed[index]
+            self._check_places(found, needed, searching, lost)
+
+    def _check_places(
+        self, found: Candidates, needed: np.ndarray, searching: np.ndarray, lost: dict[int, str]
+    ) -> None:
+        """Asks about the next candidates of each row, so many of each, all together."""
+        rows = np.repeat(np.arange(len(needed)), needed).tolist()
+        places = np.concatenate(
+            [first + np.arange(n) for first, n in np.stack([found.num_checked, needed], 1)]
+        )
+        asked = [
+            (self._row(i), token) for i, token in zip(rows, found.ids[rows, places].tolist(), strict=True)
+        ]
+        answers = self._checks.run(asked)
+        found.accepted[rows, places] = [answer is True for answer in answers]
+        found.num_checked += needed
+        late = [i for i, answer in zip(rows, answers, strict=True) if isinstance(answer, CheckTimedOut)]
+        for index in dict.fromkeys(late):
+            searching[index] = False
+            self._lose(index, TIMED_OUT, lost)
+
+    def _row(self, index: int) -> Row:
+        row = self.rows[index]
+        assert row is not None
+        return row
 
     def _advance(
         self,
@@ -447,7 +482,8 @@ class HostSites(TextSites):
                 self._lose(index, TRUNCATED if row.at_limit else UNSATISFIABLE, lost)
                 continue
             token = int(found.ids[index, place])
-            self.rows[index] = row.advance(token, log_prob, weight)
+            checked = self._checks.cursor_after(row, token)
+            self.rows[index] = row.advance(token, log_prob, weight, checked)
             self._tokens[index] = token
             increments[index] = weight
             num_drawn += 1

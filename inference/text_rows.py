@@ -126,15 +126,20 @@ class Row:
             return None
         return _mask_of(judge, cursor, self.at_limit and not self.text.local_limit)
 
-    def accepts(self, token: int) -> bool:
-        """Says whether a candidate passes the checks. May raise `CheckTimedOut`."""
-        judge, cursor = self.judges.check, self.cursors[2]
-        return judge is None or cursor is None or judge.step(cursor, token) is not None
+    def advance(
+        self, token: int, log_prob: float, log_normaliser: float, checked: Cursor | None = None
+    ) -> Row:
+        """Gives the row after an allowed token.
 
-    def advance(self, token: int, log_prob: float, log_normaliser: float) -> Row:
-        """Gives the row after an allowed token."""
+        Args:
+            checked: Where the judge that checks candidates stands after it, if it was asked.
+        """
         stepped = tuple(
-            None if judge is None or cursor is None else judge.step(cursor, token)
+            None
+            if judge is None or cursor is None
+            else checked
+            if checked is not None and judge is self.judges.check
+            else judge.step(cursor, token)
             for judge, cursor in zip(self.judges.all(), self.cursors, strict=True)
         )
         mask_cursor = stepped[1]

@@ -37,7 +37,7 @@ class Job:
         arguments: `(args, kwargs)`, pickled.
         timeout: Seconds, from when the function begins; None waits for ever.
         about: Says in errors whose call it is.
-        quick: Its arguments are plain and calls are many: it may be sent before the one before it is answered.
+        quick: Its arguments are plain and calls are many: it may be sent while the worker is busy.
     """
 
     function: bytes
@@ -79,8 +79,13 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._owner = os.getpid()
 
-    def run(self, jobs: Sequence[Job], num_workers: int) -> list[Outcome]:
+    def run(self, jobs: Sequence[Job], num_workers: int, most_late: float = float("inf")) -> list[Outcome]:
         """Gives the outcome of each job.
+
+        Args:
+            jobs: To be done in any order.
+            num_workers: At least 1.
+            most_late: After so many late jobs with no answer in between all others count as late.
 
         Raises:
             JobFailed: A function raised. Jobs that are under way are given up.
@@ -89,10 +94,10 @@ class WorkerPool:
         with self._lock:
             team = self._team(min(num_workers, len(jobs)))
             try:
-                return _run(team, jobs)
+                return _run(team, jobs, most_late)
             finally:
                 for worker in team:
-                    if worker.sent:  # an error, or Ctrl-C: its answers are nobody's any more
+                    if worker.sent:  # its answers are nobody's any more
                         worker.kill()
 
     def close(self) -> None:
@@ -135,10 +140,11 @@ def pickled(value: Any, refused: Callable[[Exception], Exception]) -> bytes:
         raise refused(error) from error
 
 
-def _run(team: list[_Worker], jobs: Sequence[Job]) -> list[Outcome]:
+def _run(team: list[_Worker], jobs: Sequence[Job], most_late: float) -> list[Outcome]:
     rest = deque(enumerate(jobs))
-    outcomes: list[Outcome] = [Outcome()] * len(jobs)
-    while rest or any(worker.sent for worker in team):
+    outcomes: list[Outcome] = [Outcome(timed_out=True)] * len(jobs)
+    num_late = 0
+    while (rest or any(worker.sent for worker in team)) and num_late < most_late:
         _hand_out(team, rest)
         busy = {worker.connection: worker for worker in team if worker.sent}
         soonest = min(worker.deadline for worker in busy.values())
@@ -150,11 +156,12 @@ def _run(team: list[_Worker], jobs: Sequence[Job]) -> list[Outcome]:
                 answered = worker.receive()
                 if answered is not None:
                     outcomes[answered[0]] = Outcome(answered[1])
+                    num_late = 0
             elif now >= worker.deadline:
-                late, *waiting = worker.sent
-                outcomes[late[0]] = Outcome(timed_out=True)
+                _, *waiting = worker.sent
                 rest.extendleft(reversed(waiting))
-                worker.restart()
+                worker.kill()
+                num_late += 1
     return outcomes
 
 
@@ -162,11 +169,16 @@ def _hand_out(team: list[_Worker], rest: deque[tuple[int, Job]]) -> None:
     """Gives a job to each idle worker, then a second one to each while there are enough for all."""
     for worker in team:
         if rest and not worker.sent:
+            if worker.connection.closed:
+                worker.start()
             worker.send(*rest.popleft())
     for worker in team:
-        if len(rest) >= len(team) and len(worker.sent) == 1 and rest[0][1].quick and worker.sent[0][1].quick:
-            if len(rest[0][1].function) + len(rest[0][1].arguments) < _FEW_BYTES:
-                worker.send(*rest.popleft())
+        if len(rest) >= len(team) and len(worker.sent) == 1 and _may_wait(rest[0][1], worker.sent[0][1]):
+            worker.send(*rest.popleft())
+
+
+def _may_wait(job: Job, before: Job) -> bool:
+    return job.quick and before.quick and len(job.function) + len(job.arguments) < _FEW_BYTES
 
 
 class _Worker:
@@ -179,12 +191,10 @@ class _Worker:
 
     def __init__(self) -> None:
         self.connection: Connection
-        self.restart()
+        self.start()
 
-    def restart(self) -> None:
-        """Starts the process, anew if there is one."""
-        if hasattr(self, "_process"):
-            self.kill()
+    def start(self) -> None:
+        """Starts the process; the one before, if there is one, was killed."""
         self.connection, theirs = Pipe()
         self._process = subprocess.Popen(
             [sys.executable, str(_WORKER), str(theirs.fileno())],
