@@ -82,6 +82,7 @@ class Row:
         target: What it is weighed for in the end.
         cursors: Of the three judges.
         data: The bytes so far, the stop string not removed.
+        scarce: Whether few of the candidates for its last token were accepted.
         lost: The cause, if the row is lost.
     """
 
@@ -94,6 +95,7 @@ class Row:
     token_log_probs: tuple[float, ...] = ()
     log_normalisers: tuple[float, ...] = ()
     ended: bool = False
+    scarce: bool = False
     lost: str | None = None
 
     @classmethod
@@ -127,12 +129,18 @@ class Row:
         return _mask_of(judge, cursor, self.at_limit and not self.text.local_limit)
 
     def advance(
-        self, token: int, log_prob: float, log_normaliser: float, checked: Cursor | None = None
+        self,
+        token: int,
+        log_prob: float,
+        log_normaliser: float,
+        checked: Cursor | None = None,
+        scarce: bool = False,
     ) -> Row:
         """Gives the row after an allowed token.
 
         Args:
             checked: Where the judge that checks candidates stands after it, if it was asked.
+            scarce: Whether few of its candidates were accepted.
         """
         stepped = tuple(
             None
@@ -152,6 +160,7 @@ class Row:
             token_log_probs=(*self.token_log_probs, log_prob),
             log_normalisers=(*self.log_normalisers, log_normaliser),
             ended=mask_cursor.ended,
+            scarce=scarce,
         )
 
     def drawn(

@@ -124,7 +124,7 @@ def test_a_check_that_never_returns_is_given_up(workers: int | None) -> None:
 
 def test_a_timeout_in_a_conjunction_is_told_and_the_others_are_judged() -> None:
     remembered_answers._timeouts_of.cache_clear()
-    constraint = lark('start: /[a-z ]/*') & check("naps", prefix=naps, timeout=0.5)
+    constraint = lark("start: /[a-z ]/*") & check("naps", prefix=naps, timeout=0.5)
     (row,) = constraint.check([constraint.initial()], [[b"slow", b"1", b"q", b"b"]])
     assert isinstance(row[0], CheckTimedOut)
     assert [answer is not None for answer in row[1:]] == [False, False, True]
