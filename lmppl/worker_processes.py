@@ -23,7 +23,7 @@ from typing import Any
 from lmppl.errors import CheckError
 
 _WORKER = Path(__file__).with_name("call_worker.py")
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0  # for a process to start and to import what the function needs
 _NUM_FUNCTIONS = 8  # that a worker keeps, so that they are sent once
 _FEW_BYTES = 16_384  # so little can be sent to a worker that is not reading, and neither waits for the other
 
@@ -89,7 +89,7 @@ class WorkerPool:
 
         Raises:
             JobFailed: A function raised. Jobs that are under way are given up.
-            CheckError: A worker died.
+            CheckError: A worker died, or could not start.
         """
         with self._lock:
             team = self._team(min(num_workers, len(jobs)))
@@ -158,6 +158,7 @@ def _run(team: list[_Worker], jobs: Sequence[Job], most_late: float) -> list[Out
                     outcomes[answered[0]] = Outcome(answered[1])
                     num_late = 0
             elif now >= worker.deadline:
+                worker.require_started()
                 _, *waiting = worker.sent
                 rest.extendleft(reversed(waiting))
                 worker.kill()
@@ -251,6 +252,15 @@ class _Worker:
         self._starts.popleft()
         self._begin()
         return index, payload
+
+    def require_started(self) -> None:
+        """Raises if it is not the function that is late: particles must not be lost for that."""
+        if self._starts[0]:
+            raise CheckError(
+                f"A worker process of {self.sent[0][1].about} has not come to call the function after "
+                f"{_START_SECONDS:g} s. Either the machine is overloaded, or the function's module imports "
+                "too much: move the function to a module that imports only what it needs."
+            )
 
     def _begin(self) -> None:
         """Sets the clock for the first of the jobs."""
