@@ -1,4 +1,4 @@
-"""Answers of the user's functions: asked under a time limit, held to True or False, remembered."""
+"""Answers of the user's functions: remembered, and not asked for again where they take too long."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 from weakref import WeakValueDictionary
 
-import numpy as np
-
+from lmppl.constraints.check_calls import MAX_TIMEOUTS, TRUTH, AnswerKind, Asked, Manner
 from lmppl.constraints.function_values import value_key
-from lmppl.constraints.time_limits import TimeLimitReached, call_within
-from lmppl.errors import CheckError, InvalidInputError, InvalidTypeError
+from lmppl.constraints.time_limits import one_alarm
+from lmppl.errors import InvalidInputError, InvalidTypeError
 
-Judge = Callable[[Any], Any]
+Judge = Callable[..., Any]
 Question = tuple[str, Hashable]
 """Which function is asked, and about what."""
 
 MAX_REMEMBERED = 65_536  # a memo
-MAX_TIMEOUTS = 2  # in a row
 FORGET_TIMEOUTS = 30.0  # seconds: what was slow then, a first import say, may be quick now
 MAX_KEPT_MEMOS = 64  # of checks that no longer exist, so that the next particle's equal check finds them
 
@@ -46,36 +43,6 @@ class CheckTimedOut(Exception):
         return CheckTimedOut, (self.name, self.asked, self.timeout)
 
 
-Reader = Callable[[str, str, Any, Any], Any]
-
-
-@dataclass(frozen=True)
-class AnswerKind:
-    """What is asked, and what counts as an answer.
-
-    Attributes:
-        noun: What the user calls it.
-        answer: What it answers, in words.
-        read: Given name, role, question and answer, gives the answer to remember, or raises `CheckError`.
-    """
-
-    noun: str
-    answer: str
-    read: Reader
-
-
-def _read_truth_value(name: str, role: str, about: Any, answer: Any) -> bool:
-    if not isinstance(answer, bool | np.bool_):
-        raise CheckError(
-            f"The check {name!r} returned {answer!r} from `{role}=` on {about!r}; it must "
-            "return True or False. Wrap the value in bool(...) if that is what you mean."
-        )
-    return bool(answer)
-
-
-CHECKED = AnswerKind("check", "True or False", _read_truth_value)
-
-
 class Answers:
     """What the functions of one check say, and have said.
 
@@ -86,7 +53,7 @@ class Answers:
         name: Of the check, for errors.
         functions: By role: the keyword under which the user passed them.
         timeout: Seconds for one call; None waits for ever.
-        kind: What counts as an answer; truth values by default.
+        kind: What counts as an answer.
         key: Equal for checks that can never answer differently; None if there is no such key.
     """
 
@@ -95,13 +62,20 @@ class Answers:
         name: str,
         functions: Mapping[str, Judge],
         timeout: float | None,
-        kind: AnswerKind | None = None,
+        *,
+        batch: bool = False,
+        workers: int | None = None,
+        kind: AnswerKind = TRUTH,
     ):
         self.name = name
-        self._kind = CHECKED if kind is None else kind
+        self._kind = kind
         self.functions = dict(functions)
         self.timeout = timeout
+        manner = self._manner = Manner(batch, workers, timeout)
         self.key = self._current_key()
+        self._asked = {
+            role: Asked(name, role, function, manner, kind) for role, function in functions.items()
+        }
         codes = (getattr(function, "__code__", type(function)) for function in self.functions.values())
         self._timeouts = _timeouts_of(name, *codes)
 
@@ -112,76 +86,57 @@ class Answers:
             CheckError: It raised, or returned no truth value.
             CheckTimedOut: It did not return in time.
         """
-        function = self.functions.get(role)
-        if function is None:
+        if role not in self.functions:
             return True
         known, answer = self._memo.get((role, about))
-        if known and answer is None and not self._timeouts.are_recent:
-            known = False
-        if not known and not self._timeouts.are_too_many:
-            answer = self._asked(role, function, about)
-            self._timeouts.count(answer)
-            if not self._was_rebound():
-                self._memo.put((role, about), answer)
+        if not known or answer is None:
+            answer = self._answers(role, [about])[0]
         if answer is None:
-            raise CheckTimedOut(self.name, about, self.timeout or math.inf)
+            raise self.timed_out(about)
         return answer
 
-    def ask_together(self, role: str, abouts: Sequence[Hashable]) -> list[Any]:
-        """Gives the answers about many things of a function that takes a list and gives one.
-
-        It is called once, with what is not known.
+    def ask_all(self, role: str, abouts: Sequence[Hashable]) -> list[Any]:
+        """Gives the answers to many questions, asked together; None for one that took too long.
 
         Raises:
-            CheckError: It raised, or gave what is no answer for each.
-            CheckTimedOut: It did not return in time.
+            CheckError: As `ask`.
         """
-        known = {about: self._memo.get((role, about)) for about in abouts}
-        missing = [about for about, (is_known, _) in known.items() if not is_known]
-        answers = {about: answer for about, (_, answer) in known.items()}
-        if missing:
-            found = None
-            if not self._timeouts.are_too_many:
-                found = self._asked(role, self.functions[role], missing, self._read_together)
-                self._timeouts.count(found)
-            if found is None:
-                raise CheckTimedOut(self.name, missing[0], self.timeout or math.inf)
-            answers.update(zip(missing, found, strict=True))
-            if not self._was_rebound():
-                for about in missing:
-                    self._memo.put((role, about), answers[about])
-        return [answers[about] for about in abouts]
+        if role not in self.functions:
+            return [True] * len(abouts)
+        return self._answers(role, abouts)
 
-    def _read_together(self, name: str, role: str, abouts: Any, answers: Any) -> list[Any]:
-        try:
-            answers = list(answers)
-        except TypeError:
-            answers = [answers]
-        if len(answers) != len(abouts):
-            raise CheckError(
-                f"The {self._kind.noun} {name!r} was asked about {len(abouts)} texts in `{role}=` and gave "
-                f"{len(answers)} answers. With batch=True a function takes a list of texts and "
-                "returns one answer for each."
-            )
-        return [self._kind.read(name, role, *pair) for pair in zip(abouts, answers, strict=True)]
+    def timed_out(self, about: object) -> CheckTimedOut:
+        """Gives what to raise about a question that took too long."""
+        return CheckTimedOut(self.name, about, self.timeout or math.inf)
 
-    def _asked(self, role: str, function: Judge, about: Any, read: Reader | None = None) -> Any:
-        noun = self._kind.noun
-        try:
-            answer = function(about) if self.timeout is None else call_within(self.timeout, function, about)
-        except TimeLimitReached:
-            return None
-        except Exception as error:
-            raise CheckError(
-                f"The {noun} {self.name!r} raised {type(error).__name__} in `{role}=` on {about!r}: {error}\n"
-                f"A {noun} answers {self._kind.answer} for everything it is asked, what is unfinished "
-                "included."
-            ) from error
-        return (read or self._kind.read)(self.name, role, about, answer)
+    def _answers(self, role: str, abouts: Sequence[Hashable]) -> list[Any]:
+        known = self._memo.get_all(role, abouts)
+        forgets = not self._timeouts.are_recent
+        missing = [
+            about
+            for about in dict.fromkeys(abouts)
+            if about not in known or (forgets and known[about] is None)
+        ]
+        if missing and not self._timeouts.are_too_many:
+            self._ask_anew(role, missing, known)
+        return [known.get(about) for about in abouts]
+
+    def _ask_anew(self, role: str, missing: list[Hashable], known: dict[Hashable, Any]) -> None:
+        """Asks until the check counts as one that does not return."""
+        fresh: dict[Hashable, Any] = {}
+        with one_alarm():
+            for about, answer in zip(missing, self._asked[role].answers(missing), strict=False):
+                fresh[about] = answer
+                self._timeouts.count(answer)
+                if self._timeouts.are_too_many:
+                    break
+        known.update(fresh)
+        if not self._was_rebound():
+            self._memo.put_all(role, fresh)
 
     def _current_key(self) -> Hashable | None:
         functions = value_key(tuple(sorted(self.functions.items())))
-        return None if functions is None else (self._kind, self.name, self.timeout, functions)
+        return None if functions is None else (self._kind, self.name, self._manner, functions)
 
     def _was_rebound(self) -> bool:
         """Says whether a name that the functions close over has another value than at first."""
@@ -207,9 +162,15 @@ class Answers:
 
 
 def require_askable(
-    name: object, functions: Mapping[str, object], timeout: object, noun: str = "check"
+    name: object,
+    functions: Mapping[str, object],
+    timeout: object,
+    *,
+    batch: object = False,
+    workers: object = None,
+    noun: str = "check",
 ) -> None:
-    """Raises for a name, function or time limit that no check can use."""
+    """Raises for a name, function, time limit or way of calling that no check can use."""
     if not isinstance(name, str) or not name:
         raise InvalidInputError(f"A {noun} needs a name for results and errors, but was given {name!r}.")
     for role, function in functions.items():
@@ -218,6 +179,19 @@ def require_askable(
     if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
         raise InvalidInputError(
             f"`timeout=` of the {noun} {name!r} is {timeout!r}; give seconds above 0, or None."
+        )
+    if not isinstance(batch, bool):
+        raise InvalidTypeError(f"`batch=` of the {noun} {name!r} is {batch!r}; give True or False.")
+    if workers is None:
+        return
+    if not isinstance(workers, int) or isinstance(workers, bool):
+        raise InvalidTypeError(
+            f"`workers=` of the {noun} {name!r} is {workers!r}; give a number of processes, or None."
+        )
+    if workers < 1:
+        raise InvalidInputError(
+            f"`workers={workers}` of the {noun} {name!r} is too small; give at least 1, or None to call its "
+            "functions in this process."
         )
 
 
@@ -237,10 +211,22 @@ class _Memo:
             self._answers.move_to_end(question)
             return True, answer
 
-    def put(self, question: Question, answer: Any) -> None:
+    def get_all(self, role: str, abouts: Iterable[Hashable]) -> dict[Hashable, Any]:
+        """Gives the answers that are known."""
         with self._lock:
-            self._answers[question] = answer
-            if len(self._answers) > MAX_REMEMBERED:
+            found = {}
+            for about in abouts:
+                question = (role, about)
+                if question in self._answers:
+                    found[about] = self._answers[question]
+                    self._answers.move_to_end(question)
+            return found
+
+    def put_all(self, role: str, answers: Mapping[Hashable, Any]) -> None:
+        with self._lock:
+            for about, answer in answers.items():
+                self._answers[role, about] = answer
+            while len(self._answers) > MAX_REMEMBERED:
                 self._answers.popitem(last=False)
 
 

@@ -12,6 +12,12 @@ from lmppl.errors import CheckError
 if TYPE_CHECKING:
     from lmppl.potentials.protocol import Potential
 
+WANTED = "a number of nats in [-inf, inf)"
+ADVICE = (
+    "Look for 0/0, inf - inf, or a probability that was not turned into its log. lp.check makes a "
+    "constraint of a function that says True or False."
+)
+
 
 def checked_log_weight(potential: Potential, role: str, data: bytes, value: Any) -> float:
     """Gives what a potential said as a float.
@@ -19,36 +25,21 @@ def checked_log_weight(potential: Potential, role: str, data: bytes, value: Any)
     Raises:
         CheckError: It is no number in `[-inf, inf)`.
     """
-    return read_log_weight(potential.describe(), role, data, value)
-
-
-def read_log_weight(what: str, role: str, about: object, value: Any) -> float:
-    """Gives an answer as a float; `what`, `role` and `about` say in errors whose it is.
-
-    Raises:
-        CheckError: It is no number in `[-inf, inf)`.
-    """
-    if isinstance(value, bool | np.bool_):
+    number = log_weight_or_none(value)
+    if number is None:
         raise CheckError(
-            f"{what} returned {value!r} from `{role}=` on {about!r}; it must return a number of nats. "
-            "lp.check makes a constraint of a function that says True or False; or return 0.0 and "
-            "-math.inf."
-        )
-    number = _number(value)
-    if number is None or math.isnan(number) or number == math.inf:
-        raise CheckError(
-            f"{what} returned {str(value)[:60]!r} from `{role}=` on {about!r}, which is no log-weight; "
-            "expected one number in [-inf, inf). Look for 0/0, inf - inf, or a probability that was not "
-            "turned into its log."
+            f"{potential.describe()} returned {str(value)[:60]!r} from `{role}` on {data!r}; it must return "
+            f"{WANTED}. {ADVICE}"
         )
     return number
 
 
-def _number(value: Any) -> float | None:
-    """Strings are no numbers, and neither are arrays of more than one."""
-    if isinstance(value, str | bytes) or getattr(value, "size", 1) != 1:
+def log_weight_or_none(value: Any) -> float | None:
+    """Gives one number in `[-inf, inf)` as a float, None for all else: truth values, texts, arrays."""
+    if isinstance(value, bool | np.bool_ | str | bytes) or getattr(value, "size", 1) != 1:
         return None
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
         return None
+    return None if math.isnan(number) or number == math.inf else number

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lmppl.constraints.protocol import Constraint
+    from lmppl.constraints.remembered_answers import CheckTimedOut
 
 
 class Potential(abc.ABC):
@@ -40,11 +41,14 @@ class Potential(abc.ABC):
     def describe(self) -> str:
         """Gives a short text for errors and tables, such as `potential('polite')`."""
 
-    def prefix_batch(self, data: Sequence[bytes]) -> Sequence[float]:
-        """Gives `prefix` of many. A potential that has its own is always asked for many at once."""
+    def prefix_batch(self, data: Sequence[bytes]) -> Sequence[float | CheckTimedOut]:
+        """Gives `prefix` of many. A potential that has its own is always asked for many at once.
+
+        What was not answered in time is said by a `CheckTimedOut` in its place.
+        """
         return [self.prefix(one) for one in data]
 
-    def complete_batch(self, data: Sequence[bytes]) -> Sequence[float]:
+    def complete_batch(self, data: Sequence[bytes]) -> Sequence[float | CheckTimedOut]:
         """Gives `complete` of many. A potential that has its own is always asked for many at once."""
         return [self.complete(one) for one in data]
 

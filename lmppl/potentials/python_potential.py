@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lmppl.constraints.check_calls import AnswerKind
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.remembered_answers import AnswerKind, Answers, require_askable
+from lmppl.constraints.remembered_answers import Answers, CheckTimedOut, require_askable
 from lmppl.constraints.utf8_decoding import decodable_head
 from lmppl.errors import InvalidInputError, InvalidTypeError
-from lmppl.potentials.log_values import read_log_weight
+from lmppl.potentials.log_values import ADVICE, WANTED, log_weight_or_none
 from lmppl.potentials.protocol import Potential
 from lmppl.potentials.support import Support
 
@@ -50,23 +51,18 @@ def potential(
     """
     given = (("prefix", prefix), ("complete", complete))
     functions = {role: function for role, function in given if function is not None}
-    require_askable(name, functions, timeout, "potential")
+    require_askable(name, functions, timeout, batch=batch, noun="potential")
     if not functions:
         raise InvalidInputError(
             f"The potential {name!r} weighs nothing. Give `prefix=`, `complete=`, or both."
         )
-    for option, value in (("batch", batch), ("hard", not batch if hard is None else hard)):
-        if not isinstance(value, bool):
-            raise InvalidTypeError(f"`{option}=` of the potential {name!r} is {value!r}; give True or False.")
-    answers = Answers(name, functions, timeout, _LOG_WEIGHTS)
+    if hard is not None and not isinstance(hard, bool):
+        raise InvalidTypeError(f"`hard=` of the potential {name!r} is {hard!r}; give True or False.")
+    answers = Answers(name, functions, timeout, batch=batch, kind=_LOG_WEIGHTS)
     return (BatchPotential if batch else PythonPotential)(answers, not batch if hard is None else hard)
 
 
-def _read(name: str, role: str, about: Any, answer: Any) -> float:
-    return read_log_weight(f"The potential {name!r}", role, about, answer)
-
-
-_LOG_WEIGHTS = AnswerKind("potential", "a number in [-inf, inf)", _read)
+_LOG_WEIGHTS = AnswerKind("potential", WANTED, ADVICE, log_weight_or_none)
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,31 +119,32 @@ class BatchPotential(Potential):
 
     def prefix(self, data: bytes) -> float:
         """Gives what `prefix` says of a list of one."""
-        return self.prefix_batch([data])[0]
+        return _in_time(self.prefix_batch([data])[0])
 
     def complete(self, data: bytes) -> float:
         """Gives what `complete`, or `prefix` in its place, says of a list of one."""
-        return self.complete_batch([data])[0]
+        return _in_time(self.complete_batch([data])[0])
 
-    def prefix_batch(self, data: Sequence[bytes]) -> list[float]:
+    def prefix_batch(self, data: Sequence[bytes]) -> list[float | CheckTimedOut]:
         """Gives what `prefix` says of the whole characters of each; `-inf` for what can be no UTF-8."""
         texts = [decodable_head(one) for one in data]
         if "prefix" not in self.answers.functions:
             return [-math.inf if text is None else 0.0 for text in texts]
         return self._asked("prefix", texts)
 
-    def complete_batch(self, data: Sequence[bytes]) -> list[float]:
+    def complete_batch(self, data: Sequence[bytes]) -> list[float | CheckTimedOut]:
         """Gives what `complete` says of each, or `prefix` in its place; `-inf` for what is no UTF-8."""
         texts = [_whole_text(one) for one in data]
-        if "prefix" in self.answers.functions:
-            forecasts = self._asked("prefix", texts)
-            if "complete" not in self.answers.functions:
-                return forecasts
-            texts = [
-                None if forecast == -math.inf else text
-                for text, forecast in zip(texts, forecasts, strict=True)
-            ]
-        return self._asked("complete", texts)
+        if "prefix" not in self.answers.functions:
+            return self._asked("complete", texts)
+        forecasts = self._asked("prefix", texts)
+        if "complete" not in self.answers.functions:
+            return forecasts
+        is_open = [isinstance(forecast, float) and forecast > -math.inf for forecast in forecasts]
+        said = self._asked(
+            "complete", [text if open_ else None for text, open_ in zip(texts, is_open, strict=True)]
+        )
+        return [last if open_ else first for first, last, open_ in zip(forecasts, said, is_open, strict=True)]
 
     def describe(self) -> str:
         """Gives the name."""
@@ -157,11 +154,21 @@ class BatchPotential(Potential):
         """Gives what is above `-inf`, if candidates are to be asked about."""
         return Support(self) if self.hard else None
 
-    def _asked(self, role: str, texts: Sequence[str | None]) -> list[float]:
+    def _asked(self, role: str, texts: Sequence[str | None]) -> list[float | CheckTimedOut]:
         """Asks about texts, each once; None has no mass."""
         distinct = list(dict.fromkeys(text for text in texts if text is not None))
-        values = dict(zip(distinct, self.answers.ask_together(role, distinct), strict=True))
-        return [-math.inf if text is None else values[text] for text in texts]
+        values = dict(zip(distinct, self.answers.ask_all(role, distinct), strict=True))
+        found = (-math.inf if text is None else values[text] for text in texts)
+        return [
+            self.answers.timed_out(text) if value is None else value
+            for text, value in zip(texts, found, strict=True)
+        ]
+
+
+def _in_time(answer: float | CheckTimedOut) -> float:
+    if isinstance(answer, CheckTimedOut):
+        raise answer
+    return answer
 
 
 def _whole_text(data: bytes) -> str | None:

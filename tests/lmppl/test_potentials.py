@@ -249,7 +249,7 @@ def test_what_is_no_log_weight_is_an_error_that_names_the_potential(value, batch
     potential = lp.potential(
         "odd", complete=lambda asked: [value] * len(asked) if batch else value, batch=batch
     )
-    with pytest.raises(lp.CheckError, match="'odd' returned .* from `complete=` on 'a'"):
+    with pytest.raises(lp.CheckError, match="'odd'.*returned .* 'a'"):
         (LM("a") & potential).log_prob("a")
     with pytest.raises(lp.CheckError, match="'odd'"):
         lp.infer(lambda: lp.sample("x", LM("a", max_tokens=1) & potential), method=lp.IS(2), key=0)
@@ -258,7 +258,7 @@ def test_what_is_no_log_weight_is_an_error_that_names_the_potential(value, batch
 @pytest.mark.parametrize("answers", [0.0, [0.0, 0.0]])
 def test_a_batch_must_have_one_answer_for_each_text(answers):
     potential = lp.potential("short", complete=lambda texts: answers, batch=True)
-    with pytest.raises(lp.CheckError, match=r"takes a list of texts|returned"):
+    with pytest.raises(lp.CheckError, match=r"has `batch=True`.*it must return 3 times a number of nats"):
         log_weights("complete", [(potential, b"a"), (potential, b"b"), (potential, b"c")])
 
 
