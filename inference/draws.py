@@ -158,7 +158,7 @@ def more(
 
     def draw(number: Any, carry: tuple[ArrivalOrder, Array, Array]) -> tuple[ArrivalOrder, Array, Array]:
         order, ids, log_chosen = carry
-        order, *found = _next_portion(keys, rows, order, PORTION, portion + number)
+        order, *found = _next_portion(keys, rows, order, PORTION, portion + number.astype(jnp.uint32))
         at = (0, number * PORTION)
         return order, *(
             jax.lax.dynamic_update_slice(old, new, at)
@@ -166,9 +166,8 @@ def more(
         )
 
     nothing = (jnp.zeros(room, jnp.int32), jnp.full(room, -jnp.inf, jnp.float32))
-    order, ids, log_chosen = jax.lax.fori_loop(
-        0, num_candidates // PORTION if num_portions is None else num_portions, draw, (order, *nothing)
-    )
+    last = num_candidates // PORTION if num_portions is None else num_portions
+    order, ids, log_chosen = jax.lax.fori_loop(jnp.int32(0), jnp.int32(last), draw, (order, *nothing))
     return _with_what_is_left(order, ids, log_chosen)
 
 

@@ -349,7 +349,7 @@ class HostSites(TextSites):
 
     def _more(self, waiting: Waiting, order: Any, size: int, portion: int) -> tuple[Any, np.ndarray]:
         go = more_program(self._lm, _LARGEST_CHUNK)
-        numbers = (np.int32(self._step), np.uint32(portion), np.uint32(-(-size // PORTION)))
+        numbers = (np.int32(self._step), np.uint32(portion), np.int32(-(-size // PORTION)))
         order, packed = go(self._keys, *numbers, waiting.rows, order)
         return order, self._fetched(packed)
 

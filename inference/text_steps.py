@@ -287,9 +287,7 @@ def propose_more(
 ) -> tuple[draws.Order, Int32[Array, "rows packed"]]:
     """Gives the next candidates of a step that waits, packed with masses that mean nothing. Traceable."""
     keys = step_keys(keys, number)
-    order, found = draws.more(
-        keys, rows, order, num_candidates, portion=portion, num_portions=num_portions
-    )
+    order, found = draws.more(keys, rows, order, num_candidates, portion=portion, num_portions=num_portions)
     nothing = jnp.zeros_like(found.log_tail)
     return order, _packed(found, draws.Masses(nothing, nothing))
 
