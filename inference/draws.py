@@ -158,17 +158,16 @@ def more(
 
     def draw(number: Any, carry: tuple[ArrivalOrder, Array, Array]) -> tuple[ArrivalOrder, Array, Array]:
         order, ids, log_chosen = carry
-        order, *found = _next_portion(keys, rows, order, PORTION, portion + number.astype(jnp.uint32))
-        at = (0, number * PORTION)
-        return order, *(
-            jax.lax.dynamic_update_slice(old, new, at)
-            for old, new in zip((ids, log_chosen), found, strict=True)
+        order, new_ids, new_chosen = _next_portion(
+            keys, rows, order, PORTION, portion + number.astype(jnp.uint32)
         )
+        at = (0, number * PORTION)
+        put = jax.lax.dynamic_update_slice
+        return order, put(ids, new_ids, at), put(log_chosen, new_chosen, at)
 
     nothing = (jnp.zeros(room, jnp.int32), jnp.full(room, -jnp.inf, jnp.float32))
     last = num_candidates // PORTION if num_portions is None else num_portions
-    order, ids, log_chosen = jax.lax.fori_loop(jnp.int32(0), jnp.int32(last), draw, (order, *nothing))
-    return _with_what_is_left(order, ids, log_chosen)
+    return _with_what_is_left(*jax.lax.fori_loop(jnp.int32(0), jnp.int32(last), draw, (order, *nothing)))
 
 
 def candidates(
