@@ -13,6 +13,7 @@ by lmppl alone.
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -38,7 +39,8 @@ SIZES = (32_000, 128_000, 199_999)
 REPEATS = 5
 CHECK_LIMIT = 1.5  # times the fastest
 COMPILE_LIMIT = 1.0  # seconds
-GOAL = "checks <= 1.5x the fastest on regex and JSON, grammars <= 1 s"
+GRAMMAR_LIMIT = 10.0  # times genlm-control's BoolCFG
+GOAL = "checks <= 1.5x the fastest on regex and JSON, grammars <= 1 s, and checked >= 10x faster than BoolCFG"
 RIVAL_SCRIPT = Path(__file__).resolve().parent / "rival_constraints.py"
 RIVAL_SECONDS = 900
 TOKENIZER = Path("tokenizers", "o200k_base.tokenizer.json")
@@ -73,7 +75,7 @@ class Ours:
 
     def check(self, state: Any, token: int) -> bool:
         acceptor, cursor = state
-        return acceptor.step(cursor, token) is not None
+        return acceptor.allows(cursor, token)
 
     def mask(self, state: Any) -> int:
         acceptor, cursor = state
@@ -121,12 +123,26 @@ def check_ratios(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[int, str], flo
     return {key: found[OURS] / min(found.values()) for key, found in times.items() if OURS in found}
 
 
-def verdict(ratios: Mapping[Any, float], grammars: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
-    """Gives the figures of the goal, and whether it is met."""
-    worst = max(ratios.values(), default=float("nan"))
-    slowest = max((row["compile_s"] for row in grammars), default=float("nan"))
-    figure = f"checks {worst:.2g}x the fastest, grammars {slowest:.2g} s"
-    return figure, worst <= CHECK_LIMIT and slowest <= COMPILE_LIMIT
+def grammar_speedup(rows: Iterable[Mapping[str, Any]]) -> float:
+    """Gives how many times faster than genlm-control's BoolCFG a grammar is checked, at worst."""
+    times: dict[int, dict[str, float]] = {}
+    for row in rows:
+        if "error" not in row and row["of"] == "lark":
+            times.setdefault(row["vocab"], {})[row["engine"]] = row["check_us"]
+    found = [
+        each["genlm-control"] / each[OURS] for each in times.values() if {"genlm-control", OURS} <= {*each}
+    ]
+    return min(found, default=math.nan)
+
+
+def verdict(
+    ratios: Mapping[Any, float], grammars: Sequence[Mapping[str, Any]], speedup: float
+) -> tuple[str, bool]:
+    """Gives the figures of the goal, and whether it is met; what was not run is missed."""
+    worst = max(ratios.values(), default=math.nan)
+    slowest = max((row["compile_s"] for row in grammars), default=math.nan)
+    figure = f"checks {worst:.2g}x the fastest, grammars {slowest:.2g} s, {speedup:.3g}x faster than BoolCFG"
+    return figure, worst <= CHECK_LIMIT and slowest <= COMPILE_LIMIT and speedup >= GRAMMAR_LIMIT
 
 
 def report(records: Records) -> str:
@@ -171,7 +187,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for row in compile_grammars(data / "lark_grammars"):
         records.add(kind="grammar", **row)
     print(report(records))
-    figure, met = verdict(check_ratios(records.of("constraint")), records.of("grammar"))
+    rows = records.of("constraint")
+    figure, met = verdict(check_ratios(rows), records.of("grammar"), grammar_speedup(rows))
     print(goal_line("constraints", figure, GOAL, met))
     return 0
 

@@ -129,7 +129,7 @@ class Row:
     def accepts(self, token: int) -> bool:
         """Says whether a candidate passes the checks. May raise `CheckTimedOut`."""
         judge, cursor = self.judges.check, self.cursors[2]
-        return judge is None or cursor is None or judge.step(cursor, token) is not None
+        return judge is None or cursor is None or judge.allows(cursor, token)
 
     def advance(self, token: int, log_prob: float, log_normaliser: float) -> Row:
         """Gives the row after an allowed token."""

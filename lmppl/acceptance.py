@@ -42,8 +42,15 @@ class Acceptor:
         self.stop = stop
         self.initial = Cursor(None if constraint is None else constraint.initial(), b"")
         self._eos = np.array(sorted(vocabulary.eos_ids), int)
+        self._token_bytes = vocabulary.token_bytes  # `b""` for ends
         self._masks: dict[Cursor, np.ndarray] = {}
         self._end_masks: dict[Cursor, np.ndarray] = {}
+
+    def allows(self, cursor: Cursor, token: int) -> bool:
+        """Says whether `step` gives a cursor, for less."""
+        if self.stop is None and (data := self._token_bytes[token]):
+            return self.constraint is None or self.constraint.advance(cursor.state, data) is not None
+        return self.step(cursor, token) is not None
 
     def step(self, cursor: Cursor, token: int) -> Cursor | None:
         """Gives the cursor after a token, or None if the token is not allowed."""

@@ -284,11 +284,15 @@ def test_checks_are_judged_against_the_fastest_engine():
     ratios = constraints.check_ratios(rows)
     assert ratios == {(10, "date"): 1.5, (10, "p"): 1.0}
     grammars = [{"compile_s": 0.2}, {"compile_s": 1.0}]
-    assert constraints.verdict(ratios, grammars)[1]
-    assert not constraints.verdict(ratios, [*grammars, {"compile_s": 1.1}])[1]
-    assert not constraints.verdict({**ratios, (10, "q"): 1.6}, grammars)[1]
-    assert not constraints.verdict({}, grammars)[1]
-    assert not constraints.verdict(ratios, [])[1]
+    assert math.isnan(constraints.grammar_speedup(rows))
+    assert constraints.grammar_speedup([*rows, row("genlm-control", "g", "lark", 90.0)]) == 10.0
+    assert constraints.verdict(ratios, grammars, 10.0)[1]
+    assert not constraints.verdict(ratios, grammars, 9.9)[1]
+    assert not constraints.verdict(ratios, grammars, math.nan)[1]
+    assert not constraints.verdict(ratios, [*grammars, {"compile_s": 1.1}], 10.0)[1]
+    assert not constraints.verdict({**ratios, (10, "q"): 1.6}, grammars, 10.0)[1]
+    assert not constraints.verdict({}, grammars, 10.0)[1]
+    assert not constraints.verdict(ratios, [], 10.0)[1]
 
 
 def test_without_a_vocabulary_constraints_says_what_to_do(
