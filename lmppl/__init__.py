@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmppl import errors, testing
     from lmppl.constraints.alternatives import choices
+    from lmppl.constraints.domains.pddl_goals import pddl_goal
+    from lmppl.constraints.domains.pddl_plans import pddl_plan
     from lmppl.constraints.grammar import lark
     from lmppl.constraints.json_values import json
     from lmppl.constraints.protocol import Constraint
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
         NoPosterior,
         NotEnoughMemory,
         OutsideProgramError,
+        PDDLError,
+        PlanError,
         ProgramNotDeterministic,
         SiteNameError,
         UnknownSiteError,
@@ -53,6 +57,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "lmppl.constraints.alternatives": ("choices",),
+    "lmppl.constraints.domains.pddl_goals": ("pddl_goal",),
+    "lmppl.constraints.domains.pddl_plans": ("pddl_plan",),
     "lmppl.constraints.grammar": ("lark",),
     "lmppl.constraints.json_values": ("json",),
     "lmppl.constraints.protocol": ("Constraint",),
@@ -72,6 +78,8 @@ _HOMES = {
         "NoPosterior",
         "NotEnoughMemory",
         "OutsideProgramError",
+        "PDDLError",
+        "PlanError",
         "ProgramNotDeterministic",
         "SiteNameError",
         "UnknownSiteError",
@@ -116,6 +124,8 @@ __all__ = [
     "NoPosterior",
     "NotEnoughMemory",
     "OutsideProgramError",
+    "PDDLError",
+    "PlanError",
     "Posterior",
     "Program",
     "ProgramNotDeterministic",
@@ -142,6 +152,8 @@ __all__ = [
     "load_posterior",
     "local",
     "observe",
+    "pddl_goal",
+    "pddl_plan",
     "program",
     "regex",
     "sample",
