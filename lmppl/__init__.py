@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmppl import errors, testing
     from lmppl.constraints.alternatives import choices
+    from lmppl.constraints.domains.linear_records import linear
     from lmppl.constraints.domains.pddl_goals import pddl_goal
     from lmppl.constraints.domains.pddl_plans import pddl_plan
+    from lmppl.constraints.domains.smt_records import smt
     from lmppl.constraints.grammar import lark
     from lmppl.constraints.json_values import json
     from lmppl.constraints.protocol import Constraint
@@ -57,8 +59,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "lmppl.constraints.alternatives": ("choices",),
+    "lmppl.constraints.domains.linear_records": ("linear",),
     "lmppl.constraints.domains.pddl_goals": ("pddl_goal",),
     "lmppl.constraints.domains.pddl_plans": ("pddl_plan",),
+    "lmppl.constraints.domains.smt_records": ("smt",),
     "lmppl.constraints.grammar": ("lark",),
     "lmppl.constraints.json_values": ("json",),
     "lmppl.constraints.protocol": ("Constraint",),
@@ -148,6 +152,7 @@ __all__ = [
     "json",
     "lark",
     "length",
+    "linear",
     "load",
     "load_posterior",
     "local",
@@ -157,6 +162,7 @@ __all__ = [
     "program",
     "regex",
     "sample",
+    "smt",
     "testing",
     "twist",
     "words",

@@ -71,7 +71,7 @@ def test_large_patterns_are_refused_by_what_is_large(pattern: str, message: str)
     [
         ("a{20000}", "a" * 20_000, "a" * 19_999),
         ("(x+x+)+y", "x" * 5_000 + "y", "x" * 5_000),
-        ("(?:a?){200}a{200}", "a" * 400, "a" * 401),
+        ("(?:a?){100}a{100}", "a" * 200, "a" * 201),
         ("(){60000}", "", "a"),
         ("(?:" * 80 + "a" + ")*" * 80, "a" * 500, "b"),
         ("|".join(IDEOGRAPHS), "一", "一一"),
@@ -135,9 +135,9 @@ def test_large_counts_are_answered() -> None:
     for constraint in (
         lp.length(0, 10**30),
         lp.regex("[ab]").repeat(3, 10**9),
-        lp.words(bool).repeat(0, 10**9),
+        lp.regex("a?b?").repeat(10**9),
     ):
-        state = constraint.advance(constraint.initial(), b"ab" * 200)
+        state = constraint.advance(constraint.initial(), b"ab" * 100)
         assert state is not None
         assert constraint.accepts(state)
     most = lp.regex("a").repeat(0, 10**9)
