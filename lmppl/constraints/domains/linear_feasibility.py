@@ -119,8 +119,7 @@ def _halves(domains: tuple[Ranges, ...]) -> Iterable[tuple[Ranges, ...]]:
     """Splits the widest domain, between two ranges if it has several."""
     widest = max(range(len(domains)), key=lambda i: domains[i][-1][1] - domains[i][0][0])
     values = domains[widest]
-    if len(values) > 1:
-        middle = len(values) // 2
+    if middle := len(values) // 2:
         halves = (values[middle:], values[:middle])
     else:
         low, high = values[0]

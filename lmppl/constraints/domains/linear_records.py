@@ -87,7 +87,8 @@ class LinearConditions(Conditions):
         """Says whether some numbers satisfy all inequalities. Exact."""
         domains: list[Ranges] = []
         for each, text in zip(self._fields, known.complete, strict=False):
-            domains.append(((each.value(text),) * 2,))
+            value = each.value(text)
+            domains.append(((value, value),))
         if known.begun is not None:
             domains.append(self._fields[len(domains)].values(*known.begun))
         domains += [each.all_values for each in self._fields[len(domains) :]]
