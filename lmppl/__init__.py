@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmppl import errors, testing
     from lmppl.constraints.alternatives import choices
+    from lmppl.constraints.domains.linear_records import linear
+    from lmppl.constraints.domains.pddl_goals import pddl_goal
+    from lmppl.constraints.domains.pddl_plans import pddl_plan
+    from lmppl.constraints.domains.smt_records import smt
     from lmppl.constraints.grammar import lark
     from lmppl.constraints.json_values import json
     from lmppl.constraints.protocol import Constraint
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
         NoPosterior,
         NotEnoughMemory,
         OutsideProgramError,
+        PDDLError,
+        PlanError,
         ProgramNotDeterministic,
         SiteNameError,
         UnknownSiteError,
@@ -53,6 +59,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "lmppl.constraints.alternatives": ("choices",),
+    "lmppl.constraints.domains.linear_records": ("linear",),
+    "lmppl.constraints.domains.pddl_goals": ("pddl_goal",),
+    "lmppl.constraints.domains.pddl_plans": ("pddl_plan",),
+    "lmppl.constraints.domains.smt_records": ("smt",),
     "lmppl.constraints.grammar": ("lark",),
     "lmppl.constraints.json_values": ("json",),
     "lmppl.constraints.protocol": ("Constraint",),
@@ -72,6 +82,8 @@ _HOMES = {
         "NoPosterior",
         "NotEnoughMemory",
         "OutsideProgramError",
+        "PDDLError",
+        "PlanError",
         "ProgramNotDeterministic",
         "SiteNameError",
         "UnknownSiteError",
@@ -116,6 +128,8 @@ __all__ = [
     "NoPosterior",
     "NotEnoughMemory",
     "OutsideProgramError",
+    "PDDLError",
+    "PlanError",
     "Posterior",
     "Program",
     "ProgramNotDeterministic",
@@ -138,13 +152,17 @@ __all__ = [
     "json",
     "lark",
     "length",
+    "linear",
     "load",
     "load_posterior",
     "local",
     "observe",
+    "pddl_goal",
+    "pddl_plan",
     "program",
     "regex",
     "sample",
+    "smt",
     "testing",
     "twist",
     "words",

@@ -15,6 +15,7 @@ from lmppl.constraints.transition_tables import DEAD, Accepting, Table, canonica
 MAX_CHARACTER_STATES = 50_000
 MAX_NFA_STATES = 100_000
 MAX_WORK = 1_000_000  # epsilon steps: some seconds
+MAX_CELLS = 20_000_000  # states times classes of characters: 240 MB while it is built
 
 Place = tuple[int, int, int]
 """Where a run stands: NFA state, context of the character before it, bits of what may follow."""
@@ -155,7 +156,7 @@ class _Subsets:
                     todo.append(target)
                 row[symbol] = numbers[target]
             rows.append(row)
-            if len(todo) > MAX_CHARACTER_STATES:
+            if len(todo) > MAX_CHARACTER_STATES or len(rows) * len(row) > MAX_CELLS:
                 raise TooLarge
         ends = np.array([any(self.may_end(place) for place in subset) for subset in todo])
         return canonical(np.array(rows, np.int32), 0, ends)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import cast
 
+from lmppl.constraints import automaton_algebra
 from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.notation import Operator, infix
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.regular_language import RegularLanguage
 from lmppl.errors import ConstraintError, InvalidTypeError
-
-MAX_PRODUCT_STATES = 20_000
 
 
 def both(left: Constraint, right: Constraint) -> Constraint:
@@ -43,8 +43,9 @@ def _intersected(regular: list[Constraint]) -> list[Constraint]:
         assert machine is not None
         new = RegularLanguage(machine, part.describe(), part.operator)
         for i, old in enumerate(merged):
-            product = old.machine.intersection(new.machine, MAX_PRODUCT_STATES)
-            if product is None:
+            try:
+                product = automaton_algebra.intersection(old.machine, new.machine)
+            except TooLarge:
                 continue
             if product.is_empty:
                 raise ConstraintError(

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from lmppl.constraints.character_sets import CharacterSet, case_variants, matched_by, single
 from lmppl.errors import ConstraintError
 
+MAX_LENGTH = 200_000  # characters: 2 s and 60 MB
+MAX_CLASSES = 300  # different ones, each a search through all characters, of up to 20 ms
+
 _WHITESPACE = frozenset(" \t\n\r\v\f")  # what `re.VERBOSE` skips
 _COUNT = re.compile(r"\{(?!\})([0-9]*)(,?)([0-9]*)\}")
 _HEX = "[0-9a-fA-F]"
@@ -84,8 +87,14 @@ def parse(pattern: str, flags: int = 0) -> Node:
 
     Raises:
         ConstraintError: It is no pattern, or uses what no finite automaton can do: the message names
-            the feature and its position.
+            the feature and its position. Or it has more than 200,000 characters, or more than 300
+            different classes.
     """
+    if len(pattern) > MAX_LENGTH:
+        raise ConstraintError(
+            f"The pattern {_short(pattern)} has {len(pattern):,} characters; at most {MAX_LENGTH:,} are "
+            "read. Give a long list of strings to lp.choices."
+        )
     try:
         flags = re.compile(pattern, flags).flags
         return _Reader(pattern).alternation(flags)
@@ -114,6 +123,7 @@ class _Reader:
     def __init__(self, pattern: str):
         self.pattern = pattern
         self.at = 0
+        self.classes: set[str] = set()
 
     def alternation(self, flags: int) -> Node:
         options = [self.sequence(flags)]
@@ -170,7 +180,7 @@ class _Reader:
         if character == "(":
             return self.group(flags)
         if character == "[":
-            return Character(matched_by(self.match(_CLASS), flags))
+            return self.character_class(flags)
         if character == "\\":
             return self.escape(flags)
         self.at += 1
@@ -183,6 +193,17 @@ class _Reader:
         if flags & re.IGNORECASE:
             return Character(case_variants(character, flags))
         return Character(single(character))
+
+    def character_class(self, flags: int) -> Node:
+        start = self.at
+        source = self.match(_CLASS)
+        self.classes.add(source)
+        if len(self.classes) > MAX_CLASSES:
+            raise ConstraintError(
+                f"The pattern {_short(self.pattern)} has more than {MAX_CLASSES} different classes of "
+                f"characters, that at position {start} being one too many. Use fewer."
+            )
+        return Character(matched_by(source, flags))
 
     def escape(self, flags: int) -> Node:
         start = self.at

@@ -1,11 +1,13 @@
-"""What the examples read of PDDL, and how they refuse the rest."""
+"""What is read of PDDL, and how they refuse the rest."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from pddl_files import PDDLError, parse_domain, parse_goal, parse_problem, read_plan
+
+from lmppl.constraints.domains.pddl_files import parse_domain, parse_goal, parse_problem, read_plan
+from lmppl.errors import PDDLError
 
 KITCHEN = """
 (define (domain kitchen)

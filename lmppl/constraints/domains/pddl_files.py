@@ -1,4 +1,4 @@
-"""Reads the PDDL that the examples need: STRIPS with types, and plans with one action a line.
+"""Reads PDDL: STRIPS with types, and plans with one action a line.
 
 What is not read (negative preconditions, quantifiers, costs, ...) is refused with its line, never skipped.
 The goal of a problem file is no part of a `Task`: `read_goal` reads it for whoever may know it.
@@ -11,11 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planning import Domain, Goal, Operator, Pattern, Task, fact
-
-
-class PDDLError(ValueError):
-    """A PDDL text cannot be read; the message starts with the file and the line."""
+from lmppl.constraints.domains.strips import Domain, Goal, Operator, Pattern, Task, fact
+from lmppl.errors import InvalidTypeError, PDDLError
 
 
 @dataclass(frozen=True)
@@ -43,10 +40,9 @@ Node = Word | Form
 Typed = tuple[tuple[str, str], ...]
 
 
-def read_task(domain_path: str | Path, problem_path: str | Path) -> Task:
-    """Reads a domain file and a problem file, without the problem's goal."""
-    domain = parse_domain(Path(domain_path).read_text(), str(domain_path))
-    return parse_problem(domain, Path(problem_path).read_text(), str(problem_path))
+def read_task(domain: str | Path, problem: str | Path) -> Task:
+    """Reads a domain and a problem, without the problem's goal. A str is the PDDL text, a Path its file."""
+    return parse_problem(parse_domain(*_source(domain, "domain")), *_source(problem, "problem"))
 
 
 def read_plan(path: str | Path) -> tuple[str, ...]:
@@ -55,9 +51,9 @@ def read_plan(path: str | Path) -> tuple[str, ...]:
     return tuple(fact(_words(_form(node))) for node in forms)
 
 
-def read_goal(path: str | Path, task: Task) -> Goal:
-    """Reads a goal: a file that holds `(and ...)`, one fact, or a problem with a `(:goal ...)`."""
-    return parse_goal(task, Path(path).read_text(), str(path))
+def read_goal(source: str | Path, task: Task) -> Goal:
+    """Reads a goal: `(and ...)`, one fact, or a problem with a `(:goal ...)`; as text or as a file."""
+    return parse_goal(task, *_source(source, "goal"))
 
 
 def parse_domain(text: str, name: str = "domain") -> Domain:
@@ -114,6 +110,21 @@ def parse_goal(task: Task, text: str, name: str = "goal") -> Goal:
             raise PDDLError(f"{form.where}: the problem has no (:goal ...) with one condition.")
         form = _form(goals[0].items[1])
     return frozenset(_ground_fact(task, conjunct) for conjunct in _conjuncts(form))
+
+
+def _source(source: str | Path, name: str) -> tuple[str, str]:
+    """Gives the text of a source, and the name that stands in errors."""
+    if isinstance(source, Path):
+        return source.read_text(), str(source)
+    if not isinstance(source, str):
+        raise InvalidTypeError(
+            f"A PDDL {name} is a str with its text, or a Path to its file, not {source!r}."
+        )
+    if "(" not in source:
+        raise PDDLError(
+            f"The {name} {source[:60]!r} is no PDDL text. If it is a file, give Path({source!r})."
+        )
+    return source, name
 
 
 def _parse(text: str, name: str) -> tuple[Node, ...]:
@@ -186,7 +197,8 @@ def _operator(form: Form, predicates: dict[str, tuple[str, ...]], constants: Typ
 def _ground_fact(task: Task, form: Form) -> str:
     known = {name for name, _ in (*task.objects, *task.domain.constants)}
     words = _checked(form, dict(task.domain.predicates), known.__contains__, "an object of the problem")
-    if (text := fact(words)) not in task.facts:
+    text = fact(words)
+    if not task.is_fact(words):
         kinds = " ".join(dict(task.domain.predicates)[words[0]])
         raise PDDLError(f"{form.where}: an object in {text} has the wrong type: ({words[0]} {kinds}).")
     return text

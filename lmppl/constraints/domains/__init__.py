@@ -1,0 +1,1 @@
+"""What texts of a domain may say: plans, queries, records."""
