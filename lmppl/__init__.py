@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lmppl.constraints.alternatives import choices
     from lmppl.constraints.grammar import lark
     from lmppl.constraints.json_values import json
+    from lmppl.constraints.partial_matching import pattern
     from lmppl.constraints.protocol import Constraint
     from lmppl.constraints.python_check import check
     from lmppl.constraints.regular_expression import regex
@@ -55,6 +56,7 @@ _HOMES = {
     "lmppl.constraints.alternatives": ("choices",),
     "lmppl.constraints.grammar": ("lark",),
     "lmppl.constraints.json_values": ("json",),
+    "lmppl.constraints.partial_matching": ("pattern",),
     "lmppl.constraints.protocol": ("Constraint",),
     "lmppl.constraints.python_check": ("check",),
     "lmppl.constraints.regular_expression": ("regex",),
@@ -142,6 +144,7 @@ __all__ = [
     "load_posterior",
     "local",
     "observe",
+    "pattern",
     "program",
     "regex",
     "sample",
