@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmppl import errors, testing
     from lmppl.constraints.alternatives import choices
+    from lmppl.constraints.canonical_tokens import canonical
     from lmppl.constraints.grammar import lark
     from lmppl.constraints.json_values import json
     from lmppl.constraints.partial_matching import pattern
@@ -54,6 +55,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "lmppl.constraints.alternatives": ("choices",),
+    "lmppl.constraints.canonical_tokens": ("canonical",),
     "lmppl.constraints.grammar": ("lark",),
     "lmppl.constraints.json_values": ("json",),
     "lmppl.constraints.partial_matching": ("pattern",),
@@ -129,6 +131,7 @@ __all__ = [
     "UnsupportedSchema",
     "Vocabulary",
     "cached",
+    "canonical",
     "chat",
     "check",
     "checkpoint",
