@@ -77,7 +77,7 @@ class Acceptor:
         return replace(after, places=tuple(moved))
 
     def extend(self, cursor: Cursor, data: bytes) -> Cursor | None:
-        """Gives the cursor after some bytes, or None if they are not allowed. Rules on tokens are not asked."""
+        """Gives the cursor after some bytes, or None if they are not allowed; asks no rules on tokens."""
         if self.stop is None:
             state = self._advance(cursor.state, data)
             return None if state is _DEAD else Cursor(state, b"", places=cursor.places)

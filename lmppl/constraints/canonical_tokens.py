@@ -72,5 +72,5 @@ class Canonical(Constraint):
     def _no_text(self) -> ConstraintError:
         return ConstraintError(
             f"{self.describe()} is a condition on tokens and cannot be asked about text, as a part of `|`, "
-            "`+`, `~` or repeat() would be. Join it to the distribution by `&`: lm(prompt) & lp.canonical(lm)."
+            "`+`, `~` or repeat() would be. Join it to a distribution by `&`: lm(prompt) & lp.canonical(lm)."
         )

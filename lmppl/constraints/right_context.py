@@ -1,7 +1,7 @@
 """Assertions about what comes next, rewritten so that partial matching sees that they reach the end.
 
-`regex` answers `\\b`, `\\B`, `$` and the like at the end of a prefix as if nothing followed. Where a look-ahead
-comes to the end, it calls that a partial match. So in the expression that prefixes are asked of, each
+`regex` answers `\\b`, `\\B`, `$` and the like at the end of a prefix as if nothing followed. Where a
+look-ahead comes to the end, it calls that a partial match. So in the expression that prefixes are asked of, each
 such assertion is written as the look-ahead that it means.
 """
 
@@ -95,8 +95,8 @@ def _require_one_meaning(expression: str, text: str, flags: int) -> None:
     if not flags & regex.VERSION1 and _SET_OPERATION.search(text):
         raise ConstraintError(
             f"The set {text[:60]!r} of the expression {expression[:60]!r} may not mean what it says: in "
-            "version 0 of `regex` the operators in it are characters. Write `(?V1)` in front of the expression "
-            "if you mean an operation on sets; otherwise escape them."
+            "version 0 of `regex` the operators in it are characters. Write `(?V1)` in front of the "
+            "expression if you mean an operation on sets; otherwise escape them."
         )
 
 
@@ -111,6 +111,6 @@ def _require_plain_context(expression: str, flags: int) -> None:
         if holds:
             raise ConstraintError(
                 f"The expression {expression[:60]!r} {reason}, and asserts something about what comes "
-                "next by `$`, `\\b`, `\\B`, `\\m`, `\\M` or `\\Z`. Prefixes cannot be judged by both: leave one "
-                "of them out, or write the assertion as a look-ahead."
+                "next by `$`, `\\b`, `\\B`, `\\m`, `\\M` or `\\Z`. Prefixes cannot be judged by both: leave "
+                "one of them out, or write the assertion as a look-ahead."
             )

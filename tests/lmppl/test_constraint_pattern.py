@@ -114,8 +114,7 @@ def test_a_catastrophic_expression_is_lost_mass_and_does_not_hang():
     constraint = lp.pattern(r"(?:(a+)+\1)+b", timeout=0.1)
     start = time.monotonic()
     with pytest.raises(CheckTimedOut):
-        state = constraint.advance(constraint.initial(), b"a" * 60 + b"c")
-        constraint.accepts(state)
+        allows(constraint, "a" * 60 + "c")
     assert time.monotonic() - start < 2.0
 
 
