@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from lmppl import errors, testing
     from lmppl.constraints.alternatives import choices
     from lmppl.constraints.canonical_tokens import canonical
+    from lmppl.constraints.domains.python_source import python_code
+    from lmppl.constraints.domains.smiles_strings import smiles
+    from lmppl.constraints.domains.sql_queries import sql
     from lmppl.constraints.grammar import lark
     from lmppl.constraints.json_values import json
     from lmppl.constraints.partial_matching import pattern
@@ -56,6 +59,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "lmppl.constraints.alternatives": ("choices",),
     "lmppl.constraints.canonical_tokens": ("canonical",),
+    "lmppl.constraints.domains.python_source": ("python_code",),
+    "lmppl.constraints.domains.smiles_strings": ("smiles",),
+    "lmppl.constraints.domains.sql_queries": ("sql",),
     "lmppl.constraints.grammar": ("lark",),
     "lmppl.constraints.json_values": ("json",),
     "lmppl.constraints.partial_matching": ("pattern",),
@@ -149,8 +155,11 @@ __all__ = [
     "observe",
     "pattern",
     "program",
+    "python_code",
     "regex",
     "sample",
+    "smiles",
+    "sql",
     "testing",
     "twist",
     "words",

@@ -1,8 +1,8 @@
 """Assertions about what comes next, rewritten so that partial matching sees that they reach the end.
 
 `regex` answers `\\b`, `\\B`, `$` and the like at the end of a prefix as if nothing followed. Where a
-look-ahead comes to the end, it calls that a partial match. So in the expression that prefixes are asked of, each
-such assertion is written as the look-ahead that it means.
+look-ahead comes to the end, it calls that a partial match. So in the expression that prefixes are asked of,
+each such assertion is written as the look-ahead that it means.
 """
 
 from __future__ import annotations

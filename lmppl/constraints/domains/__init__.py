@@ -1,0 +1,1 @@
+"""Constraints that know a subject: SQL, Python source, chemistry."""
