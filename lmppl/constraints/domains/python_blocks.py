@@ -76,9 +76,8 @@ def _placed(blocks: Blocks, line: LogicalLine) -> Blocks | None:
     if blocks[-1].column is None:
         outer = blocks[-2].column or 0
         return (*blocks[:-1], replace(blocks[-1], column=line.column)) if line.column > outer else None
-    while len(blocks) > 1 and (blocks[-1].column or 0) > line.column:
-        blocks = blocks[:-1]
-    return blocks if blocks[-1].column == line.column else None
+    kept = tuple(block for block in blocks if (block.column or 0) <= line.column)
+    return kept if kept[-1].column == line.column else None
 
 
 def _first_word(block: Block, line: LogicalLine) -> str:
