@@ -25,11 +25,12 @@ _ESCAPED = {
 _DOLLAR = rf"(?=\n?{_NOTHING})"
 _DOLLAR_OF_LINES = rf"(?:(?=\n)|{_NOTHING})"
 
+_ERRORS = r"(?:(?:\d+\s*<=?\s*)?[eids](?:\s*<=?\s*\d+)?|(?:\d*[ids]\+?)+\s*<=?\s*\d+)"
 _PART = re.compile(
-    r"""(?P<property>\\[pPNgxLk][{<][^}>]*[}>])   # an escape with an argument
+    rf"""(?P<property>\\[pPNgxLk][{{<][^}}>]*[}}>])   # an escape with an argument
       | (?P<escape>\\.)
       | (?P<comment>\(\?\#[^)]*\))
-      | (?P<fuzzy>\{[^{}]*[eids][^{}]*\})         # {e<=1}: approximate matching
+      | (?P<fuzzy>\{{\s*{_ERRORS}(?:\s*,\s*{_ERRORS})*\s*(?::[^}}]*)?\}})   # {{e<=1}}: approximate matching
       | (?P<dollar>\$)
       | (?P<set>\[)
       | (?P<other>.)""",

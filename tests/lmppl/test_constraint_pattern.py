@@ -91,6 +91,7 @@ def test_the_rewritten_expression_has_the_same_matches(expression: str, by_lines
         (r"(?V1)[\p{Greek}&&\p{Lu}]+", ["ΑΒ"], ["α", "Αβ"]),
         (r"(?>a|ab)c", ["ac"], ["abc"]),
         (r"[]$\]]{2}\$$", ["$]$"], ["$$", "a]$"]),
+        (r'(?=.){"side": \d}', ['{"side": 1}'], ['{"side": a}']),
     ],
 )
 def test_the_laws_hold_and_the_language_is_that_of_fullmatch(
@@ -124,6 +125,8 @@ def test_a_catastrophic_expression_is_lost_mass_and_does_not_hang():
         ("(a", "missing"),
         ("(?r)abc", "from its end"),
         ("(?:abc){e<=1}", "approximate"),
+        ("(?:abc){1<=e<=3}", "approximate"),
+        ("(?:abc){i<=1,2i+2d+1s<=4}", "approximate"),
         (r"[\w--\d]", r"\(\?V1\)"),
         (r"(?x) a \b b", "verbose"),
         (r"(?m:^a$)b", "sets `m`"),

@@ -176,6 +176,23 @@ def test_a_sequence_passes_exactly_when_the_tokenizer_gives_it(spec: dict[str, A
         judge.compare(list(resplit(judge, tokens, rng)))
 
 
+def test_pieces_that_are_called_settled_too_early_are_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    merges = [["Ġ", "Ġ"], ["Ġ", "a"]]
+    spec = spec_of(["a", "b", "Ġ", "ĠĠ", "Ġa"], merges, {"pre_tokenizer": GPT2, "decoder": DECODER})
+    judge = Judge(codec_of(spec, tmp_path))
+    assert judge.compare((1, 2, 4))
+    assert judge.compare((1, 3))
+    assert not judge.compare((1, 3, 0))  # two spaces are one token until a word follows them
+    hasty = Judge(codec_of(spec, tmp_path))
+    monkeypatch.setattr(
+        hasty.rule, "_settled", lambda text: iter([(piece, False) for piece in hasty.rule._pieces(text)])
+    )
+    with pytest.raises(AssertionError):
+        hasty.compare((1, 3, 0))
+
+
 def resplit(judge: Judge, tokens: Sequence[int], rng: random.Random) -> Iterator[int]:
     """Spells one token by two others, where that can be done."""
     chosen = rng.randrange(len(tokens))
