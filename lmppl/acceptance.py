@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
 
+from lmppl.constraints.canonical_tokens import Canonical
+from lmppl.constraints.combinators import both
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.vocabulary_mask import index_of
+from lmppl.errors import InvalidInputError
 from lmppl.language_model import Vocabulary
+from lmppl.token_rules import Place, TokenRule, ends_at, places_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +26,13 @@ class Cursor:
         held: The longest tail that is a proper prefix of the stop string. It may yet turn out to be
             text, so the constraint has not been given it.
         ended: True once EOS or the stop string has come.
+        places: For each rule on tokens, the boundaries where the text may have ended.
     """
 
     state: Any
     held: bytes
     ended: bool = False
+    places: tuple[tuple[Place, ...], ...] = ()
 
 
 class Acceptor:
@@ -40,7 +46,9 @@ class Acceptor:
         self.vocabulary = vocabulary
         self.constraint = constraint
         self.stop = stop
-        self.initial = Cursor(None if constraint is None else constraint.initial(), b"")
+        self._rules, self._text = _apart(vocabulary, constraint)
+        starts = tuple((Place(0, rule.initial()),) for rule in self._rules)
+        self.initial = Cursor(None if self._text is None else self._text.initial(), b"", places=starts)
         self._eos = np.array(sorted(vocabulary.eos_ids), int)
         self._token_bytes = vocabulary.token_bytes  # `b""` for ends
         self._masks: dict[Cursor, np.ndarray] = {}
@@ -55,15 +63,31 @@ class Acceptor:
     def step(self, cursor: Cursor, token: int) -> Cursor | None:
         """Gives the cursor after a token, or None if the token is not allowed."""
         if token in self.vocabulary.eos_ids:
-            return Cursor(cursor.state, cursor.held, ended=True) if self.may_end(cursor) else None
+            return replace(cursor, ended=True) if self.may_end(cursor) else None
         data = self.vocabulary.token_bytes[token]
-        return self.extend(cursor, data) if data else None
+        after = self.extend(cursor, data) if data else None
+        return self._ruled(cursor, token, data, after) if after is not None and self._rules else after
+
+    def _ruled(self, cursor: Cursor, token: int, data: bytes, after: Cursor) -> Cursor | None:
+        """Gives the cursor with the rules' places after a token whose bytes are allowed."""
+        moved = []
+        for rule, places in zip(self._rules, cursor.places, strict=True):
+            if after.ended:
+                assert self.stop is not None
+                window = cursor.held + data
+                if not ends_at(rule, places, len(data), len(window) - window.find(self.stop)):
+                    return None
+            further = () if after.ended else places_after(rule, places, token, len(data), len(after.held))
+            if further is None:
+                return None
+            moved.append(further)
+        return replace(after, places=tuple(moved))
 
     def extend(self, cursor: Cursor, data: bytes) -> Cursor | None:
-        """Gives the cursor after some bytes, or None if they are not allowed."""
+        """Gives the cursor after some bytes, or None if they are not allowed; asks no rules on tokens."""
         if self.stop is None:
             state = self._advance(cursor.state, data)
-            return None if state is _DEAD else Cursor(state, b"")
+            return None if state is _DEAD else Cursor(state, b"", places=cursor.places)
         window = cursor.held + data
         at = window.find(self.stop)
         if at >= 0:
@@ -74,12 +98,16 @@ class Acceptor:
         held = window[len(window) - border :]
         if state is _DEAD or (held and not self._viable(state, held)):
             return None
-        return Cursor(state, held)
+        return Cursor(state, held, places=cursor.places)
 
     def may_end(self, cursor: Cursor) -> bool:
         """Says whether EOS is allowed here."""
         state = self._advance(cursor.state, cursor.held)
-        return state is not _DEAD and self._accepts(state)
+        if state is _DEAD or not self._accepts(state):
+            return False
+        return all(
+            ends_at(rule, places, 0, 0) for rule, places in zip(self._rules, cursor.places, strict=True)
+        )
 
     def mask(self, cursor: Cursor) -> np.ndarray:
         """Gives `Bool[vocab]`: True for the tokens for which `step` gives a cursor. Cached."""
@@ -104,10 +132,12 @@ class Acceptor:
         state = self._advance(cursor.state, cursor.held)
         if state is _DEAD:
             mask = np.zeros(len(self.vocabulary), bool)
-        elif self.constraint is None:
+        elif self._text is None:
             mask = np.array(self.vocabulary.possible)
         else:
-            mask = np.array(index_of(self.vocabulary).mask(self.constraint, state))
+            mask = np.array(index_of(self.vocabulary).mask(self._text, state))
+        for token in np.flatnonzero(mask) if self._rules else ():
+            mask[token] = self.step(cursor, int(token)) is not None
         for token in self._touching(cursor.held):
             mask[token] = self.step(cursor, int(token)) is not None
         mask[self._eos] = self.may_end(cursor)
@@ -132,19 +162,36 @@ class Acceptor:
         return False
 
     def _advance(self, state: Any, data: bytes) -> Any:
-        if self.constraint is None or not data:
+        if self._text is None or not data:
             return state
-        after = self.constraint.advance(state, data)
+        after = self._text.advance(state, data)
         return _DEAD if after is None else after
 
     def _accepts(self, state: Any) -> bool:
-        return self.constraint is None or self.constraint.accepts(state)
+        return self._text is None or self._text.accepts(state)
 
 
 @lru_cache(maxsize=128)
 def acceptor(vocabulary: Vocabulary, constraint: Constraint | None, stop: bytes | None) -> Acceptor:
     """Gives the acceptor of a vocabulary, constraint and stop, shared by equal constraints."""
     return Acceptor(vocabulary, constraint, stop)
+
+
+def _apart(
+    vocabulary: Vocabulary, constraint: Constraint | None
+) -> tuple[tuple[TokenRule, ...], Constraint | None]:
+    """Gives the rules on tokens among the conjuncts, and the conjunction of the others."""
+    parts = () if constraint is None else constraint.parts()
+    rules = tuple(part for part in parts if isinstance(part, Canonical))
+    for part in rules:
+        if part.rule.vocabulary is not vocabulary:
+            raise InvalidInputError(
+                f"{part.describe()} knows another vocabulary than the model that it constrains. Give "
+                "lp.canonical() the model that the distribution is made of."
+            )
+    texts = [part for part in parts if not isinstance(part, Canonical)]
+    whole = constraint if not rules else reduce(both, texts) if texts else None
+    return tuple(part.rule for part in rules), whole
 
 
 _DEAD = object()

@@ -1,1 +1,1 @@
-"""What texts of a domain may say: plans, queries, records."""
+"""Constraints that know a subject: records, plans, SQL, Python source, chemistry."""
