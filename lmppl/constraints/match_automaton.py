@@ -55,15 +55,22 @@ class MatchAutomaton:
         flat: The next state of `state` is at `256 * state + byte`, -1 if nothing is found that way.
         labels: By state.
         settled: By state, whether nothing but its only slot can be found any more. It has no next one.
+        runs: By state, whether more matches may be met.
     """
 
     def __init__(self, table: np.ndarray, labels: list[Label]):
         self.flat = np.ascontiguousarray(table, np.int32).reshape(-1).data
         self.labels = labels
         self.settled = [
-            label.certain and label.slots is not None and len(label.slots) == 1 and not runs
-            for label, runs in zip(labels, (table != DEAD).any(1).tolist(), strict=True)
+            label.certain and label.slots is not None and len(label.slots) == 1 and not goes_on
+            for label, goes_on in zip(labels, (table != DEAD).any(1).tolist(), strict=True)
         ]
+        self.runs = _running(table, labels).tolist()
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether a match may depend on what follows it, by look-ahead."""
+        return any(label.slots and not (label.certain and len(label.slots) == 1) for label in self.labels)
 
     def find(self, data: bytes) -> int | None:
         """Gives the length of the match at the beginning of a whole text, None if there is none."""
@@ -325,17 +332,22 @@ def _characters(tree: Node) -> Iterator[Character]:
 def _trimmed(table: np.ndarray, labels: list[Label]) -> np.ndarray:
     """Drops ways to states from which nothing can be found, and all ways out of settled ones."""
     useful = np.array([bool(label.slots) for label in labels])
+    runs = _running(table, labels)
+    settled = np.array([label.certain and len(label.slots or ()) == 1 for label in labels]) & ~runs
+    trimmed = np.where((table != DEAD) & (useful | runs)[table], table, DEAD)
+    trimmed[settled] = DEAD
+    return trimmed.astype(np.int32)
+
+
+def _running(table: np.ndarray, labels: list[Label]) -> np.ndarray:
+    """Gives the states from which a match can be met that is not there yet."""
     brings = np.array([NEW in (label.slots or ()) for label in labels])
     runs = np.zeros(len(labels), bool)
     while True:
         reached = np.where(table == DEAD, False, (brings | runs)[table]).any(1)
         if (reached == runs).all():
-            break
+            return runs
         runs = reached
-    settled = np.array([label.certain and len(label.slots or ()) == 1 for label in labels]) & ~runs
-    trimmed = np.where((table != DEAD) & (useful | runs)[table], table, DEAD)
-    trimmed[settled] = DEAD
-    return trimmed.astype(np.int32)
 
 
 def _smallest(rows: np.ndarray, labels: list[Label]) -> tuple[np.ndarray, list[Label]]:
