@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from lmppl.constraints.earley import Matcher, Recogniser
 from lmppl.constraints.grammar_rules import grammar_rules
 from lmppl.constraints.grammar_terminals import Terminal
+from lmppl.constraints.lalr_tables import NotLalr
 from lmppl.constraints.lark_grammars import GrammarSource
 from lmppl.constraints.lexed_grammars import earley_texts, lalr_texts
 from lmppl.constraints.protocol import Constraint, State
@@ -48,18 +49,29 @@ def lark(
 def _lark(source: GrammarSource) -> Grammar:
     loaded = source.loaded()
     if source.parser == "lalr":
-        return Grammar(source, lalr_texts(loaded, source.start, source.lexer == "contextual"))
+        return Grammar(source, _lalr_texts(source, loaded))
     if source.lexer == "basic":
         return Grammar(source, earley_texts(loaded, source.start))
     return Grammar(source, _recogniser(loaded, source.start, source.lexer == "dynamic_complete"))
+
+
+def _lalr_texts(source: GrammarSource, loaded: Any) -> Texts:
+    try:
+        return lalr_texts(loaded, source.start, source.lexer == "contextual")
+    except NotLalr as error:
+        source.loaded("lalr", source.lexer)  # which says where the conflict is, in Lark's words
+        raise ConstraintError(
+            "The grammar is LR(k) for no k: rules that may be empty follow one another in a circle. Give "
+            "parser='earley', or rewrite them."
+        ) from error
 
 
 def _recogniser(loaded: Any, start: str, complete: bool) -> Recogniser:
     terminals = [Terminal.of_lark(terminal, token) for token, terminal in enumerate(loaded.terminals)]
     numbers = {terminal.name: terminal.token for terminal in terminals}
     used = {str(symbol.name) for rule in loaded.rules for symbol in rule.expansion if symbol.is_term}
-    for name in sorted(used - numbers.keys()):
-        raise ConstraintError(f"Terminal {name} of the grammar is declared but has no pattern. Give it one.")
+    for name in sorted(used - numbers.keys()):  # declared, without a pattern: it matches nothing
+        numbers[name] = len(numbers)
     for terminal in terminals:
         if complete and terminal.automaton.has_conditions:
             raise ConstraintError(

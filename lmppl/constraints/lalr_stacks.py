@@ -1,13 +1,12 @@
-"""The stacks of an LALR(1) parser as values, over the tables that Lark makes."""
+"""The stacks of an LALR(1) parser as values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from lmppl.constraints.lalr_tables import END, LalrTable
 
 MAX_STACKS = 200_000
-END = -1
-"""The token after the last one."""
 
 
 @dataclass(eq=False)
@@ -30,48 +29,6 @@ class Stack:
         return f"<Stack of {self.depth + 1} on state {self.state}>"
 
 
-@dataclass(frozen=True)
-class LalrTable:
-    """What an LALR(1) parser does.
-
-    Attributes:
-        shifts: By state, the next state by token.
-        reductions: By state, the rule by token: its nonterminal and its length.
-        gotos: By state, the next state by nonterminal.
-        start: The first state.
-        end: The state after the whole text.
-    """
-
-    shifts: list[dict[int, int]]
-    reductions: list[dict[int, tuple[str, int]]]
-    gotos: list[dict[str, int]]
-    start: int
-    end: int
-
-    @staticmethod
-    def of_lark(table: Any, start: str, tokens: dict[str, int]) -> LalrTable:
-        """Reads a table of Lark's, whose states are numbers."""
-        size = len(table.states)
-        made = LalrTable(
-            [{} for _ in range(size)],
-            [{} for _ in range(size)],
-            [{} for _ in range(size)],
-            table.start_states[start],
-            table.end_states[start],
-        )
-        numbers = {**tokens, "$END": END}
-        for state, actions in table.states.items():
-            for name, (_, argument) in actions.items():
-                if not isinstance(argument, int):
-                    rule = (str(argument.origin.name), len(argument.expansion))
-                    made.reductions[state][numbers[name]] = rule
-                elif name in numbers:
-                    made.shifts[state][numbers[name]] = argument
-                else:
-                    made.gotos[state][str(name)] = argument
-        return made
-
-
 class LalrParser:
     """The stacks of one table."""
 
@@ -79,7 +36,7 @@ class LalrParser:
         self.table = table
         self._stacks: dict[tuple[int, Stack | None], Stack] = {}
         self._num_rules = sum(map(len, table.reductions)) + 1
-        self.initial = self._pushed(table.start, None)
+        self.initial = self._pushed(0, None)
 
     def after(self, stack: Stack, token: int) -> Stack | None:
         """Gives the stack after a token, or None if the parser refuses it."""
@@ -93,10 +50,6 @@ class LalrParser:
     def ends(self, stack: Stack) -> bool:
         """Says whether the text may end after what a stack has read."""
         return self.after(stack, END) is not None
-
-    def context(self, stack: Stack) -> int:
-        """Gives what the contextual lexer looks at."""
-        return stack.state
 
     def _reduced(self, stack: Stack, token: int) -> Stack | None:
         """Applies rules until the token can be shifted, or the text is complete."""

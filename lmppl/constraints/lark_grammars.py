@@ -61,8 +61,8 @@ class GrammarSource:
         folders = tuple(os.fspath(folder) for folder in import_paths)
         return GrammarSource(text, start, parser, lexers[0] if lexer == "auto" else lexer, path, folders)
 
-    def loaded(self) -> Any:
-        """Gives Lark's own parser of the grammar.
+    def loaded(self, parser: str = "earley", lexer: str = "dynamic") -> Any:
+        """Gives Lark's own parser of the grammar; by default the one that takes Lark the least time.
 
         Raises:
             ConstraintError: Lark refuses the grammar; its message has line and column.
@@ -76,8 +76,8 @@ class GrammarSource:
             return lark.Lark(
                 self.text,
                 start=self.start,
-                parser=self.parser,
-                lexer=self.lexer,
+                parser=parser,
+                lexer=lexer,
                 source_path=self.path,
                 import_paths=list(self.import_paths),
             )

@@ -1,68 +1,92 @@
-"""From a grammar that Lark has loaded with a lexer to the states of its texts."""
+"""From a grammar that Lark has loaded to the states of the texts that a lexer cuts for a parser."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from lmppl.constraints.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammar_rules import Rules, grammar_rules
 from lmppl.constraints.grammar_terminals import Terminal
-from lmppl.constraints.lalr_stacks import LalrParser, LalrTable, Stack
+from lmppl.constraints.lalr_stacks import LalrParser, Stack
+from lmppl.constraints.lalr_tables import GrammarRule, LalrTable, lalr_table
 from lmppl.constraints.lexed_texts import LexedTexts
 from lmppl.constraints.scanner import Scanner
 
 
 def lalr_texts(loaded: Any, start: str, contextual: bool) -> LexedTexts[Stack]:
-    """Gives the texts of a grammar that Lark has loaded for its LALR parser.
+    """Gives the texts of a grammar that Lark's LALR parser takes.
 
     Raises:
         ConstraintError: A terminal has no automaton.
+        NotLalr: The grammar is not LALR(1).
     """
     scanners = _Scanners(loaded)
-    table = LalrTable.of_lark(loaded.parser.parser._parse_table, start, scanners.tokens)
-    lexer = loaded.parser.lexer
+    table = _table(loaded, start, scanners.tokens)
     if not contextual:
-        only = scanners.of(lexer)
+        only = scanners.of(scanners.tokens.values())
         return LexedTexts(LalrParser(table), lambda stack: only)
-    return LexedTexts(LalrParser(table), lambda stack: scanners.of(lexer.lexers[stack.state]))
+    by_state = [
+        scanners.of({*shifts, *reductions})
+        for shifts, reductions in zip(table.shifts, table.reductions, strict=True)
+    ]
+    return LexedTexts(LalrParser(table), lambda stack: by_state[stack.state])
 
 
 def earley_texts(loaded: Any, start: str) -> LexedTexts[Frame]:
-    """Gives the texts of a grammar that Lark has loaded for its Earley parser with the basic lexer.
+    """Gives the texts of a grammar that Lark's Earley parser takes with the basic lexer.
 
     Raises:
         ConstraintError: A terminal has no automaton; or no string is in the language.
     """
     scanners = _Scanners(loaded)
-    scanner = scanners.of(loaded.parser.lexer)
-    numbers = {name: token for name, token in scanners.tokens.items()}
-    found = frozenset(scanner.later(scanner.start))
-    rules = grammar_rules(loaded, start, numbers, found)
+    scanner = scanners.of(scanners.tokens.values())
+    rules = grammar_rules(loaded, start, scanners.tokens, scanner.tokens())
     return LexedTexts(_EarleyParser(rules), lambda frame: scanner)
 
 
+def _table(loaded: Any, start: str, tokens: dict[str, int]) -> LalrTable:
+    first = len(tokens) + 1
+    numbers: dict[str, int] = {}
+
+    def number(symbol: Any) -> int:
+        name = str(symbol.name)
+        return tokens[name] if symbol.is_term else numbers.setdefault(name, first + len(numbers))
+
+    rules = [
+        GrammarRule(number(rule.origin), tuple(map(number, rule.expansion)), rule.options.priority or 0)
+        for rule in loaded.rules
+    ]
+    return lalr_table(rules, first, numbers[start])
+
+
 class _Scanners:
-    """The scanners of a grammar, by Lark's basic lexer, which has put its terminals in order."""
+    """The scanners of a grammar, by the tokens that they may find."""
 
     def __init__(self, loaded: Any):
-        names = [str(terminal.name) for terminal in loaded.terminals]
-        names += sorted({str(s.name) for rule in loaded.rules for s in rule.expansion if s.is_term} - {*names})
+        declared = {str(s.name) for rule in loaded.rules for s in rule.expansion if s.is_term}
+        names = dict.fromkeys([str(terminal.name) for terminal in loaded.terminals] + sorted(declared))
         self.tokens = {name: token for token, name in enumerate(names, 1)}
-        self._terminals = {
-            str(terminal.name): Terminal.of_lark(terminal, self.tokens[str(terminal.name)])
-            for terminal in loaded.terminals
-        }
-        for terminal in self._terminals.values():
+        in_order = sorted(loaded.terminals, key=_rank)
+        self._terminals = [Terminal.of_lark(t, self.tokens[str(t.name)]) for t in in_order]
+        for terminal in self._terminals:
             _ = terminal.automaton  # so that one that is not supported is refused now
         self._ignored = frozenset(map(str, loaded.ignore_tokens))
-        self._scanners: dict[int, Scanner] = {}
+        self._scanners: dict[frozenset[int], Scanner] = {}
 
-    def of(self, lexer: Any) -> Scanner:
-        key = id(lexer)
+    def of(self, tokens: Iterable[int]) -> Scanner:
+        """Gives the scanner of some terminals, and of the ignored ones."""
+        key = frozenset(tokens)
         if key not in self._scanners:
-            terminals = [self._terminals[str(terminal.name)] for terminal in lexer.terminals]
+            terminals = [t for t in self._terminals if t.token in key or t.name in self._ignored]
             self._scanners[key] = Scanner(terminals, self._ignored)
         return self._scanners[key]
+
+
+def _rank(terminal: Any) -> tuple[int, int, int, str]:
+    """Gives the place of a terminal in the order in which Lark's lexers try them."""
+    pattern = terminal.pattern
+    return -terminal.priority, -pattern.max_width, -len(pattern.value), terminal.name
 
 
 class _EarleyParser:
@@ -70,7 +94,6 @@ class _EarleyParser:
 
     def __init__(self, rules: Rules):
         self._sets = EarleySets(rules)
-        self._after: dict[tuple[Frame, int], Frame | None] = {}
         self.initial = self._sets.initial
 
     def after(self, stack: Frame, token: int) -> Frame | None:

@@ -21,7 +21,7 @@ from lmppl.errors import ConstraintError
 MAX_POINTS = 20_000
 
 IGNORED = 0
-"""The token of what is matched and left out."""
+"""The token of what is matched and left out. No parser sees it."""
 
 
 @dataclass(eq=False)
@@ -171,7 +171,7 @@ class Scanner:
 
     def finds(self, point: Point, wanted: Callable[[int], bool]) -> bool:
         """Says whether a wanted token may be found on the way from a point on, whatever the text."""
-        if any(map(wanted, point.later)):
+        if any(map(wanted, tuple(point.later))):
             return True
         if point.later_is_complete:
             return False
@@ -181,10 +181,30 @@ class Scanner:
                 return True
         return False
 
-    def later(self, point: Point) -> frozenset[int]:
-        """Gives every token that may be found on the way from a point on."""
-        self.finds(point, lambda token: False)
-        return frozenset(point.later)
+    def tokens(self) -> frozenset[int]:
+        """Gives every token that may be found in some text."""
+        found = {token for word in self._words if (token := self.find((word.word or "").encode())) is not None}
+        named = {self._words[word].token for words in self._named for word in words}
+        most = named | {*self._tokens}
+        if not found >= most:
+            for token in self._search(self.start):
+                found.add(token)
+                if found >= most:
+                    break
+        return frozenset(found)
+
+    def find(self, data: bytes) -> int | None:
+        """Gives the token at the beginning of a whole text, None if there is none."""
+        point: Point | None = self.start
+        tokens: list[int] = []
+        for byte in data:
+            point = self.after(point, byte)
+            if point is None:
+                return None
+            tokens = [tokens[slot] if slot >= 0 else ~slot for slot in point.slots]
+            if point.settled:
+                return tokens[0]
+        return tokens[point.end] if point.end >= 0 else None
 
     def _search(self, point: Point) -> Iterator[int]:
         """Gives the tokens as they are met; when it runs to the end, all points met know all theirs."""
@@ -192,7 +212,7 @@ class Scanner:
         edges: list[tuple[Point, Point]] = []
         todo = [point]
         for source in todo:  # grows while it is walked
-            yield from source.later
+            yield from tuple(source.later)
             if source.settled or source.later_is_complete:
                 continue
             for byte in self.representatives:
