@@ -9,12 +9,14 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from lmppl.constraints.earley import Matcher, Recogniser
+from lmppl.constraints.earley_exactness import can_always_complete
 from lmppl.constraints.grammar_rules import grammar_rules
 from lmppl.constraints.grammar_terminals import Terminal
 from lmppl.constraints.lalr_tables import NotLalr
 from lmppl.constraints.lark_grammars import GrammarSource
 from lmppl.constraints.lexed_grammars import earley_texts, lalr_texts
 from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.token_neighbours import followers
 from lmppl.errors import ConstraintError
 
 
@@ -52,7 +54,7 @@ def _lark(source: GrammarSource) -> Grammar:
         return Grammar(source, _lalr_texts(source, loaded))
     if source.lexer == "basic":
         return Grammar(source, earley_texts(loaded, source.start))
-    return Grammar(source, _recogniser(loaded, source.start, source.lexer == "dynamic_complete"))
+    return _scannerless(source, loaded)
 
 
 def _lalr_texts(source: GrammarSource, loaded: Any) -> Texts:
@@ -66,7 +68,8 @@ def _lalr_texts(source: GrammarSource, loaded: Any) -> Texts:
         ) from error
 
 
-def _recogniser(loaded: Any, start: str, complete: bool) -> Recogniser:
+def _scannerless(source: GrammarSource, loaded: Any) -> Grammar:
+    complete = source.lexer == "dynamic_complete"
     terminals = [Terminal.of_lark(terminal, token) for token, terminal in enumerate(loaded.terminals)]
     numbers = {terminal.name: terminal.token for terminal in terminals}
     used = {str(symbol.name) for rule in loaded.rules for symbol in rule.expansion if symbol.is_term}
@@ -79,10 +82,12 @@ def _recogniser(loaded: Any, start: str, complete: bool) -> Recogniser:
                 "cannot have. Use lexer='dynamic'."
             )
     live = frozenset(terminal.token for terminal in terminals if terminal.automaton.runs[0])
-    matchers = [Matcher(t.automaton, t.token, not complete) for t in terminals if t.name in used]
+    rules = grammar_rules(loaded, source.start, numbers, live)
     ignored = {str(name) for name in loaded.ignore_tokens}
+    matchers = [Matcher(t.automaton, t.token, not complete) for t in terminals if t.name in used]
     matchers += [Matcher(t.automaton, None, True) for t in terminals if t.name in ignored]
-    return Recogniser(grammar_rules(loaded, start, numbers, live), matchers)
+    follow = followers(rules.productions, rules.nullable, rules.first_nonterminal)
+    return Grammar(source, Recogniser(rules, matchers), can_always_complete(matchers, follow))
 
 
 class Texts(Protocol):
@@ -109,10 +114,17 @@ class Grammar(Constraint):
     Attributes:
         source: The grammar as the user wrote it, and the options.
         texts: What knows the states.
+        is_exact: Whether a prefix is viable exactly when it can be completed.
     """
 
     source: GrammarSource
     texts: Texts = field(compare=False)
+    is_exact: bool = field(default=False, compare=False)
+
+    @property
+    def viable_is_exact(self) -> bool:
+        """True if it is known that every prefix that is let through can be completed."""
+        return self.is_exact
 
     def initial(self) -> State:
         """Gives the state of the empty string."""
