@@ -14,7 +14,9 @@ from lmppl.constraints.grammar_rules import grammar_rules
 from lmppl.constraints.grammar_terminals import Terminal
 from lmppl.constraints.lalr_tables import NotLalr
 from lmppl.constraints.lark_grammars import GrammarSource
+from lmppl.constraints.lalr_stacks import Stack
 from lmppl.constraints.lexed_grammars import earley_texts, lalr_texts
+from lmppl.constraints.lexed_texts import LexedTexts
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.token_neighbours import followers
 from lmppl.errors import ConstraintError
@@ -51,13 +53,15 @@ def lark(
 def _lark(source: GrammarSource) -> Grammar:
     loaded = source.loaded()
     if source.parser == "lalr":
-        return Grammar(source, _lalr_texts(source, loaded))
+        texts = _lalr_texts(source, loaded)
+        return Grammar(source, texts, texts.is_exact)
     if source.lexer == "basic":
-        return Grammar(source, earley_texts(loaded, source.start))
+        texts = earley_texts(loaded, source.start)
+        return Grammar(source, texts, texts.is_exact)
     return _scannerless(source, loaded)
 
 
-def _lalr_texts(source: GrammarSource, loaded: Any) -> Texts:
+def _lalr_texts(source: GrammarSource, loaded: Any) -> LexedTexts[Stack]:
     try:
         return lalr_texts(loaded, source.start, source.lexer == "contextual")
     except NotLalr as error:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from lmppl.constraints.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammar_rules import Rules, grammar_rules
 from lmppl.constraints.grammar_terminals import Terminal
 from lmppl.constraints.lalr_stacks import LalrParser, Stack
-from lmppl.constraints.lalr_tables import GrammarRule, LalrTable, lalr_table
+from lmppl.constraints.lalr_tables import END, GrammarRule, LalrTable, lalr_table
 from lmppl.constraints.lexed_texts import LexedTexts
+from lmppl.constraints.lexer_exactness import lexemes_can_be_ended
 from lmppl.constraints.scanner import Scanner
 
 
@@ -23,14 +25,19 @@ def lalr_texts(loaded: Any, start: str, contextual: bool) -> LexedTexts[Stack]:
     """
     scanners = _Scanners(loaded)
     table = _table(loaded, start, scanners.tokens)
-    if not contextual:
-        only = scanners.of(scanners.tokens.values())
-        return LexedTexts(LalrParser(table), lambda stack: only)
-    by_state = [
-        scanners.of({*shifts, *reductions})
-        for shifts, reductions in zip(table.shifts, table.reductions, strict=True)
-    ]
-    return LexedTexts(LalrParser(table), lambda stack: by_state[stack.state])
+    wanted = [{*s, *r} - {END} for s, r in zip(table.shifts, table.reductions, strict=True)]
+    by_state = [scanners.of(tokens if contextual else scanners.tokens.values()) for tokens in wanted]
+    is_exact = (
+        not table.has_conflicts
+        and scanners.lexemes_can_be_ended
+        and _all_derive(loaded)
+        and all(
+            scanner.can_find(token)
+            for scanner, tokens in dict.fromkeys(zip(by_state, map(frozenset, wanted), strict=True))
+            for token in tokens
+        )
+    )
+    return LexedTexts(LalrParser(table), lambda stack: by_state[stack.state], is_exact)
 
 
 def earley_texts(loaded: Any, start: str) -> LexedTexts[Frame]:
@@ -42,7 +49,18 @@ def earley_texts(loaded: Any, start: str) -> LexedTexts[Frame]:
     scanners = _Scanners(loaded)
     scanner = scanners.of(scanners.tokens.values())
     rules = grammar_rules(loaded, start, scanners.tokens, scanner.tokens())
-    return LexedTexts(_EarleyParser(rules), lambda frame: scanner)
+    return LexedTexts(_EarleyParser(rules), lambda frame: scanner, scanners.lexemes_can_be_ended)
+
+
+def _all_derive(loaded: Any) -> bool:
+    """Says whether every nonterminal derives a string, if every terminal is found."""
+    sides = [(str(r.origin.name), {str(s.name) for s in r.expansion if not s.is_term}) for r in loaded.rules]
+    derive: set[str] = set()
+    size = -1
+    while size != len(derive):
+        size = len(derive)
+        derive |= {origin for origin, needed in sides if needed <= derive}
+    return derive == {origin for origin, _ in sides}
 
 
 def _table(loaded: Any, start: str, tokens: dict[str, int]) -> LalrTable:
@@ -73,6 +91,10 @@ class _Scanners:
             _ = terminal.automaton  # so that one that is not supported is refused now
         self._ignored = frozenset(map(str, loaded.ignore_tokens))
         self._scanners: dict[frozenset[int], Scanner] = {}
+
+    @cached_property
+    def lexemes_can_be_ended(self) -> bool:
+        return lexemes_can_be_ended(self._terminals, self._ignored)
 
     def of(self, tokens: Iterable[int]) -> Scanner:
         """Gives the scanner of some terminals, and of the ignored ones."""

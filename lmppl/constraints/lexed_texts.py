@@ -67,14 +67,18 @@ class LexedTexts(Generic[Stack]):
     Args:
         parser: Of the tokens.
         scanner: Gives the scanner of a place.
+        is_exact: Whether every live stack of the parser can be completed, and every lexeme ended.
     """
 
-    def __init__(self, parser: TokenParser[Stack], scanner: Callable[[Stack], Scanner]):
+    def __init__(self, parser: TokenParser[Stack], scanner: Callable[[Stack], Scanner], is_exact: bool):
+        self.is_exact = is_exact
         self._parser = parser
         self._scanner = scanner
         self._readings: dict[tuple, Reading[Stack]] = {}
         self._steps: dict[tuple[Reading[Stack], int], Reading[Stack] | None] = {}
         self._live: dict[Stack, bool] = {}
+        self._decided: dict[Reading[Stack], bool] = {}
+        self._is_searching = False
         self.initial = self._between(parser.initial)
 
     def advance(self, reading: Reading[Stack] | None, data: bytes) -> Reading[Stack] | None:
@@ -147,9 +151,47 @@ class LexedTexts(Generic[Stack]):
     ) -> Reading[Stack] | None:
         """Gives a state within a lexeme, or None if nothing can come of it."""
         stack = reading.stack
-        if not any(slots) and not reading.scanner.finds(point, lambda token: self._leads_on(stack, token)):
+        leads_on = reading.scanner.finds(point, lambda token: self._leads_on(stack, token))
+        if not leads_on and not any(slots):
             return None
-        return self._known(stack, reading.scanner, point, slots)
+        made = self._known(stack, reading.scanner, point, slots)
+        if leads_on or not self.is_exact or self._is_searching or not self._is_open(made):
+            return made
+        return made if self._can_be_cut(made) else None
+
+    def _is_open(self, reading: Reading[Stack]) -> bool:
+        """Says whether all that can come of a state is a lexeme whose end is still open since before."""
+        alive = (slot for slot, kept in zip(reading.point.slots, reading.slots, strict=True) if kept)
+        return all(slot >= 0 for slot in alive)
+
+    def _can_be_cut(self, reading: Reading[Stack]) -> bool:
+        """Looks for bytes after which a lexeme that the parser refuses is out of the question."""
+        if reading not in self._decided:
+            if len(self._decided) >= MAX_STATES:
+                self._decided.clear()
+            self._is_searching = True
+            try:
+                self._decided[reading] = self._search(reading)
+            finally:
+                self._is_searching = False
+        return self._decided[reading]
+
+    def _search(self, reading: Reading[Stack]) -> bool:
+        seen = {reading}
+        todo = [reading]
+        for state in todo:  # grows while it is walked; gaps are short where this is asked
+            for byte in range(256):
+                after = self._step(state, byte)
+                if after is None or after in seen:
+                    continue
+                stack = after.stack
+                if after.is_between or not self._is_open(after):
+                    return True
+                if after.scanner.finds(after.point, lambda token, stack=stack: self._leads_on(stack, token)):
+                    return True
+                seen.add(after)
+                todo.append(after)
+        return False
 
     def _leads_on(self, stack: Stack, token: int) -> bool:
         if token == IGNORED:

@@ -193,6 +193,12 @@ class Scanner:
                     break
         return frozenset(found)
 
+    def can_find(self, token: int) -> bool:
+        """Says whether a token may be found in some text."""
+        if any(w.token == token and self.find((w.word or "").encode()) == token for w in self._words):
+            return True
+        return self.finds(self.start, lambda found: found == token)
+
     def find(self, data: bytes) -> int | None:
         """Gives the token at the beginning of a whole text, None if there is none."""
         point: Point | None = self.start
