@@ -35,7 +35,9 @@ def can_always_complete(matchers: Sequence[Matcher], follow: Mapping[int, Set[in
     for matcher in matchers:
         after = begins.keys() if matcher.symbol is None else follow.get(matcher.symbol, set())
         ways = [separators | begins[symbol] for symbol in after]
-        if matcher.only_best and not all(_can_end(matcher.automaton, s, ways) for s in _open(matcher.automaton)):
+        if matcher.only_best and not all(
+            _can_end(matcher.automaton, s, ways) for s in _open(matcher.automaton)
+        ):
             return False
     return True
 
@@ -43,9 +45,7 @@ def can_always_complete(matchers: Sequence[Matcher], follow: Mapping[int, Set[in
 def _open(automaton: MatchAutomaton) -> list[int]:
     """Gives the states in which a match ends that may not be the one that is found."""
     return [
-        state
-        for state, label in enumerate(automaton.labels)
-        if label.slots and not automaton.settled[state]
+        state for state, label in enumerate(automaton.labels) if label.slots and not automaton.settled[state]
     ]
 
 

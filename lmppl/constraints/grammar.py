@@ -12,9 +12,9 @@ from lmppl.constraints.earley import Matcher, Recogniser
 from lmppl.constraints.earley_exactness import can_always_complete
 from lmppl.constraints.grammar_rules import grammar_rules
 from lmppl.constraints.grammar_terminals import Terminal
+from lmppl.constraints.lalr_stacks import Stack
 from lmppl.constraints.lalr_tables import NotLalr
 from lmppl.constraints.lark_grammars import GrammarSource
-from lmppl.constraints.lalr_stacks import Stack
 from lmppl.constraints.lexed_grammars import earley_texts, lalr_texts
 from lmppl.constraints.lexed_texts import LexedTexts
 from lmppl.constraints.protocol import Constraint, State

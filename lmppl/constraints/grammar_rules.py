@@ -61,10 +61,13 @@ def grammar_rules(loaded: Any, start: str, terminals: Mapping[str, int], live: S
     }
     if rules[start] not in derive:
         declared = sorted(terminals.keys() - {str(terminal.name) for terminal in loaded.terminals})
-        hint = "".join(f" Terminal {n} is declared but has no pattern, so it matches nothing." for n in declared)
+        hint = "".join(
+            f" Terminal {n} is declared but has no pattern, so it matches nothing." for n in declared
+        )
         raise ConstraintError(
             f"No string is in the language of the grammar: every derivation of {start!r} goes on for ever, "
-            f"or needs a terminal that is never found.{hint} Give its recursive rules an alternative that ends."
+            f"or needs a terminal that is never found.{hint} Give its recursive rules an alternative that "
+            "ends."
         )
     return Rules(first, productions, frozenset(_closed(set(), sides)), rules[start])
 

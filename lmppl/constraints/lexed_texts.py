@@ -15,6 +15,7 @@ from lmppl.constraints.scanner import IGNORED, Point, Scanner
 
 MAX_STATES = 200_000
 MAX_STEPS = 400_000
+MAX_SEARCHED = 5_000
 
 Stack = TypeVar("Stack")
 
@@ -180,6 +181,8 @@ class LexedTexts(Generic[Stack]):
         seen = {reading}
         todo = [reading]
         for state in todo:  # grows while it is walked; gaps are short where this is asked
+            if len(todo) > MAX_SEARCHED:
+                return True
             for byte in range(256):
                 after = self._step(state, byte)
                 if after is None or after in seen:

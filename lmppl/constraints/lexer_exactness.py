@@ -33,9 +33,7 @@ def lexemes_can_be_ended(terminals: Sequence[Terminal], ignored: frozenset[str])
         for byte in range(128)
         if _separates(terminals, number, byte)
     }
-    return all(
-        _can_be_ended(terminals, number, separators, ignored) for number in range(len(terminals))
-    )
+    return all(_can_be_ended(terminals, number, separators, ignored) for number in range(len(terminals)))
 
 
 def _can_be_ended(
@@ -46,7 +44,9 @@ def _can_be_ended(
     own = {(state, state) for state in _ends(automaton)}
     if has_names and not _gaps_are_short(automaton, automaton, own):
         return False  # a match that goes on might be another token, which the parser might refuse
-    allowed: dict[int, set[int] | None] = {}  # separators that end a lexeme in a state; None if none is needed
+    allowed: dict[
+        int, set[int] | None
+    ] = {}  # separators that end a lexeme in a state; None if none is needed
     for state in _ends(automaton):
         ways = {byte for byte in separators if _is_cut(automaton, state, byte)}
         allowed[state] = None if automaton.settled[state] else ways

@@ -158,9 +158,7 @@ class Program:
                 if any(isinstance(inner, Look) for inner in (node.item, *inside)):
                     raise self.refusal("has look-around or an anchor inside look-around", node.position)
                 if not node.ahead and _width(node.item) > MAX_LOOK_BEHIND:
-                    raise self.refusal(
-                        f"looks back more than {MAX_LOOK_BEHIND} characters", node.position
-                    )
+                    raise self.refusal(f"looks back more than {MAX_LOOK_BEHIND} characters", node.position)
 
     def refusal(self, what: str, position: int) -> ConstraintError:
         """Gives the error for a pattern that does something that is not supported."""

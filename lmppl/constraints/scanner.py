@@ -183,7 +183,9 @@ class Scanner:
 
     def tokens(self) -> frozenset[int]:
         """Gives every token that may be found in some text."""
-        found = {token for word in self._words if (token := self.find((word.word or "").encode())) is not None}
+        found = {
+            token for word in self._words if (token := self.find((word.word or "").encode())) is not None
+        }
         named = {self._words[word].token for words in self._named for word in words}
         most = named | {*self._tokens}
         if not found >= most:

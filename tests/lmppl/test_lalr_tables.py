@@ -39,7 +39,9 @@ def difference(grammar: str, start: str, path: str | None = None) -> str | None:
         table, names = table_of(grammar, start, path)
     except NotLalr:
         return None
-    theirs = lark_package.Lark(grammar, start=start, source_path=path, parser="lalr").parser.parser._parse_table
+    theirs = lark_package.Lark(
+        grammar, start=start, source_path=path, parser="lalr"
+    ).parser.parser._parse_table
     known = {0: theirs.start_states[start]}
     todo = [0]
     for state in todo:  # grows while it is walked
@@ -55,7 +57,10 @@ def difference(grammar: str, start: str, path: str | None = None) -> str | None:
                 todo.append(target)
         for symbol, (origin, length) in reductions.items():
             rule = actions[names[symbol]][1]
-            if isinstance(rule, int) or (str(rule.origin.name), len(rule.expansion)) != (names[origin], length):
+            if isinstance(rule, int) or (str(rule.origin.name), len(rule.expansion)) != (
+                names[origin],
+                length,
+            ):
                 return f"rule of {state} by {names[symbol]}"
     return None if known[table.end] == theirs.end_states[start] else "end"
 

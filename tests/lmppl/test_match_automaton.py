@@ -91,7 +91,9 @@ def test_wrong_order_of_choices_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_dropped_condition_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lmppl.constraints.match_automaton._Construction._conditions_after", lambda *_: frozenset())
+    monkeypatch.setattr(
+        "lmppl.constraints.match_automaton._Construction._conditions_after", lambda *_: frozenset()
+    )
     assert disagreement("a(?!bb)b?", match_automaton.__wrapped__("a(?!bb)b?")) is not None
 
 
