@@ -32,19 +32,31 @@ def lark(
 ) -> Constraint:
     """Allows the strings of a grammar in Lark's syntax.
 
-    The language is what `lark.Lark(grammar, ...)` parses with the same options, defaults included.
+    The language is what `lark.Lark(grammar, ...)` parses with the same options, defaults included. Lark
+    reads the grammar, so imports, templates, priorities, flags and `%ignore` mean what they mean there.
+    Where terminals overlap, the options matter: with `"if" NAME` and names of letters, `iffy` is one name
+    to the basic lexer, and a keyword and a name to the dynamic one.
+
+    A prefix that is refused has no completion. Whether one that is let through always has one is known
+    for many grammars (`viable_is_exact`): if any lexeme can be ended for sure by something ignored, or by
+    what follows it, and LALR grammars have no conflicts that Lark resolved. What is accepted is right in
+    any case. States are made when first met, and remembered up to a bound; for LALR the time for a byte
+    does not depend on the length, unless the lexer has to keep many endings of one lexeme open.
 
     Args:
         grammar: The text of a grammar, or the path of a file of it: a `Path`, or a str without line
-            breaks that ends in `.lark`.
+            breaks that ends in `.lark`. A file may import from beside it.
         start: The rule that stands for the whole string.
-        parser: `"earley"` for any grammar, or `"lalr"`.
-        lexer: How texts are cut into terminals.
+        parser: `"earley"` for any grammar, or `"lalr"`, which takes less time for a byte.
+        lexer: How texts are cut into terminals. `"auto"` is `"dynamic"` for Earley and `"contextual"` for
+            LALR. Others are `"basic"`, and for Earley `"dynamic_complete"`: a terminal may then match any
+            shorter string than the one that `re` finds.
         import_paths: Folders in which to look for imported grammars.
 
     Raises:
-        ConstraintError: Lark refuses the grammar; a terminal has back-references, or look-around that is
-            not supported; or no string is in the language.
+        ConstraintError: Lark refuses the grammar; a terminal has back-references, looks at what stands
+            before it, or has other look-around that is not supported; or no string is in the language.
+        InvalidInputError: There is no such parser, or the lexer does not go with it.
     """
     return _lark(GrammarSource.of(grammar, start, parser, lexer, import_paths))
 
