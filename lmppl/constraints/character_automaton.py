@@ -9,7 +9,7 @@ import numpy as np
 
 from lmppl.constraints.character_sets import CharacterSet, Partition
 from lmppl.constraints.regex_assertions import START, Contexts, sets_seen
-from lmppl.constraints.regex_syntax import Alternation, Assertion, Character, Node, Repetition, Sequence
+from lmppl.constraints.regex_syntax import Alternation, Assertion, Character, Look, Node, Repetition, Sequence
 from lmppl.constraints.transition_tables import DEAD, Accepting, Table, canonical
 
 MAX_CHARACTER_STATES = 50_000
@@ -63,7 +63,7 @@ def walk(tree: Node) -> Iterator[Node]:
         case Sequence(items) | Alternation(items):
             for item in items:
                 yield from walk(item)
-        case Repetition(item):
+        case Repetition(item) | Look(item):
             yield from walk(item)
 
 

@@ -19,6 +19,7 @@ _ESCAPE = re.compile(
 )
 _CLASS = re.compile(r"\[\^?(?:\\.|[^\\])(?:\\.|[^\\\]])*\]", re.S)
 _FLAGS = re.compile(r"\(\?([aiLmsux]*)(?:-([imsx]+))?([:)])")
+_LOOK = re.compile(r"\(\?(<?)([=!])")
 _REFUSED_GROUPS = {
     "(?=": "look-ahead",
     "(?!": "negative look-ahead",
@@ -67,23 +68,38 @@ class Alternation:
 
 @dataclass(frozen=True)
 class Repetition:
-    """`item`, `low` to `high` times; `high` is None for any number. `position` is where it is written."""
+    """`item`, `low` to `high` times; `high` is None for any number. `position` is where it is written.
+
+    `lazy` prefers few; that matters to what is found first, and not to the language.
+    """
 
     item: Node
     low: int
     high: int | None
     position: int
+    lazy: bool = False
 
 
-Node = Character | Assertion | Sequence | Alternation | Repetition
+@dataclass(frozen=True)
+class Look:
+    """Look-ahead or look-behind: whether `item` stands (or not, if `negative`) right after or before."""
+
+    item: Node
+    ahead: bool
+    negative: bool
+    position: int
 
 
-def parse(pattern: str, flags: int = 0) -> Node:
+Node = Character | Assertion | Sequence | Alternation | Repetition | Look
+
+
+def parse(pattern: str, flags: int = 0, look_around: bool = False) -> Node:
     """Reads a pattern. Whether it is one at all is decided by `re.compile`.
 
     Args:
         pattern: In the syntax of Python's `re`.
         flags: Of `re`, such as `re.IGNORECASE`.
+        look_around: Whether look-ahead and look-behind are read, as `Look`, or refused.
 
     Raises:
         ConstraintError: It is no pattern, or uses what no finite automaton can do: the message names
@@ -97,7 +113,7 @@ def parse(pattern: str, flags: int = 0) -> Node:
         )
     try:
         flags = re.compile(pattern, flags).flags
-        return _Reader(pattern).alternation(flags)
+        return _Reader(pattern, look_around).alternation(flags)
     except re.error as error:
         where = "" if error.pos is None else f" at position {error.pos}"
         raise ConstraintError(
@@ -120,8 +136,9 @@ def _short(pattern: str) -> str:
 class _Reader:
     """A position in a pattern that is known to be well formed, and what can be read from there."""
 
-    def __init__(self, pattern: str):
+    def __init__(self, pattern: str, look_around: bool):
         self.pattern = pattern
+        self.look_around = look_around
         self.at = 0
         self.classes: set[str] = set()
 
@@ -139,7 +156,7 @@ class _Reader:
             start = self.at
             bounds = self.count()
             if bounds is not None:
-                items[-1] = Repetition(items[-1], *bounds, start)
+                items[-1] = Repetition(items[-1], *bounds, start, self.take("?"))
                 continue
             item = self.item(flags)
             if item is not None:
@@ -157,7 +174,7 @@ class _Reader:
         return False
 
     def count(self) -> tuple[int, int | None] | None:
-        """Reads a quantifier, if one stands here. A lazy one has the same language."""
+        """Reads a quantifier, if one stands here."""
         start = self.at
         simple = {"*": (0, None), "+": (1, None), "?": (0, 1)}
         bounds = simple.get(self.pattern[self.at])
@@ -171,7 +188,6 @@ class _Reader:
             return None
         if self.pattern.startswith("+", self.at):
             raise self.refusal("a possessive quantifier", start)
-        self.take("?")
         return bounds
 
     def item(self, flags: int) -> Node | None:
@@ -216,6 +232,11 @@ class _Reader:
         return Character(matched_by(source, flags))
 
     def group(self, flags: int) -> Node | None:
+        if self.look_around and (match := _LOOK.match(self.pattern, self.at)):
+            start, self.at = self.at, match.end()
+            inside = self.alternation(flags)
+            assert self.take(")")
+            return Look(inside, not match[1], match[2] == "!", start)
         for prefix, feature in _REFUSED_GROUPS.items():
             if self.pattern.startswith(prefix, self.at):
                 raise self.refusal(feature, self.at)
