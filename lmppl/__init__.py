@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lmppl import errors, testing
     from lmppl.constraints.alternatives import choices
     from lmppl.constraints.grammar import lark
-    from lmppl.constraints.json_values import json
+    from lmppl.constraints.json_values.json_texts import json
     from lmppl.constraints.protocol import Constraint
     from lmppl.constraints.python_check import check
     from lmppl.constraints.regular_expression import regex
@@ -54,7 +54,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "lmppl.constraints.alternatives": ("choices",),
     "lmppl.constraints.grammar": ("lark",),
-    "lmppl.constraints.json_values": ("json",),
+    "lmppl.constraints.json_values.json_texts": ("json",),
     "lmppl.constraints.protocol": ("Constraint",),
     "lmppl.constraints.python_check": ("check",),
     "lmppl.constraints.regular_expression": ("regex",),

@@ -15,9 +15,9 @@ from typing import Any, cast
 import pytest
 
 import lmppl as lp
-from lmppl.constraints.ecma_patterns import containing
-from lmppl.constraints.json_machine import COLON, NAME, NAME_START, NUMBER, STRING, VALUE, WORD
-from lmppl.constraints.json_shapes import contains
+from lmppl.constraints.json_values.acceptor import COLON, NAME, NAME_START, NUMBER, STRING, VALUE, WORD
+from lmppl.constraints.json_values.ecma_patterns import containing
+from lmppl.constraints.json_values.shapes import contains
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import ConstraintError, UnsupportedSchema
 
@@ -429,7 +429,7 @@ def test_unknown_keywords_and_annotations_do_not_constrain() -> None:
 
 def test_a_lost_rule_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """If no room were kept for required names, an object with too many of them would be accepted."""
-    from lmppl.constraints.json_names import Entry
+    from lmppl.constraints.json_values.property_names import Entry
 
     schema = WALKED[0]
     machine = lp.json(schema)

@@ -12,15 +12,15 @@ from functools import cached_property
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.automaton_algebra import word_counts, words
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.json_shapes import (
+from lmppl.constraints.json_values.shapes import (
     NOTHING,
     ArrayShape,
     ObjectShape,
     Values,
     Wanted,
 )
-from lmppl.constraints.json_strings import NO_TEXT, Lengths
-from lmppl.constraints.json_text import any_content, quoted
+from lmppl.constraints.json_values.spelling import any_content, quoted
+from lmppl.constraints.json_values.string_sets import NO_TEXT, Lengths
 
 MAX_NODES = 5_000
 MAX_NAMES = 1_000

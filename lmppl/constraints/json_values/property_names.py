@@ -6,8 +6,8 @@ import json
 from bisect import bisect_left
 from typing import NamedTuple
 
-from lmppl.constraints.json_plan import Names, Object
-from lmppl.constraints.json_text import BACKSLASH, NEEDED_ESCAPES, escape_text
+from lmppl.constraints.json_values.reachable_nodes import Names, Object
+from lmppl.constraints.json_values.spelling import BACKSLASH, NEEDED_ESCAPES, escape_text
 from lmppl.constraints.transition_tables import DEAD
 
 Taken = tuple[frozenset[bytes], ...]

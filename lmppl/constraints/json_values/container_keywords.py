@@ -7,12 +7,12 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-from lmppl.constraints import json_strings
 from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.ecma_patterns import containing
-from lmppl.constraints.json_keywords import Keyword, SchemaReader, count, negated
-from lmppl.constraints.json_references import DRAFT_7, Place, refusal
-from lmppl.constraints.json_shapes import (
+from lmppl.constraints.json_values import string_sets
+from lmppl.constraints.json_values.documents import DRAFT_7, Place, refusal
+from lmppl.constraints.json_values.ecma_patterns import containing
+from lmppl.constraints.json_values.scalar_keywords import Keyword, SchemaReader, count, negated
+from lmppl.constraints.json_values.shapes import (
     ANYTHING,
     NOTHING,
     ArrayShape,
@@ -26,7 +26,7 @@ from lmppl.constraints.json_shapes import (
     joined,
     union_of,
 )
-from lmppl.constraints.json_text import any_content
+from lmppl.constraints.json_values.spelling import any_content
 
 MAX_PATTERNS = 5
 
@@ -138,10 +138,10 @@ def _without(name: str) -> ObjectShape:
 
 def _property_names(reader: SchemaReader, place: Place, positive: bool) -> Values:
     texts = reader.values(_inner(reader, place, "propertyNames")).strings
-    shape = ObjectShape(classes=((json_strings.content(texts), ANYTHING),))
-    if positive or texts == json_strings.EVERY_TEXT:
+    shape = ObjectShape(classes=((string_sets.content(texts), ANYTHING),))
+    if positive or texts == string_sets.EVERY_TEXT:
         return objects_if(shape, [], positive)
-    if texts == json_strings.NO_TEXT:
+    if texts == string_sets.NO_TEXT:
         return objects_if(shape, [replace(any_object(), low=1)], positive)
     raise refusal(place, "propertyNames", _NOT_SOME.format("other name"))
 
@@ -193,14 +193,14 @@ def _classes(
         return
     for number in range(len(patterns) + 1):
         for chosen in combinations(range(len(patterns)), number):
-            texts: json_strings.Texts = json_strings.EVERY_TEXT
+            texts: string_sets.Texts = string_sets.EVERY_TEXT
             wanted = ANYTHING if chosen else additional
             for i, (machine, each) in enumerate(patterns):
-                names = json_strings.named(machine)
-                texts = json_strings.both(texts, names if i in chosen else json_strings.complement(names))
+                names = string_sets.named(machine)
+                texts = string_sets.both(texts, names if i in chosen else string_sets.complement(names))
                 wanted = joined(wanted, each) if i in chosen else wanted
-            if texts != json_strings.NO_TEXT:
-                yield json_strings.content(texts), wanted
+            if texts != string_sets.NO_TEXT:
+                yield string_sets.content(texts), wanted
 
 
 def _dependent(keyword: str) -> Keyword:

@@ -4,18 +4,18 @@ At each place of a text it is known which nodes the value there is read as. An a
 once, in one frame, as all shapes of all those nodes side by side; when it ends, the frame says which
 nodes it belongs to, and the frame around it keeps the entries that waited for one of these. So the
 number of entries does not grow with the depth. Every entry can be completed on its own (see
-`json_plan`), and so a beginning is viable exactly while there is an entry left.
+`reachable_nodes`), and so a beginning is viable exactly while there is an entry left.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from lmppl.constraints import json_names
-from lmppl.constraints.json_names import Entry, Reading, Taken
-from lmppl.constraints.json_plan import Array, Node
-from lmppl.constraints.json_strings import Lengths
-from lmppl.constraints.json_text import QUOTE, character_text
+from lmppl.constraints.json_values import property_names
+from lmppl.constraints.json_values.property_names import Entry, Reading, Taken
+from lmppl.constraints.json_values.reachable_nodes import Array, Node
+from lmppl.constraints.json_values.spelling import QUOTE, character_text
+from lmppl.constraints.json_values.string_sets import Lengths
 from lmppl.constraints.transition_tables import DEAD
 
 VALUE, ITEM_OR_END, NAME_OR_END, NAME_START, COLON, AFTER, END = range(
@@ -165,7 +165,7 @@ class Machine:
         if phase in (NAME_OR_END, NAME_START):
             if phase == NAME_OR_END and byte == ord("}"):
                 return self._close(frame)
-            reading = json_names.begun(frame.entries, frame.taken) if byte == QUOTE else None  # type: ignore[arg-type]
+            reading = property_names.begun(frame.entries, frame.taken) if byte == QUOTE else None  # type: ignore[arg-type]
             return State(frame, NAME, reading) if reading else None
         if phase == COLON:
             return State(frame, VALUE, self._gap) if byte == ord(":") else None
@@ -267,12 +267,12 @@ class Machine:
 
     def _in_name(self, frame: Frame, reading, byte: int) -> State | None:
         if byte != QUOTE or reading.escape:
-            after = json_names.advanced(reading, byte, frame.taken, self.is_unique)
+            after = property_names.advanced(reading, byte, frame.taken, self.is_unique)
             return State(frame, NAME, after) if after else None
-        name, entries = json_names.finished(reading, frame.taken)
+        name, entries = property_names.finished(reading, frame.taken)
         if not entries:
             return None
-        taken = json_names.taken_and(frame.taken, name) if self.is_unique else ()
+        taken = property_names.taken_and(frame.taken, name) if self.is_unique else ()
         return State(Frame(frame.parent, entries, True, taken), COLON, self._gap)
 
     def _ended(self, frame: Frame, able) -> State | None:
@@ -289,7 +289,7 @@ class Machine:
 
     def _comma(self, frame: Frame) -> State | None:
         if frame.is_object:
-            more = json_names.begun(frame.entries, frame.taken)  # type: ignore[arg-type]
+            more = property_names.begun(frame.entries, frame.taken)  # type: ignore[arg-type]
             return State(frame, NAME_START, self._gap) if more else None
         items = tuple(item for item in frame.entries if item.child is not None)
         return State(Frame(frame.parent, items, False), VALUE, self._gap) if items else None

@@ -8,11 +8,11 @@ from functools import lru_cache
 from typing import Any, cast
 
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.json_machine import Machine
-from lmppl.constraints.json_machine import State as Standing
-from lmppl.constraints.json_plan import plan
-from lmppl.constraints.json_references import Document, check_draft
-from lmppl.constraints.json_schema import Reader
+from lmppl.constraints.json_values.acceptor import Machine
+from lmppl.constraints.json_values.acceptor import State as Standing
+from lmppl.constraints.json_values.documents import Document, check_draft
+from lmppl.constraints.json_values.reachable_nodes import plan
+from lmppl.constraints.json_values.schema_reader import Reader
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import (
     ConstraintError,

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from itertools import combinations
 
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.json_containers import CONTAINERS
-from lmppl.constraints.json_keywords import SIMPLE, Keyword, SchemaReader
-from lmppl.constraints.json_references import DRAFT_7, DRAFT_2020, Document, Place, refusal
-from lmppl.constraints.json_shapes import (
+from lmppl.constraints.json_values.container_keywords import CONTAINERS
+from lmppl.constraints.json_values.documents import DRAFT_7, DRAFT_2020, Document, Place, refusal
+from lmppl.constraints.json_values.scalar_keywords import SIMPLE, Keyword, SchemaReader
+from lmppl.constraints.json_values.shapes import (
     ANYTHING,
     NOTHING,
     Literal,

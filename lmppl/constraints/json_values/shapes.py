@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from lmppl.constraints import automaton_algebra, json_strings
+from lmppl.constraints import automaton_algebra
 from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.json_strings import EVERY_TEXT, NO_TEXT, Texts
-from lmppl.constraints.json_text import any_content, number_text
+from lmppl.constraints.json_values import string_sets
+from lmppl.constraints.json_values.spelling import any_content, number_text
+from lmppl.constraints.json_values.string_sets import EVERY_TEXT, NO_TEXT, Texts
 
 MAX_SHAPES = 64
 
@@ -140,7 +141,7 @@ class ObjectShape:
         classes: list[tuple[ByteAutomaton, Wanted]] = []
         for mine, wanted in self.classes:
             for theirs, also in other.classes:
-                common = json_strings.content(json_strings.both(_texts(mine), _texts(theirs)))
+                common = string_sets.content(string_sets.both(_texts(mine), _texts(theirs)))
                 if not common.is_empty:
                     classes.append((common, joined(wanted, also)))
         highs = [high for high in (self.high, other.high) if high is not None]
@@ -213,7 +214,7 @@ class Values:
         return Values(
             self.words & other.words,
             None if None in (self.numbers, other.numbers) else numbers,
-            json_strings.both(self.strings, other.strings),
+            string_sets.both(self.strings, other.strings),
             _distinct(a.intersection(b) for a in self.arrays for b in other.arrays),
             _distinct(a.intersection(b) for a in self.objects for b in other.objects),
         )
@@ -228,7 +229,7 @@ class Values:
         return Values(
             self.words | other.words,
             numbers,
-            json_strings.either(self.strings, other.strings),
+            string_sets.either(self.strings, other.strings),
             _arrays_or_all((*self.arrays, *other.arrays)),
             _objects_or_all((*self.objects, *other.objects)),
         )

@@ -8,13 +8,12 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any, Protocol
 
-from lmppl.constraints import json_numbers, json_strings
 from lmppl.constraints.alternatives import choices
 from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.ecma_patterns import containing
-from lmppl.constraints.json_formats import FORMATS, format_text
-from lmppl.constraints.json_references import Document, Place, refusal
-from lmppl.constraints.json_shapes import (
+from lmppl.constraints.json_values import number_sets, string_sets
+from lmppl.constraints.json_values.documents import Document, Place, refusal
+from lmppl.constraints.json_values.ecma_patterns import containing
+from lmppl.constraints.json_values.shapes import (
     ANYTHING,
     NOTHING,
     WORDS,
@@ -30,8 +29,9 @@ from lmppl.constraints.json_shapes import (
     some_numbers,
     union_of,
 )
-from lmppl.constraints.json_strings import EVERY_TEXT, Texts
-from lmppl.constraints.json_text import number_text
+from lmppl.constraints.json_values.spelling import number_text
+from lmppl.constraints.json_values.string_formats import FORMATS, format_text
+from lmppl.constraints.json_values.string_sets import EVERY_TEXT, Texts
 
 
 class SchemaReader(Protocol):
@@ -76,14 +76,14 @@ def numbers_if(machine: ByteAutomaton, positive: bool) -> Values:
     """Gives the values that are allowed where only these numbers are, or those that are not."""
     if positive:
         return replace(every_value(), numbers=some_numbers(machine))
-    return Values(numbers=some_numbers(json_numbers.others(machine)))
+    return Values(numbers=some_numbers(number_sets.others(machine)))
 
 
 def strings_if(texts: Texts, positive: bool) -> Values:
     """Gives the values that are allowed where only these strings are, or those that are not."""
     if positive:
         return replace(every_value(), strings=texts)
-    return Values(strings=json_strings.complement(texts))
+    return Values(strings=string_sets.complement(texts))
 
 
 def _type(reader: SchemaReader, place: Place, positive: bool) -> Values:
@@ -97,14 +97,14 @@ def _type(reader: SchemaReader, place: Place, positive: bool) -> Values:
     if "number" in found and ("integer" in found or positive or "integer" not in names):
         numbers = number_text()
     elif "number" in found:
-        numbers = json_numbers.others(json_numbers.integers())
+        numbers = number_sets.others(number_sets.integers())
     elif "integer" in found and positive:
-        numbers = json_numbers.short(json_numbers.integers())
+        numbers = number_sets.short(number_sets.integers())
     words = ({"null"} & found) | ({"true", "false"} if "boolean" in found else set())
     return Values(
         frozenset(words),
         numbers,
-        EVERY_TEXT if "string" in found else json_strings.NO_TEXT,
+        EVERY_TEXT if "string" in found else string_sets.NO_TEXT,
         (any_array(),) if "array" in found else (),
         (any_object(),) if "object" in found else (),
     )
@@ -131,19 +131,19 @@ def _constants(reader: SchemaReader, place: Place, keyword: str, options: list, 
         for i, option in enumerate(options)
         if isinstance(option, list | dict)
     ]
-    strings = json_strings.NO_TEXT
+    strings = string_sets.NO_TEXT
     if texts:
         strings = choices(texts).automaton()
         assert strings is not None
     machine: ByteAutomaton | None = None
     for number in numbers:
-        equal = json_numbers.compared(decimal(place, keyword, number), "=")
-        machine = equal if machine is None else json_numbers.either(machine, equal)
+        equal = number_sets.compared(decimal(place, keyword, number), "=")
+        machine = equal if machine is None else number_sets.either(machine, equal)
     if positive:
-        short = None if machine is None else json_numbers.short(machine)
+        short = None if machine is None else number_sets.short(machine)
         return union_of([Values(words, short, strings), *inner])
-    rest = number_text() if machine is None else json_numbers.others(machine)
-    outside = Values(WORDS - words, rest, json_strings.complement(strings), (any_array(),), (any_object(),))
+    rest = number_text() if machine is None else number_sets.others(machine)
+    outside = Values(WORDS - words, rest, string_sets.complement(strings), (any_array(),), (any_object(),))
     return intersection_of([outside, *inner])
 
 
@@ -191,7 +191,7 @@ def decimal(place: Place, keyword: str, value: Any) -> Decimal:
 def _bound(keyword: str, relations: str) -> Keyword:
     def bound(reader: SchemaReader, place: Place, positive: bool) -> Values:
         value = decimal(place, keyword, place.schema[keyword])
-        return numbers_if(json_numbers.compared(value, relations), positive)
+        return numbers_if(number_sets.compared(value, relations), positive)
 
     return bound
 
@@ -200,22 +200,22 @@ def _multiple_of(reader: SchemaReader, place: Place, positive: bool) -> Values:
     divisor = decimal(place, "multipleOf", place.schema["multipleOf"])
     if divisor <= 0:
         raise refusal(place, "multipleOf", f"{divisor} is not above 0. Write a positive number.")
-    return numbers_if(json_numbers.multiples(divisor), positive)
+    return numbers_if(number_sets.multiples(divisor), positive)
 
 
 def _min_length(reader: SchemaReader, place: Place, positive: bool) -> Values:
-    return strings_if(json_strings.longer_than(count(place, "minLength") - 1), positive)
+    return strings_if(string_sets.longer_than(count(place, "minLength") - 1), positive)
 
 
 def _max_length(reader: SchemaReader, place: Place, positive: bool) -> Values:
-    return strings_if(json_strings.up_to(count(place, "maxLength")), positive)
+    return strings_if(string_sets.up_to(count(place, "maxLength")), positive)
 
 
 def _pattern(reader: SchemaReader, place: Place, positive: bool) -> Values:
     pattern = place.schema["pattern"]
     if not isinstance(pattern, str):
         raise refusal(place, "pattern", f"{pattern!r} is no string. Write a regular expression.")
-    return strings_if(json_strings.named(containing(pattern)), positive)
+    return strings_if(string_sets.named(containing(pattern)), positive)
 
 
 def _format(reader: SchemaReader, place: Place, positive: bool) -> Values:
