@@ -9,7 +9,7 @@ from typing import Any
 
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values import string_sets
-from lmppl.constraints.json_values.documents import DRAFT_7, Place, refusal
+from lmppl.constraints.json_values.documents import Place, refusal
 from lmppl.constraints.json_values.ecma_patterns import containing
 from lmppl.constraints.json_values.scalar_keywords import Keyword, SchemaReader, count, negated
 from lmppl.constraints.json_values.shapes import (
@@ -89,7 +89,7 @@ def _items(reader: SchemaReader, place: Place, positive: bool) -> Values:
 def _prefix_and_rest(reader: SchemaReader, place: Place) -> tuple[tuple[Wanted, ...], Wanted]:
     schema = place.schema
     listed, after = "prefixItems", "items"
-    if reader.document.draft == DRAFT_7:
+    if not reader.document.is_at_least("2020-12"):
         if not isinstance(schema.get("items"), list):
             return (), _inner(reader, place, "items")
         listed, after = "items", "additionalItems"
@@ -97,7 +97,7 @@ def _prefix_and_rest(reader: SchemaReader, place: Place) -> tuple[tuple[Wanted, 
     if not isinstance(prefix, list):
         raise refusal(place, listed, f"{prefix!r} is no list. Write a list of schemas.")
     if isinstance(schema.get("items"), list) and listed != "items":
-        raise refusal(place, "items", "a list is draft 7. Write 'prefixItems', or say draft='7'.")
+        raise refusal(place, "items", "a list is of draft 2019-09. Write 'prefixItems', or say draft='7'.")
     wanted = tuple(reader.wanted(reader.document.inside(place, listed, i)) for i in range(len(prefix)))
     if after not in schema and "unevaluatedItems" in schema:
         after = "unevaluatedItems"

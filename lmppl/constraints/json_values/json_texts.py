@@ -10,7 +10,8 @@ from typing import Any, cast
 from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values.acceptor import Machine
 from lmppl.constraints.json_values.acceptor import State as Standing
-from lmppl.constraints.json_values.documents import Document, check_draft
+from lmppl.constraints.json_values.documents import Document
+from lmppl.constraints.json_values.drafts import check_draft
 from lmppl.constraints.json_values.reachable_nodes import plan
 from lmppl.constraints.json_values.schema_reader import Reader
 from lmppl.constraints.protocol import Constraint, State
@@ -48,7 +49,9 @@ def json(
             and up to four spaces for each level of nesting. `any` is RFC 8259's.
         formats: Whether `format` is enforced (`date`, `uuid`, `ipv4`; others are refused). Else it is an
             annotation, like `title`, `description`, `default` and all keywords that no draft defines.
-        draft: `7` or `2020-12`, whatever `$schema` says; by default what it says, or else 2020-12.
+        draft: `4`, `6`, `7`, `2019-09` or `2020-12`, whatever `$schema` says; by default what it says.
+            Where it says nothing it is 2020-12, unless a boolean `exclusiveMinimum` or `exclusiveMaximum`
+            (draft 4) or a list of `items` (2019-09 or 7) shows that it cannot be.
 
     Raises:
         UnsupportedSchema: The schema cannot be enforced exactly. The message names the place and keyword.

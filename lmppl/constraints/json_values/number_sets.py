@@ -39,6 +39,12 @@ def integers() -> ByteAutomaton:
     return compiled(r"-?(?:0|[1-9][0-9]*)(?:\.0+)?")
 
 
+@cache
+def whole() -> ByteAutomaton:
+    """Integers without a point."""
+    return compiled("-?(?:0|[1-9][0-9]*)")
+
+
 def short(machine: ByteAutomaton) -> ByteAutomaton:
     """Gives those texts of a set that have no needless zeros."""
     return intersection(machine, shortest())

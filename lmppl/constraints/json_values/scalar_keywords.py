@@ -97,9 +97,9 @@ def _type(reader: SchemaReader, place: Place, positive: bool) -> Values:
     if "number" in found and ("integer" in found or positive or "integer" not in names):
         numbers = number_text()
     elif "number" in found:
-        numbers = number_sets.others(number_sets.integers())
+        numbers = number_sets.others(_integers(reader))
     elif "integer" in found and positive:
-        numbers = number_sets.short(number_sets.integers())
+        numbers = number_sets.short(_integers(reader))
     words = ({"null"} & found) | ({"true", "false"} if "boolean" in found else set())
     return Values(
         frozenset(words),
@@ -108,6 +108,11 @@ def _type(reader: SchemaReader, place: Place, positive: bool) -> Values:
         (any_array(),) if "array" in found else (),
         (any_object(),) if "object" in found else (),
     )
+
+
+def _integers(reader: SchemaReader) -> ByteAutomaton:
+    """To draft 4, `1.0` is no integer."""
+    return number_sets.integers() if reader.document.is_at_least("6") else number_sets.whole()
 
 
 def _const(reader: SchemaReader, place: Place, positive: bool) -> Values:
@@ -190,10 +195,25 @@ def decimal(place: Place, keyword: str, value: Any) -> Decimal:
 
 def _bound(keyword: str, relations: str) -> Keyword:
     def bound(reader: SchemaReader, place: Place, positive: bool) -> Values:
+        if not reader.document.is_at_least("6"):
+            return _bound_of_draft_4(place, keyword, relations, positive)
         value = decimal(place, keyword, place.schema[keyword])
         return numbers_if(number_sets.compared(value, relations), positive)
 
     return bound
+
+
+def _bound_of_draft_4(place: Place, keyword: str, relations: str, positive: bool) -> Values:
+    """`exclusiveMinimum` is a boolean there, and says what `minimum` means."""
+    everything = every_value() if positive else Values()
+    if keyword.startswith("exclusive"):
+        if not isinstance(place.schema[keyword], bool):
+            raise refusal(place, keyword, "to draft 4 it is a boolean. Write one, or say draft='7'.")
+        return everything
+    excluded = place.schema.get("exclusive" + keyword[0].upper() + keyword[1:], False)
+    value = decimal(place, keyword, place.schema[keyword])
+    relations = relations.replace("=", "") if excluded is True else relations
+    return numbers_if(number_sets.compared(value, relations), positive)
 
 
 def _multiple_of(reader: SchemaReader, place: Place, positive: bool) -> Values:

@@ -8,7 +8,8 @@ from itertools import combinations
 
 from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values.container_keywords import CONTAINERS
-from lmppl.constraints.json_values.documents import DRAFT_7, DRAFT_2020, Document, Place, refusal
+from lmppl.constraints.json_values.documents import Document, Place, refusal
+from lmppl.constraints.json_values.drafts import FIRST_DRAFT, why_undefined
 from lmppl.constraints.json_values.scalar_keywords import SIMPLE, Keyword, SchemaReader
 from lmppl.constraints.json_values.shapes import (
     ANYTHING,
@@ -36,24 +37,6 @@ _GROUPS = {
     "minContains": "contains",
     "maxContains": "contains",
 }
-_ONLY_7 = {
-    "dependencies": "'dependentRequired' or 'dependentSchemas'",
-    "additionalItems": "'prefixItems' and 'items'",
-}
-_ONLY_2020 = frozenset(
-    [
-        "prefixItems",
-        "unevaluatedItems",
-        "unevaluatedProperties",
-        "dependentRequired",
-        "dependentSchemas",
-        "minContains",
-        "maxContains",
-        "$dynamicRef",
-        "$dynamicAnchor",
-        "$anchor",
-    ]
-)
 _IN_PLACE = frozenset(["$ref", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas", "contains"])
 _REFUSED = {
     "contains": "that some item is there is not looked at. Describe the items by 'prefixItems' or 'items'.",
@@ -161,7 +144,7 @@ class Reader(SchemaReader):
     def _meanings(self, place: Place) -> Iterator[tuple[str, Keyword]]:
         """Gives the keywords of a schema, those that only mean something together once."""
         schema = place.schema
-        if self.document.draft == DRAFT_7 and "$ref" in schema:
+        if self.document.stands_alone(schema):
             yield "$ref", _ref
             return
         seen: set[str] = set()
@@ -174,11 +157,10 @@ class Reader(SchemaReader):
 
     def _check(self, place: Place, keyword: str) -> None:
         """Raises where a keyword cannot be enforced in its schema."""
-        schema, draft = place.schema, self.document.draft
-        if draft == DRAFT_2020 and keyword in _ONLY_7:
-            raise refusal(place, keyword, f"it is draft 7. Write {_ONLY_7[keyword]}, or say draft='7'.")
-        if draft == DRAFT_7 and keyword in _ONLY_2020:
-            raise refusal(place, keyword, "it is draft 2020-12. Say draft='2020-12'.")
+        schema = place.schema
+        undefined = why_undefined(keyword, self.document.draft)
+        if undefined:
+            raise refusal(place, keyword, undefined)
         if keyword in _REFUSED:
             raise refusal(place, keyword, _REFUSED[keyword])
         if keyword == "nullable" and schema[keyword]:
@@ -290,7 +272,7 @@ _KEYWORDS: dict[str, Keyword] = {
     "not": _not,
     "if": _if,
 }
-_MEANINGFUL = frozenset({*_KEYWORDS, *_GROUPS, *_REFUSED, *_ONLY_7, *_ONLY_2020, "nullable"}) - {
+_MEANINGFUL = frozenset({*_KEYWORDS, *_GROUPS, *_REFUSED, *FIRST_DRAFT, "nullable"}) - {
     "$anchor",
     "$dynamicAnchor",
     "minContains",
