@@ -17,7 +17,7 @@ import pytest
 import lmppl as lp
 from lmppl.constraints.json_values.acceptor import COLON, NAME, NAME_START, NUMBER, STRING, VALUE, WORD
 from lmppl.constraints.json_values.ecma_patterns import containing
-from lmppl.constraints.json_values.shapes import contains
+from lmppl.constraints.json_values.object_shapes import contains
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import ConstraintError, UnsupportedSchema
 
@@ -234,7 +234,7 @@ def completion(constraint: Constraint, state: State, most: int = 30_000) -> byte
             after = constraint.advance(state, bytes((byte,)))
             if after is not None and after not in seen:
                 seen.add(after)
-                frame, phase, detail = cast(Any, after)
+                frame, phase, detail, _ = cast(Any, after)
                 missing = min((len(getattr(entry, "missing", ())) for entry in frame.entries), default=0)
                 name = len(detail.content) if phase == NAME else 0
                 cost = len(text) + 20 * name + 60 * missing + 3 * frame.depth + _TO_GO.get(phase, 0)

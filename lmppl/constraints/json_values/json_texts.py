@@ -171,6 +171,11 @@ class JsonText(Constraint):
         except ValueError as error:
             raise InvalidInputError(f"{self.model!r} refuses {text!r}: {error}") from error
 
+    @property
+    def viable_is_exact(self) -> bool:
+        """Whether a viable beginning can always be completed; see `uniqueItems` in the documentation."""
+        return self.machine.is_exact
+
     def initial(self) -> State:
         """Gives the state of the empty string."""
         return self.machine.initial

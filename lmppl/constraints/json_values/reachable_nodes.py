@@ -1,107 +1,29 @@
-"""What the acceptor of JSON walks: the sets of values that can stand somewhere, by number.
+"""Which sets of values can stand somewhere in a text that satisfies a schema.
 
 Whatever no value satisfies is taken out, so that a viable beginning of a shape can always be completed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
 
 from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.automaton_algebra import word_counts, words
+from lmppl.constraints.automaton_algebra import intersection, word_counts, words
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.json_values.shapes import (
-    NOTHING,
-    ArrayShape,
-    ObjectShape,
-    Values,
-    Wanted,
-)
+from lmppl.constraints.json_values.array_shapes import ArrayShape
+from lmppl.constraints.json_values.conditions import NOTHING, Wanted, joined
+from lmppl.constraints.json_values.item_tallies import finishable
+from lmppl.constraints.json_values.item_values import finite_domain
+from lmppl.constraints.json_values.nodes import Array, Due, Names, Node, Object
+from lmppl.constraints.json_values.object_shapes import ObjectShape, Some, contains
+from lmppl.constraints.json_values.shapes import Values
 from lmppl.constraints.json_values.spelling import any_content, quoted
 from lmppl.constraints.json_values.string_sets import NO_TEXT, Lengths
 
 MAX_NODES = 5_000
 MAX_NAMES = 1_000
-
-
-@dataclass(frozen=True)
-class Array:
-    """One shape of arrays: the nodes of its items, and the bounds of its length."""
-
-    prefix: tuple[int, ...]
-    rest: int
-    low: int
-    high: int | None
-
-    @cached_property
-    def counted(self) -> int:
-        """Beyond this length all places are alike."""
-        return max(len(self.prefix), self.low) if self.high is None else self.high
-
-    def item(self, index: int) -> int | None:
-        """Gives the node of the item at a place, or None if an array ends before."""
-        if self.high is not None and index >= self.high:
-            return None
-        return self.prefix[index] if index < len(self.prefix) else self.rest
-
-
-@dataclass(frozen=True)
-class Names:
-    """A set of names, more than an object must have, and the node of what stands under them."""
-
-    machine: ByteAutomaton
-    node: int
-
-    @cached_property
-    def counts(self) -> list[int | None]:
-        """How many names end from each state; None for infinitely many."""
-        return word_counts(self.machine)
-
-
-@dataclass(frozen=True, eq=False)
-class Object:
-    """One shape of objects.
-
-    Attributes:
-        named: The nodes under some names; None where the name is not allowed.
-        allowed: The names that are, sorted.
-        classes: Disjoint sets of further names.
-        required: Those that must be there.
-        low, high: Bounds of the number of names.
-    """
-
-    named: dict[bytes, int | None]
-    classes: tuple[Names, ...]
-    required: frozenset[bytes]
-    low: int
-    high: int | None
-
-    @cached_property
-    def allowed(self) -> list[bytes]:
-        """The single names that are allowed, sorted."""
-        return sorted(name for name, node in self.named.items() if node is not None)
-
-    @cached_property
-    def free(self) -> bool:
-        """Whether any name is allowed and all mean the same, so that any spelling will do."""
-        return not self.named and len(self.classes) == 1 and self.classes[0].machine == any_content()
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """A set of values that can stand somewhere; none of its parts is empty.
-
-    Attributes:
-        strings: Lengths, or the texts of whole JSON strings with their quotes; None is no string.
-    """
-
-    words: frozenset[str]
-    numbers: ByteAutomaton | None
-    strings: Lengths | ByteAutomaton | None
-    arrays: tuple[Array, ...]
-    objects: tuple[Object, ...]
 
 
 def plan(values: Callable[[Wanted], Values], root: Wanted) -> list[Node]:
@@ -128,7 +50,7 @@ def plan(values: Callable[[Wanted], Values], root: Wanted) -> list[Node]:
     if root not in alive:
         return []
     numbers = {wanted: i for i, wanted in enumerate(each for each in known if each in alive)}
-    return [_node(known[wanted], numbers) for wanted in numbers]
+    return [_node(known[wanted], numbers, known) for wanted in numbers]
 
 
 def _written_out(shape: ObjectShape) -> ObjectShape:
@@ -148,10 +70,47 @@ def _written_out(shape: ObjectShape) -> ObjectShape:
 
 
 def _inner(values: Values) -> list[Wanted]:
-    found = [wanted for shape in values.arrays for wanted in (*shape.prefix, shape.rest)]
+    found: dict[Wanted, None] = {}
+    for array in values.arrays:
+        found.update(dict.fromkeys((*array.prefix, array.rest)))
+        found.update(dict.fromkeys(wanted for _, wanted in _counted(array)))
     for shape in values.objects:
-        found.extend(wanted for _, wanted in (*shape.named, *shape.classes))
-    return list(dict.fromkeys(found))
+        found.update(dict.fromkeys(wanted for _, wanted in (*shape.named, *shape.classes)))
+        found.update(dict.fromkeys(wanted for _, wanted in _serving(shape)))
+    return list(found)
+
+
+def _counted(shape: ArrayShape) -> Iterator[tuple[tuple[int, int], Wanted]]:
+    """Gives what items must satisfy that satisfy tallies too, by place and the tallies' bits."""
+    if shape.tallies:
+        for place, bits in product(range(len(shape.prefix) + 1), range(1 << len(shape.tallies))):
+            yield (place, bits), shape.counted_item(place, bits)
+
+
+def _serving(shape: ObjectShape) -> Iterator[tuple[tuple[str | int, int], Wanted]]:
+    """Gives what must stand under a name, or the names of a class, to serve for the somes of some bits."""
+    for bits in range(1, 1 << len(shape.somes)):
+        chosen = [some for number, some in enumerate(shape.somes) if bits >> number & 1]
+        kinds: list[tuple[str | int, Wanted]] = [
+            (name, wanted)
+            for name, wanted in shape.named
+            if _is_text(name) and all(contains(some.names, name) for some in chosen)
+        ]
+        kinds += [
+            (number, wanted)
+            for number, (names, wanted) in enumerate(shape.classes)
+            if not _common(names, chosen).is_empty
+        ]
+        for kind, wanted in kinds:
+            for some in chosen:
+                wanted = joined(wanted, some.wanted)
+            yield (kind, bits), wanted
+
+
+def _common(names: ByteAutomaton, somes: list[Some]) -> ByteAutomaton:
+    for some in somes:
+        names = intersection(names, some.names)
+    return names
 
 
 def _satisfiable(known: dict[Wanted, Values]) -> set[Wanted]:
@@ -169,7 +128,7 @@ def _satisfiable(known: dict[Wanted, Values]) -> set[Wanted]:
         values = known[wanted]
         if (
             values.has_scalars
-            or any(_array(shape, alive) for shape in values.arrays)
+            or any(_array(shape, alive, known) for shape in values.arrays)
             or any(_object(shape, alive) for shape in values.objects)
         ):
             alive.add(wanted)
@@ -177,13 +136,46 @@ def _satisfiable(known: dict[Wanted, Values]) -> set[Wanted]:
     return alive
 
 
-def _array(shape: ArrayShape, alive: set[Wanted]) -> ArrayShape | None:
+def _array(shape: ArrayShape, alive: set[Wanted], known: dict[Wanted, Values]) -> ArrayShape | None:
     """Gives the shape of those arrays whose items can be satisfied, if there is such an array."""
     items = (*shape.prefix, shape.rest)
     dead = next((i for i, wanted in enumerate(items) if wanted not in alive), None)
     highs = [high for high in (dead, shape.high) if high is not None]
     high = min(highs) if highs else None
-    return None if high is not None and high < shape.low else replace(shape, high=high)
+    if high is not None and high < shape.low:
+        return None
+    found = replace(shape, high=high)
+    if found.is_unique and found.low > len(found.prefix):
+        domain = _domain(known[found.rest])
+        if domain is not None and found.low - len(found.prefix) > len(domain):
+            return None
+    if found.tallies and (0, (0,) * len(found.tallies)) not in _standings(found, alive):
+        return None
+    return found
+
+
+def _standings(shape: ArrayShape, alive: set[Wanted]) -> frozenset:
+    if not shape.tallies:
+        return frozenset()
+    is_alive = {key: wanted in alive for key, wanted in _counted(shape)}
+    last = len(shape.prefix)
+    return finishable(
+        shape.tallies,
+        shape.low,
+        shape.high,
+        shape.places,
+        lambda index, bits: is_alive[min(index, last), bits],
+    )
+
+
+def _domain(values: Values) -> frozenset[bytes] | None:
+    if values.arrays or values.objects:
+        return None
+    return finite_domain(values.words, values.numbers, _strings(values))
+
+
+def _strings(values: Values) -> Lengths | ByteAutomaton:
+    return values.strings if isinstance(values.strings, Lengths) else quoted(values.strings)
 
 
 def _object(shape: ObjectShape, alive: set[Wanted]) -> ObjectShape | None:
@@ -197,39 +189,70 @@ def _object(shape: ObjectShape, alive: set[Wanted]) -> ObjectShape | None:
         return None
     if shape.high is not None and shape.high < max(shape.low, len(shape.required)):
         return None
-    return replace(shape, named=named, classes=classes)
+    found = replace(shape, named=named, classes=classes)
+    served = {bits for (_, bits), wanted in _serving(found) if wanted in alive}
+    if not served.issuperset(1 << number for number in range(len(shape.somes))):
+        return None
+    return found
 
 
-def _node(values: Values, numbers: dict[Wanted, int]) -> Node:
+def _node(values: Values, numbers: dict[Wanted, int], known: dict[Wanted, Values]) -> Node:
     alive = set(numbers)
-    arrays = [_array(shape, alive) for shape in values.arrays]
+    arrays = [_array(shape, alive, known) for shape in values.arrays]
     objects = [_object(shape, alive) for shape in values.objects]
-    strings = values.strings
-    if not isinstance(strings, Lengths):
-        strings = quoted(strings)
+    strings = _strings(values)
     return Node(
         values.words,
         values.numbers,
         None if strings == NO_TEXT else strings,
-        tuple(dict.fromkeys(_numbered(shape, numbers) for shape in arrays if shape is not None)),
-        tuple(_named(shape, numbers) for shape in objects if shape is not None),
+        tuple(_numbered(shape, numbers) for shape in dict.fromkeys(arrays) if shape is not None),
+        tuple(_named(shape, numbers) for shape in dict.fromkeys(objects) if shape is not None),
     )
 
 
 def _numbered(shape: ArrayShape, numbers: dict[Wanted, int]) -> Array:
     size = len(shape.prefix) if shape.high is None else min(len(shape.prefix), shape.high)
-    prefix = tuple(numbers[wanted] for wanted in shape.prefix[:size])
-    return Array(prefix, numbers.get(shape.rest, -1), shape.low, shape.high)
+    shape = replace(shape, prefix=shape.prefix[:size], rest=shape.item(size))
+    counted = {key: numbers[wanted] for key, wanted in _counted(shape) if wanted in numbers}
+    return Array(
+        tuple(numbers[wanted] for wanted in shape.prefix),
+        numbers.get(shape.rest, -1),
+        shape.low,
+        shape.high,
+        shape.places,
+        shape.tallies,
+        counted,
+        _standings(shape, set(numbers)),
+        shape.is_unique,
+    )
 
 
 def _named(shape: ObjectShape, numbers: dict[Wanted, int]) -> Object:
+    serving = {
+        (kind.encode() if isinstance(kind, str) else kind, bits): numbers[wanted]
+        for (kind, bits), wanted in _serving(shape)
+        if wanted in numbers
+    }
     return Object(
         {name.encode(): numbers.get(wanted) for name, wanted in shape.named if _is_text(name)},
         tuple(Names(machine, numbers[wanted]) for machine, wanted in shape.classes),
         frozenset(name.encode() for name in shape.required),
         shape.low,
         shape.high,
+        tuple(_due(shape, number, serving) for number in range(len(shape.somes))),
+        serving,
     )
+
+
+def _due(shape: ObjectShape, number: int, serving: dict[tuple[bytes | int, int], int]) -> Due:
+    names = shape.somes[number].names
+    is_open = any(
+        (kind, 1 << number) in serving
+        and (common := intersection(each, names)) is not None
+        and word_counts(common)[common.start] is None
+        for kind, (each, _) in enumerate(shape.classes)
+    )
+    return Due(names, is_open)
 
 
 def _is_text(name: str) -> bool:

@@ -11,19 +11,14 @@ from typing import Any, Protocol
 from lmppl.constraints.alternatives import choices
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values import number_sets, string_sets
+from lmppl.constraints.json_values.array_shapes import ArrayShape, any_array
+from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Wanted
 from lmppl.constraints.json_values.documents import Document, Place, refusal
 from lmppl.constraints.json_values.ecma_patterns import containing
+from lmppl.constraints.json_values.object_shapes import ObjectShape, any_object
 from lmppl.constraints.json_values.shapes import (
-    ANYTHING,
-    NOTHING,
     WORDS,
-    ArrayShape,
-    Literal,
-    ObjectShape,
     Values,
-    Wanted,
-    any_array,
-    any_object,
     every_value,
     intersection_of,
     some_numbers,
@@ -55,13 +50,6 @@ class SchemaReader(Protocol):
 
 Keyword = Callable[[SchemaReader, Place, bool], Values]
 """The values that a keyword of a schema allows, or, if not positive, those that it refuses."""
-
-
-def negated(wanted: Wanted) -> list[Wanted]:
-    """Gives what a value must satisfy, any one of them, in order not to satisfy what is wanted."""
-    if wanted == NOTHING:
-        return [ANYTHING]
-    return [frozenset({Literal(schema, not positive)}) for schema, positive in sorted(wanted)]
 
 
 def count(place: Place, keyword: str) -> int:

@@ -7,21 +7,13 @@ from contextlib import contextmanager
 from itertools import combinations
 
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.json_values.container_keywords import CONTAINERS
+from lmppl.constraints.json_values.array_keywords import ARRAYS
+from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Literal, TooManyShapes, Wanted
 from lmppl.constraints.json_values.documents import Document, Place, refusal
 from lmppl.constraints.json_values.drafts import FIRST_DRAFT, why_undefined
+from lmppl.constraints.json_values.object_keywords import OBJECTS
 from lmppl.constraints.json_values.scalar_keywords import SIMPLE, Keyword, SchemaReader
-from lmppl.constraints.json_values.shapes import (
-    ANYTHING,
-    NOTHING,
-    Literal,
-    TooManyShapes,
-    Values,
-    Wanted,
-    every_value,
-    intersection_of,
-    union_of,
-)
+from lmppl.constraints.json_values.shapes import Values, every_value, intersection_of, union_of
 from lmppl.errors import ConstraintError, UnsupportedSchema
 
 MAX_SCHEMAS = 20_000
@@ -39,7 +31,6 @@ _GROUPS = {
 }
 _IN_PLACE = frozenset(["$ref", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas", "contains"])
 _REFUSED = {
-    "contains": "that some item is there is not looked at. Describe the items by 'prefixItems' or 'items'.",
     "$dynamicRef": "what it leads to depends on who refers. Write '$ref' to the schema that is meant.",
     "$recursiveRef": "it is draft 2019-09. Write '$ref' to the schema that is meant.",
     "$recursiveAnchor": "it is draft 2019-09. Remove it, and refer by '$ref'.",
@@ -264,7 +255,8 @@ def _if(reader: SchemaReader, place: Place, positive: bool) -> Values:
 
 _KEYWORDS: dict[str, Keyword] = {
     **SIMPLE,
-    **CONTAINERS,
+    **ARRAYS,
+    **OBJECTS,
     "$ref": _ref,
     "allOf": _all_of,
     "anyOf": _any_of,
