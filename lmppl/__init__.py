@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lmppl import errors, testing
     from lmppl.constraints.alternatives import choices
     from lmppl.constraints.grammar import lark
+    from lmppl.constraints.json_values.field_checks import json_check
     from lmppl.constraints.json_values.json_texts import json
     from lmppl.constraints.protocol import Constraint
     from lmppl.constraints.python_check import check
@@ -54,6 +55,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "lmppl.constraints.alternatives": ("choices",),
     "lmppl.constraints.grammar": ("lark",),
+    "lmppl.constraints.json_values.field_checks": ("json_check",),
     "lmppl.constraints.json_values.json_texts": ("json",),
     "lmppl.constraints.protocol": ("Constraint",),
     "lmppl.constraints.python_check": ("check",),
@@ -136,6 +138,7 @@ __all__ = [
     "factor",
     "infer",
     "json",
+    "json_check",
     "lark",
     "length",
     "load",

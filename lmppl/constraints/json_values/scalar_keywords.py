@@ -25,7 +25,7 @@ from lmppl.constraints.json_values.shapes import (
     union_of,
 )
 from lmppl.constraints.json_values.spelling import number_text
-from lmppl.constraints.json_values.string_formats import FORMATS, format_text
+from lmppl.constraints.json_values.string_formats import FORMATS, NOT_REGULAR, format_text
 from lmppl.constraints.json_values.string_sets import EVERY_TEXT, Texts
 
 
@@ -230,13 +230,15 @@ def _format(reader: SchemaReader, place: Place, positive: bool) -> Values:
     name = place.schema["format"]
     if not reader.formats:
         return every_value() if positive else Values()
-    if name not in FORMATS:
+    if name in NOT_REGULAR:
         raise refusal(
             place,
             "format",
-            f"{name!r} cannot be enforced; {', '.join(FORMATS)} can. Write a 'pattern', or leave "
-            "formats=False, with which a format is an annotation.",
+            f"{name!r} cannot be enforced: {NOT_REGULAR[name]}. Write a 'pattern', or leave formats=False, "
+            "with which a format is an annotation.",
         )
+    if name not in FORMATS:  # no draft defines it
+        return every_value() if positive else Values()
     return strings_if(format_text(name), positive)
 
 
