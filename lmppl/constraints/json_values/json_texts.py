@@ -80,6 +80,8 @@ def json(
 def _parsed(text: str) -> Any:
     try:
         return json_format.loads(text)
+    except RecursionError:
+        raise UnsupportedSchema("The schema at '/' is nested too deeply. Use '$defs' and '$ref'.") from None
     except ValueError as error:
         raise InvalidInputError(
             f"json() was given the text {text[:60]!r}, which is no JSON: {error}."

@@ -5,6 +5,7 @@ Whatever no value satisfies is taken out, so that a viable beginning of a shape 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
@@ -22,7 +23,7 @@ from lmppl.constraints.json_values.shapes import Values
 from lmppl.constraints.json_values.spelling import any_content, quoted
 from lmppl.constraints.json_values.string_sets import NO_TEXT, Lengths
 
-MAX_NODES = 5_000
+MAX_NODES = 15_000
 MAX_NAMES = 1_000
 
 
@@ -34,7 +35,7 @@ def plan(values: Callable[[Wanted], Values], root: Wanted) -> list[Node]:
         root: What is wanted of the whole.
 
     Raises:
-        TooLarge: There are more than 5,000 nodes, or an object that may need thousands of names.
+        TooLarge: There are more than 15,000 nodes, or an object that may need thousands of names.
     """
     known: dict[Wanted, Values] = {}
     todo = [root]
@@ -120,9 +121,11 @@ def _satisfiable(known: dict[Wanted, Values]) -> set[Wanted]:
     for wanted, values in known.items():
         for inner in _inner(values):
             users[inner].append(wanted)
-    todo = list(known)
-    while todo:
-        wanted = todo.pop()
+    todo = deque(known)
+    waiting = set(known)
+    while todo:  # first come, first served: so what uses much is looked at when most of that is known
+        wanted = todo.popleft()
+        waiting.discard(wanted)
         if wanted in alive:
             continue
         values = known[wanted]
@@ -132,7 +135,8 @@ def _satisfiable(known: dict[Wanted, Values]) -> set[Wanted]:
             or any(_object(shape, alive) for shape in values.objects)
         ):
             alive.add(wanted)
-            todo.extend(users[wanted])
+            todo.extend(user for user in users[wanted] if user not in waiting)
+            waiting.update(users[wanted])
     return alive
 
 

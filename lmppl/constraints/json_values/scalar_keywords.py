@@ -9,7 +9,8 @@ from math import isfinite
 from typing import Any, Protocol
 
 from lmppl.constraints.alternatives import choices
-from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
+from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values import number_sets, string_sets
 from lmppl.constraints.json_values.array_shapes import ArrayShape, any_array
 from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Wanted
@@ -27,6 +28,9 @@ from lmppl.constraints.json_values.shapes import (
 from lmppl.constraints.json_values.spelling import number_text
 from lmppl.constraints.json_values.string_formats import FORMATS, NOT_REGULAR, format_text
 from lmppl.constraints.json_values.string_sets import EVERY_TEXT, Texts
+
+MAX_OTHERS = 200
+"""From how many numbers the others are told apart: each joins an automaton of decimals."""
 
 
 class SchemaReader(Protocol):
@@ -125,16 +129,21 @@ def _constants(reader: SchemaReader, place: Place, keyword: str, options: list, 
         if isinstance(option, list | dict)
     ]
     strings = string_sets.NO_TEXT
+    if max(map(len, texts), default=0) > MAX_STATES:
+        raise TooLarge
     if texts:
         strings = choices(texts).automaton()
         assert strings is not None
-    machine: ByteAutomaton | None = None
-    for number in numbers:
-        equal = number_sets.compared(decimal(place, keyword, number), "=")
-        machine = equal if machine is None else number_sets.either(machine, equal)
+    values = list(dict.fromkeys(decimal(place, keyword, number) for number in numbers))
     if positive:
-        short = None if machine is None else number_sets.short(machine)
+        short = number_sets.exactly(values) if values else None
         return union_of([Values(words, short, strings), *inner])
+    if len(values) > MAX_OTHERS:
+        raise TooLarge
+    machine: ByteAutomaton | None = None
+    for value in values:
+        equal = number_sets.compared(value, "=")
+        machine = equal if machine is None else number_sets.either(machine, equal)
     rest = number_text() if machine is None else number_sets.others(machine)
     outside = Values(WORDS - words, rest, string_sets.complement(strings), (any_array(),), (any_object(),))
     return intersection_of([outside, *inner])

@@ -64,7 +64,7 @@ class Reader(SchemaReader):
             return ANYTHING if positive else NOTHING
         if schema is False:
             return NOTHING if positive else ANYTHING
-        number = self._numbers.setdefault(place.pointer, len(self._places))
+        number = self._numbers.setdefault(_identity(place), len(self._places))
         if number == len(self._places):
             if number >= MAX_SCHEMAS:
                 raise refusal(place, "$ref", f"more than {MAX_SCHEMAS:,} schemas. Use a smaller document.")
@@ -165,6 +165,13 @@ class Reader(SchemaReader):
             )
 
 
+def _identity(place: Place) -> str:
+    """Gives the pointer, or what the schema says where nothing is inside: equal ones have one number."""
+    if any(isinstance(value, dict | list) for value in place.schema.values()):
+        return place.pointer
+    return f"{place.base} {sorted(place.schema.items())!r}"
+
+
 @contextmanager
 def _named(place: Place, keyword: str):
     """Says where a schema is too large, or what is wrong with its pattern."""
@@ -172,7 +179,7 @@ def _named(place: Place, keyword: str):
         yield
     except (TooLarge, TooManyShapes) as error:
         reason = (
-            "more than 64 alternatives come of it. Use fewer, or less nested ones."
+            "more than 256 alternatives come of it. Use fewer, or less nested ones."
             if isinstance(error, TooManyShapes)
             else "it needs too many states. Use smaller bounds, or fewer conditions on one value."
         )

@@ -17,7 +17,7 @@ from lmppl.constraints.json_values.object_shapes import ObjectShape, any_object
 from lmppl.constraints.json_values.spelling import number_text
 from lmppl.constraints.json_values.string_sets import EVERY_TEXT, NO_TEXT, Texts
 
-MAX_SHAPES = 64
+MAX_SHAPES = 256
 
 WORDS = frozenset({"null", "true", "false"})
 
@@ -118,7 +118,10 @@ def _objects_or_all(shapes: tuple[ObjectShape, ...]) -> tuple[ObjectShape, ...]:
 
 
 def _distinct(shapes):
-    found = tuple(dict.fromkeys(shape for shape in shapes if shape is not None))
-    if len(found) > MAX_SHAPES:
-        raise TooManyShapes
-    return found
+    found = {}
+    for shape in shapes:
+        if shape is not None:
+            found[shape] = None
+            if len(found) > MAX_SHAPES:
+                raise TooManyShapes
+    return tuple(found)
