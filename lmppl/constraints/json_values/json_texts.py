@@ -32,9 +32,10 @@ def json(
     """Allows JSON texts (RFC 8259), all of them or those of values that satisfy a JSON Schema.
 
     A schema is enforced exactly or refused: nothing in it is silently left out. A prefix is viable exactly
-    when it can be completed. Objects may have their properties in any order, each name once (without a
-    schema a name may come again, as RFC 8259 allows). Each value that satisfies the schema has a text, but
-    not every spelling of it is allowed:
+    when it can be completed, but for `uniqueItems` of other than free scalars and for bounds on the number
+    of properties beside a negation that asks for some property; `viable_is_exact` says so. Objects may have
+    their properties in any order, each name once (without a schema a name may come again, as RFC 8259
+    allows). Each value that satisfies the schema has a text, but not every spelling of it is allowed:
 
     - A number that the schema says more about than its type is written without exponent; integers and
       constants without needless zeros, but that `.0` may follow an integer.
@@ -47,8 +48,9 @@ def json(
             pydantic knows; or None for all JSON texts.
         whitespace: `compact` has none. `bounded` has, between two tokens, nothing, one space, or a newline
             and up to four spaces for each level of nesting. `any` is RFC 8259's.
-        formats: Whether `format` is enforced (`date`, `uuid`, `ipv4`; others are refused). Else it is an
-            annotation, like `title`, `description`, `default` and all keywords that no draft defines.
+        formats: Whether `format` is enforced. Those that are no regular language are then refused:
+            `hostname`, `idn-hostname`, `idn-email` and `regex`. Else it is an annotation, as the drafts say,
+            like `title`, `description`, `default` and all keywords and formats that no draft defines.
         draft: `4`, `6`, `7`, `2019-09` or `2020-12`, whatever `$schema` says; by default what it says.
             Where it says nothing it is 2020-12, unless a boolean `exclusiveMinimum` or `exclusiveMaximum`
             (draft 4) or a list of `items` (2019-09 or 7) shows that it cannot be.
