@@ -17,7 +17,27 @@ VALIDATORS = {
     "2019-09": "Draft201909Validator",
     "2020-12": "Draft202012Validator",
 }
-VALUES = [None, True, -1, 0, 1, 2, 3, 1.5, "", "a", [], [1], [1, "a"], [1, 1, 1], [["a"]], {}]
+VALUES: list[Any] = [
+    [[1, 2]],
+    [[1], 2],
+    [[[1, 2]]],
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2,
+    3,
+    1.5,
+    "",
+    "a",
+    [],
+    [1],
+    [1, "a"],
+    [1, 1, 1],
+    [["a"]],
+    {},
+]
 VALUES += [{"a": 1}, {"a": "b"}, {"a": 1, "b": 2}, {"b": {"a": 3}}]
 
 
@@ -50,6 +70,30 @@ CASES: list[tuple[str, dict]] = [
     ("2019-09", {"$ref": "#/$defs/n", "maximum": 2, "$defs": {"n": {"minimum": 1}}}),
     ("2019-09", {"items": [{"type": "integer"}], "dependentRequired": {"a": ["b"]}}),
     ("2019-09", {"$defs": {"x": {"$anchor": "n", "type": ["array", "object"]}}, "$ref": "#n"}),
+    (
+        "2019-09",
+        {
+            "$id": "http://x.org/strict",
+            "$recursiveAnchor": True,
+            "$ref": "tree",
+            "maxItems": 1,
+            "$defs": {
+                "tree": {"$id": "tree", "$recursiveAnchor": True, "items": {"$recursiveRef": "#"}},
+            },
+        },
+    ),
+    (
+        "2020-12",
+        {
+            "$id": "http://x.org/strict",
+            "$dynamicAnchor": "node",
+            "$ref": "tree",
+            "maxItems": 1,
+            "$defs": {
+                "tree": {"$id": "tree", "$dynamicAnchor": "node", "items": {"$dynamicRef": "#node"}},
+            },
+        },
+    ),
     ("2020-12", {"prefixItems": [{"type": "integer"}], "items": {"type": "string"}}),
 ]
 

@@ -95,6 +95,7 @@ class Machine:
         if phase == NAME:
             return self._in_name(frame, detail, byte)
         if phase in (STRING, NUMBER, WORD):
+            assert isinstance(detail, tuple)
             longer = grown(text, byte) if frame.is_keyed else ()
             if phase == STRING:
                 return self._in_string(frame, detail, byte, longer)

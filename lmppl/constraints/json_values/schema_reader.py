@@ -29,12 +29,8 @@ _GROUPS = {
     "minContains": "contains",
     "maxContains": "contains",
 }
-_IN_PLACE = frozenset(["$ref", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas", "contains"])
-_REFUSED = {
-    "$dynamicRef": "what it leads to depends on who refers. Write '$ref' to the schema that is meant.",
-    "$recursiveRef": "it is draft 2019-09. Write '$ref' to the schema that is meant.",
-    "$recursiveAnchor": "it is draft 2019-09. Remove it, and refer by '$ref'.",
-}
+_IN_PLACE = frozenset(["$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "not", "if"])
+_IN_PLACE |= {"dependentSchemas", "contains"}
 
 
 class Reader(SchemaReader):
@@ -136,7 +132,7 @@ class Reader(SchemaReader):
         """Gives the keywords of a schema, those that only mean something together once."""
         schema = place.schema
         if self.document.stands_alone(schema):
-            yield "$ref", _ref
+            yield "$ref", _KEYWORDS["$ref"]
             return
         seen: set[str] = set()
         for keyword in schema:
@@ -152,8 +148,6 @@ class Reader(SchemaReader):
         undefined = why_undefined(keyword, self.document.draft)
         if undefined:
             raise refusal(place, keyword, undefined)
-        if keyword in _REFUSED:
-            raise refusal(place, keyword, _REFUSED[keyword])
         if keyword == "nullable" and schema[keyword]:
             raise refusal(place, keyword, "it is OpenAPI, not JSON Schema. Add 'null' to the 'type'.")
         if keyword.startswith("unevaluated") and schema[keyword] is not True and set(schema) & _IN_PLACE:
@@ -168,8 +162,8 @@ class Reader(SchemaReader):
 def _identity(place: Place) -> str:
     """Gives the pointer, or what the schema says where nothing is inside: equal ones have one number."""
     if any(isinstance(value, dict | list) for value in place.schema.values()):
-        return place.pointer
-    return f"{place.base} {sorted(place.schema.items())!r}"
+        return f"{place.scope} {place.pointer}"
+    return f"{place.scope} {place.base} {sorted(place.schema.items())!r}"
 
 
 @contextmanager
@@ -190,8 +184,11 @@ def _named(place: Place, keyword: str):
         raise refusal(place, keyword, f"{error}. Change it, or test it in lp.check(complete=...).") from error
 
 
-def _ref(reader: SchemaReader, place: Place, positive: bool) -> Values:
-    return reader.values(reader.wanted(reader.document.target(place), positive))
+def _reference(keyword: str) -> Keyword:
+    def reference(reader: SchemaReader, place: Place, positive: bool) -> Values:
+        return reader.values(reader.wanted(reader.document.target(place, keyword), positive))
+
+    return reference
 
 
 def _several(reader: SchemaReader, place: Place, keyword: str, positive: bool) -> list[Values]:
@@ -264,16 +261,19 @@ _KEYWORDS: dict[str, Keyword] = {
     **SIMPLE,
     **ARRAYS,
     **OBJECTS,
-    "$ref": _ref,
+    "$ref": _reference("$ref"),
+    "$dynamicRef": _reference("$dynamicRef"),
+    "$recursiveRef": _reference("$recursiveRef"),
     "allOf": _all_of,
     "anyOf": _any_of,
     "oneOf": _one_of,
     "not": _not,
     "if": _if,
 }
-_MEANINGFUL = frozenset({*_KEYWORDS, *_GROUPS, *_REFUSED, *FIRST_DRAFT, "nullable"}) - {
+_MEANINGFUL = frozenset({*_KEYWORDS, *_GROUPS, *FIRST_DRAFT, "nullable"}) - {
     "$anchor",
     "$dynamicAnchor",
+    "$recursiveAnchor",
     "minContains",
     "maxContains",
 }
