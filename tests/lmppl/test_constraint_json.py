@@ -237,7 +237,12 @@ def test_wrong_options_are_errors() -> None:
         ({"type": "string", "nullable": True}, "/", "nullable"),
         ({"$schema": "http://json-schema.org/draft-03/schema#"}, "/", "$schema"),
         ({"dependencies": {"a": ["b"]}}, "/", "dependencies"),
-        ({"anyOf": [{"unevaluatedProperties": False, "allOf": [{}]}]}, "/anyOf/0", "unevaluatedProperties"),
+        (
+            {"anyOf": [{"not": {"unevaluatedProperties": False, "allOf": [{}]}}]},
+            "/anyOf/0/not",
+            "unevaluatedProperties",
+        ),
+        ({"unevaluatedItems": False, "contains": {}}, "/", "contains"),
         ({"multipleOf": 0.1234567}, "/", "multipleOf"),
     ],
 )

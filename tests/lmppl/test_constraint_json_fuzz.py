@@ -71,6 +71,8 @@ def keywords(schemas: st.SearchStrategy) -> st.SearchStrategy:
         "if": schemas,
         "then": schemas,
         "else": schemas,
+        "unevaluatedProperties": schemas,
+        "unevaluatedItems": st.just(False),
     }
     chosen = st.lists(st.sampled_from(sorted(one_of)), min_size=1, max_size=4, unique=True)
     return chosen.flatmap(lambda names: st.fixed_dictionaries({name: one_of[name] for name in names}))

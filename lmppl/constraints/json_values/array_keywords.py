@@ -8,7 +8,7 @@ from lmppl.constraints.json_values.array_shapes import ArrayShape
 from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Wanted, negated
 from lmppl.constraints.json_values.documents import Place, refusal
 from lmppl.constraints.json_values.item_tallies import Tally
-from lmppl.constraints.json_values.scalar_keywords import Keyword, SchemaReader, count
+from lmppl.constraints.json_values.scalar_keywords import Keyword, SchemaReader, count, is_beside_others
 from lmppl.constraints.json_values.shapes import Values, every_value
 
 
@@ -85,7 +85,7 @@ def _prefix_and_rest(reader: SchemaReader, place: Place) -> tuple[tuple[Wanted, 
     if isinstance(schema.get("items"), list) and listed != "items":
         raise refusal(place, "items", "a list is of draft 2019-09. Write 'prefixItems', or say draft='7'.")
     wanted = tuple(reader.wanted(reader.document.inside(place, listed, i)) for i in range(len(prefix)))
-    if after not in schema and "unevaluatedItems" in schema:
+    if after not in schema and "unevaluatedItems" in schema and not is_beside_others(schema):
         after = "unevaluatedItems"
     return wanted, inner_schema(reader, place, after)
 

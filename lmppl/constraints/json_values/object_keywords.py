@@ -16,7 +16,7 @@ from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Wanted, 
 from lmppl.constraints.json_values.documents import Place, refusal
 from lmppl.constraints.json_values.ecma_patterns import containing
 from lmppl.constraints.json_values.object_shapes import ObjectShape, Some, any_object, contains
-from lmppl.constraints.json_values.scalar_keywords import Keyword, SchemaReader, count
+from lmppl.constraints.json_values.scalar_keywords import Keyword, SchemaReader, count, is_beside_others
 from lmppl.constraints.json_values.shapes import Values, every_value, intersection_of, union_of
 from lmppl.constraints.json_values.spelling import any_content
 
@@ -79,7 +79,11 @@ def _properties(reader: SchemaReader, place: Place, positive: bool) -> Values:
     if len(patterns) > MAX_PATTERNS:
         raise refusal(place, "patternProperties", f"more than {MAX_PATTERNS} patterns. Join some of them.")
     after = "additionalProperties"
-    if after not in place.schema and "unevaluatedProperties" in place.schema:
+    if (
+        after not in place.schema
+        and "unevaluatedProperties" in place.schema
+        and not is_beside_others(place.schema)
+    ):
         after = "unevaluatedProperties"
     additional = inner_schema(reader, place, after)
     named: dict[str, Wanted] = {}

@@ -56,6 +56,28 @@ Keyword = Callable[[SchemaReader, Place, bool], Values]
 """The values that a keyword of a schema allows, or, if not positive, those that it refuses."""
 
 
+IN_PLACE = frozenset(
+    [
+        "$dynamicRef",
+        "$recursiveRef",
+        "$ref",
+        "allOf",
+        "anyOf",
+        "contains",
+        "dependentSchemas",
+        "if",
+        "not",
+        "oneOf",
+    ]
+)
+"""Keywords that look at the value itself, or, in the case of `contains`, at any of its items."""
+
+
+def is_beside_others(schema: dict) -> bool:
+    """Whether there are keywords in a schema whose schemas may evaluate parts of the same value."""
+    return not IN_PLACE.isdisjoint(schema)
+
+
 def count(place: Place, keyword: str) -> int:
     """Gives the value of a keyword that is a number of things."""
     value = place.schema[keyword]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import combinations
 
 from lmppl.constraints.character_automaton import TooLarge
@@ -12,8 +13,9 @@ from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Literal,
 from lmppl.constraints.json_values.documents import Document, Place, refusal
 from lmppl.constraints.json_values.drafts import FIRST_DRAFT, why_undefined
 from lmppl.constraints.json_values.object_keywords import OBJECTS
-from lmppl.constraints.json_values.scalar_keywords import SIMPLE, Keyword, SchemaReader
+from lmppl.constraints.json_values.scalar_keywords import SIMPLE, Keyword, SchemaReader, is_beside_others
 from lmppl.constraints.json_values.shapes import Values, every_value, intersection_of, union_of
+from lmppl.constraints.json_values.unevaluated import unevaluated
 from lmppl.errors import ConstraintError, UnsupportedSchema
 
 MAX_SCHEMAS = 20_000
@@ -29,8 +31,6 @@ _GROUPS = {
     "minContains": "contains",
     "maxContains": "contains",
 }
-_IN_PLACE = frozenset(["$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "not", "if"])
-_IN_PLACE |= {"dependentSchemas", "contains"}
 
 
 class Reader(SchemaReader):
@@ -138,6 +138,8 @@ class Reader(SchemaReader):
         for keyword in schema:
             self._check(place, keyword)
             group = _GROUPS.get(keyword, keyword)
+            if keyword.startswith("unevaluated") and is_beside_others(schema):
+                group = keyword
             if group in _KEYWORDS and group not in seen:
                 seen.add(group)
                 yield group, _KEYWORDS[group]
@@ -150,13 +152,6 @@ class Reader(SchemaReader):
             raise refusal(place, keyword, undefined)
         if keyword == "nullable" and schema[keyword]:
             raise refusal(place, keyword, "it is OpenAPI, not JSON Schema. Add 'null' to the 'type'.")
-        if keyword.startswith("unevaluated") and schema[keyword] is not True and set(schema) & _IN_PLACE:
-            raise refusal(
-                place,
-                keyword,
-                "beside other schemas it is not supported. List all there is in one schema, and "
-                "use 'additionalProperties' or 'items'.",
-            )
 
 
 def _identity(place: Place) -> str:
@@ -269,6 +264,8 @@ _KEYWORDS: dict[str, Keyword] = {
     "oneOf": _one_of,
     "not": _not,
     "if": _if,
+    "unevaluatedItems": partial(unevaluated, "unevaluatedItems"),
+    "unevaluatedProperties": partial(unevaluated, "unevaluatedProperties"),
 }
 _MEANINGFUL = frozenset({*_KEYWORDS, *_GROUPS, *FIRST_DRAFT, "nullable"}) - {
     "$anchor",
