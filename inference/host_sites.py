@@ -73,13 +73,15 @@ class Candidates:
             num_checked=np.zeros(len(packed), int),
         )
 
-    def extend(self, packed: np.ndarray) -> None:
-        """Takes up further candidates."""
+    def extend(self, packed: np.ndarray, size: int) -> None:
+        """Takes up `size` further candidates; those drawn beyond stay in the tail."""
         more = Candidates.unpacked(packed)
-        self.ids = np.concatenate([self.ids, more.ids], axis=1)
-        self.log_probs = np.concatenate([self.log_probs, more.log_probs - self.log_base[:, None]], axis=1)
-        self.log_tail = more.log_tail - self.log_base
-        self.accepted = np.concatenate([self.accepted, more.accepted], axis=1)
+        log_probs = more.log_probs - self.log_base[:, None]
+        behind = np.concatenate([log_probs[:, size:], (more.log_tail - self.log_base)[:, None]], axis=1)
+        self.ids = np.concatenate([self.ids, more.ids[:, :size]], axis=1)
+        self.log_probs = np.concatenate([self.log_probs, log_probs[:, :size]], axis=1)
+        self.log_tail = np.logaddexp.reduce(behind, axis=1)
+        self.accepted = np.concatenate([self.accepted, more.accepted[:, :size]], axis=1)
 
 
 @dataclass
@@ -288,7 +290,7 @@ class HostSites(TextSites):
             portion = 1 + found.ids.shape[1] // PORTION
             size = min(_LARGEST_CHUNK, 4 * size, self._budget - found.ids.shape[1])
             order, packed = self._more(waiting, order, size, portion)
-            found.extend(packed)
+            found.extend(packed, size)
             if rounds is not None:
                 fresh = self._uniforms(portion, size, rounds)
                 found.uniforms = np.concatenate([found.uniforms, fresh], axis=1)  # type: ignore[list-item]
@@ -346,8 +348,9 @@ class HostSites(TextSites):
                 places[index] = width
 
     def _more(self, waiting: Waiting, order: Any, size: int, portion: int) -> tuple[Any, np.ndarray]:
-        go = more_program(self._lm, size)
-        order, packed = go(self._keys, np.int32(self._step), np.uint32(portion), waiting.rows, order)
+        go = more_program(self._lm, _LARGEST_CHUNK)
+        numbers = (np.int32(self._step), np.uint32(portion), np.int32(-(-size // PORTION)))
+        order, packed = go(self._keys, *numbers, waiting.rows, order)
         return order, self._fetched(packed)
 
     def _uniforms(self, portion: int, size: int, rounds: int) -> np.ndarray:
