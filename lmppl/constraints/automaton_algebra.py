@@ -132,9 +132,9 @@ def word_counts(machine: ByteAutomaton) -> list[int | None]:
     return counts
 
 
-def words(machine: ByteAutomaton) -> Iterable[bytes]:
-    """Gives all strings of a finite language."""
-    todo = [(machine.start, b"")]
+def words(machine: ByteAutomaton, start: int | None = None) -> Iterable[bytes]:
+    """Gives all strings that are accepted from a state, by default the first; there must be finitely many."""
+    todo = [(machine.start if start is None else start, b"")]
     while todo:
         state, text = todo.pop()
         if machine.accepting[state]:

@@ -8,30 +8,29 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any, Protocol
 
-from lmppl.constraints import json_numbers, json_strings
 from lmppl.constraints.alternatives import choices
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.ecma_patterns import containing
-from lmppl.constraints.json_formats import FORMATS, format_text
-from lmppl.constraints.json_references import Document, Place, refusal
-from lmppl.constraints.json_shapes import (
-    ANYTHING,
-    NOTHING,
+from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
+from lmppl.constraints.character_automaton import TooLarge
+from lmppl.constraints.json_values import number_sets, string_sets
+from lmppl.constraints.json_values.array_shapes import ArrayShape, any_array
+from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Wanted
+from lmppl.constraints.json_values.documents import Document, Place, refusal
+from lmppl.constraints.json_values.ecma_patterns import containing
+from lmppl.constraints.json_values.object_shapes import ObjectShape, any_object
+from lmppl.constraints.json_values.shapes import (
     WORDS,
-    ArrayShape,
-    Literal,
-    ObjectShape,
     Values,
-    Wanted,
-    any_array,
-    any_object,
     every_value,
     intersection_of,
     some_numbers,
     union_of,
 )
-from lmppl.constraints.json_strings import EVERY_TEXT, Texts
-from lmppl.constraints.json_text import number_text
+from lmppl.constraints.json_values.spelling import number_text
+from lmppl.constraints.json_values.string_formats import FORMATS, NOT_REGULAR, format_text
+from lmppl.constraints.json_values.string_sets import EVERY_TEXT, Texts
+
+MAX_OTHERS = 200
+"""From how many numbers the others are told apart: each joins an automaton of decimals."""
 
 
 class SchemaReader(Protocol):
@@ -57,11 +56,26 @@ Keyword = Callable[[SchemaReader, Place, bool], Values]
 """The values that a keyword of a schema allows, or, if not positive, those that it refuses."""
 
 
-def negated(wanted: Wanted) -> list[Wanted]:
-    """Gives what a value must satisfy, any one of them, in order not to satisfy what is wanted."""
-    if wanted == NOTHING:
-        return [ANYTHING]
-    return [frozenset({Literal(schema, not positive)}) for schema, positive in sorted(wanted)]
+IN_PLACE = frozenset(
+    [
+        "$dynamicRef",
+        "$recursiveRef",
+        "$ref",
+        "allOf",
+        "anyOf",
+        "contains",
+        "dependentSchemas",
+        "if",
+        "not",
+        "oneOf",
+    ]
+)
+"""Keywords that look at the value itself, or, in the case of `contains`, at any of its items."""
+
+
+def is_beside_others(schema: dict) -> bool:
+    """Whether there are keywords in a schema whose schemas may evaluate parts of the same value."""
+    return not IN_PLACE.isdisjoint(schema)
 
 
 def count(place: Place, keyword: str) -> int:
@@ -76,14 +90,14 @@ def numbers_if(machine: ByteAutomaton, positive: bool) -> Values:
     """Gives the values that are allowed where only these numbers are, or those that are not."""
     if positive:
         return replace(every_value(), numbers=some_numbers(machine))
-    return Values(numbers=some_numbers(json_numbers.others(machine)))
+    return Values(numbers=some_numbers(number_sets.others(machine)))
 
 
 def strings_if(texts: Texts, positive: bool) -> Values:
     """Gives the values that are allowed where only these strings are, or those that are not."""
     if positive:
         return replace(every_value(), strings=texts)
-    return Values(strings=json_strings.complement(texts))
+    return Values(strings=string_sets.complement(texts))
 
 
 def _type(reader: SchemaReader, place: Place, positive: bool) -> Values:
@@ -97,17 +111,22 @@ def _type(reader: SchemaReader, place: Place, positive: bool) -> Values:
     if "number" in found and ("integer" in found or positive or "integer" not in names):
         numbers = number_text()
     elif "number" in found:
-        numbers = json_numbers.others(json_numbers.integers())
+        numbers = number_sets.others(_integers(reader))
     elif "integer" in found and positive:
-        numbers = json_numbers.short(json_numbers.integers())
+        numbers = number_sets.short(_integers(reader))
     words = ({"null"} & found) | ({"true", "false"} if "boolean" in found else set())
     return Values(
         frozenset(words),
         numbers,
-        EVERY_TEXT if "string" in found else json_strings.NO_TEXT,
+        EVERY_TEXT if "string" in found else string_sets.NO_TEXT,
         (any_array(),) if "array" in found else (),
         (any_object(),) if "object" in found else (),
     )
+
+
+def _integers(reader: SchemaReader) -> ByteAutomaton:
+    """To draft 4, `1.0` is no integer."""
+    return number_sets.integers() if reader.document.is_at_least("6") else number_sets.whole()
 
 
 def _const(reader: SchemaReader, place: Place, positive: bool) -> Values:
@@ -131,19 +150,24 @@ def _constants(reader: SchemaReader, place: Place, keyword: str, options: list, 
         for i, option in enumerate(options)
         if isinstance(option, list | dict)
     ]
-    strings = json_strings.NO_TEXT
+    strings = string_sets.NO_TEXT
+    if max(map(len, texts), default=0) > MAX_STATES:
+        raise TooLarge
     if texts:
         strings = choices(texts).automaton()
         assert strings is not None
-    machine: ByteAutomaton | None = None
-    for number in numbers:
-        equal = json_numbers.compared(decimal(place, keyword, number), "=")
-        machine = equal if machine is None else json_numbers.either(machine, equal)
+    values = list(dict.fromkeys(decimal(place, keyword, number) for number in numbers))
     if positive:
-        short = None if machine is None else json_numbers.short(machine)
+        short = number_sets.exactly(values) if values else None
         return union_of([Values(words, short, strings), *inner])
-    rest = number_text() if machine is None else json_numbers.others(machine)
-    outside = Values(WORDS - words, rest, json_strings.complement(strings), (any_array(),), (any_object(),))
+    if len(values) > MAX_OTHERS:
+        raise TooLarge
+    machine: ByteAutomaton | None = None
+    for value in values:
+        equal = number_sets.compared(value, "=")
+        machine = equal if machine is None else number_sets.either(machine, equal)
+    rest = number_text() if machine is None else number_sets.others(machine)
+    outside = Values(WORDS - words, rest, string_sets.complement(strings), (any_array(),), (any_object(),))
     return intersection_of([outside, *inner])
 
 
@@ -190,45 +214,62 @@ def decimal(place: Place, keyword: str, value: Any) -> Decimal:
 
 def _bound(keyword: str, relations: str) -> Keyword:
     def bound(reader: SchemaReader, place: Place, positive: bool) -> Values:
+        if not reader.document.is_at_least("6"):
+            return _bound_of_draft_4(place, keyword, relations, positive)
         value = decimal(place, keyword, place.schema[keyword])
-        return numbers_if(json_numbers.compared(value, relations), positive)
+        return numbers_if(number_sets.compared(value, relations), positive)
 
     return bound
+
+
+def _bound_of_draft_4(place: Place, keyword: str, relations: str, positive: bool) -> Values:
+    """`exclusiveMinimum` is a boolean there, and says what `minimum` means."""
+    everything = every_value() if positive else Values()
+    if keyword.startswith("exclusive"):
+        if not isinstance(place.schema[keyword], bool):
+            raise refusal(place, keyword, "to draft 4 it is a boolean. Write one, or say draft='7'.")
+        return everything
+    excluded = place.schema.get("exclusive" + keyword[0].upper() + keyword[1:], False)
+    value = decimal(place, keyword, place.schema[keyword])
+    relations = relations.replace("=", "") if excluded is True else relations
+    return numbers_if(number_sets.compared(value, relations), positive)
 
 
 def _multiple_of(reader: SchemaReader, place: Place, positive: bool) -> Values:
     divisor = decimal(place, "multipleOf", place.schema["multipleOf"])
     if divisor <= 0:
         raise refusal(place, "multipleOf", f"{divisor} is not above 0. Write a positive number.")
-    return numbers_if(json_numbers.multiples(divisor), positive)
+    return numbers_if(number_sets.multiples(divisor), positive)
 
 
 def _min_length(reader: SchemaReader, place: Place, positive: bool) -> Values:
-    return strings_if(json_strings.longer_than(count(place, "minLength") - 1), positive)
+    return strings_if(string_sets.longer_than(count(place, "minLength") - 1), positive)
 
 
 def _max_length(reader: SchemaReader, place: Place, positive: bool) -> Values:
-    return strings_if(json_strings.up_to(count(place, "maxLength")), positive)
+    return strings_if(string_sets.up_to(count(place, "maxLength")), positive)
 
 
 def _pattern(reader: SchemaReader, place: Place, positive: bool) -> Values:
     pattern = place.schema["pattern"]
     if not isinstance(pattern, str):
         raise refusal(place, "pattern", f"{pattern!r} is no string. Write a regular expression.")
-    return strings_if(json_strings.named(containing(pattern)), positive)
+    return strings_if(string_sets.named(containing(pattern)), positive)
 
 
 def _format(reader: SchemaReader, place: Place, positive: bool) -> Values:
     name = place.schema["format"]
     if not reader.formats:
         return every_value() if positive else Values()
-    if name not in FORMATS:
+    if name in NOT_REGULAR:
         raise refusal(
             place,
             "format",
-            f"{name!r} cannot be enforced; {', '.join(FORMATS)} can. Write a 'pattern', or leave "
-            "formats=False, with which a format is an annotation.",
+            f"{name!r} cannot be enforced: {NOT_REGULAR[name]}. Write a 'pattern', or leave formats=False, "
+            "with which a format is an annotation.",
         )
+    if name not in FORMATS:  # no draft defines it
+        return every_value() if positive else Values()
     return strings_if(format_text(name), positive)
 
 

@@ -6,36 +6,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin
 
-from lmppl.errors import InvalidInputError, UnsupportedSchema
+from lmppl.constraints.json_values.drafts import LISTS, MAPS, ONE, at_least, draft_of, named_draft
+from lmppl.errors import UnsupportedSchema
 
-DRAFT_7 = "7"
-DRAFT_2020 = "2020-12"
-_DRAFTS = {
-    "http://json-schema.org/draft-07/schema": DRAFT_7,
-    "https://json-schema.org/draft-07/schema": DRAFT_7,
-    "https://json-schema.org/draft/2020-12/schema": DRAFT_2020,
-}
-
-_ONE = frozenset(
-    [
-        "additionalItems",
-        "additionalProperties",
-        "contains",
-        "contentSchema",
-        "else",
-        "if",
-        "items",
-        "not",
-        "propertyNames",
-        "then",
-        "unevaluatedItems",
-        "unevaluatedProperties",
-    ]
-)
-_LISTS = frozenset(("allOf", "anyOf", "oneOf", "prefixItems", "items"))
-_MAPS = frozenset(
-    ("$defs", "definitions", "properties", "patternProperties", "dependentSchemas", "dependencies")
-)
+_RECURSIVE = "#"  # what draft 2019-09 calls the only dynamic anchor of a resource
 
 
 class Place(NamedTuple):
@@ -44,11 +18,14 @@ class Place(NamedTuple):
     Attributes:
         pointer: A JSON pointer from the root of the document.
         base: The URI that references in it are relative to.
+        scope: The bases on the way from the root to here, through references too, each where it was first
+            met; empty where no dynamic reference asks for it.
     """
 
     schema: Any
     pointer: str
     base: str
+    scope: tuple[str, ...] = ()
 
 
 def refusal(place: Place, keyword: str, reason: str) -> UnsupportedSchema:
@@ -61,20 +38,32 @@ class Document:
 
     Args:
         schema: The root.
-        draft: `7` or `2020-12`, for all of it; None to go by `$schema`, and by 2020-12 where there is none.
+        draft: One of `DRAFTS`, for all of it; None to go by what it says.
     """
 
     def __init__(self, schema: Any, draft: str | None):
-        self.draft = draft or _draft_of(schema)
+        self.draft = draft or draft_of(schema)
+        self._identifier = "$id" if self.is_at_least("6") else "id"
+        self._refs_stand_alone = not self.is_at_least("2019-09")
         self._is_told = draft is not None
+        self._has_scopes = _mentions(schema, ("$dynamicRef", "$recursiveRef"))
         self.root = self._based(Place(schema, "", ""))
         self._resources: dict[str, Place] = {"": self.root} if self.root.base == "" else {}
         self._anchors: dict[tuple[str, str], Place] = {}
+        self._dynamic: dict[tuple[str, str], Place] = {}
         todo = [self.root]
         while todo:
             place = todo.pop()
             self._register(place)
             todo.extend(self._inner(place))
+
+    def is_at_least(self, draft: str) -> bool:
+        """Says whether the document is written in a draft or a later one."""
+        return at_least(self.draft, draft)
+
+    def stands_alone(self, schema: Any) -> bool:
+        """Whether a schema is a reference beside which all else is ignored, as before draft 2019-09."""
+        return self._refs_stand_alone and "$ref" in schema
 
     def inside(self, place: Place, *steps: str | int) -> Place:
         """Gives the schema that is some steps inside another one."""
@@ -82,19 +71,34 @@ class Document:
         for step in steps:
             schema = schema[step]
             pointer += "/" + str(step).replace("~", "~0").replace("/", "~1")
-        return self._based(Place(schema, pointer, place.base))
+        return self._based(Place(schema, pointer, place.base, place.scope))
 
-    def target(self, place: Place) -> Place:
-        """Gives what the `$ref` of a place leads to.
+    def target(self, place: Place, keyword: str = "$ref") -> Place:
+        """Gives what the reference of a place leads to.
+
+        Args:
+            place: Where the reference stands.
+            keyword: `$ref`, or `$dynamicRef` or `$recursiveRef`: those lead to the outermost schema on the
+                way here that has the same dynamic anchor, if what they name has one.
 
         Raises:
             UnsupportedSchema: It leads out of the document or nowhere.
         """
-        reference = place.schema["$ref"]
+        reference = place.schema[keyword]
         if not isinstance(reference, str):
             raise refusal(
-                place, "$ref", f"{reference!r} is no string. Write a reference such as '#/$defs/name'."
+                place, keyword, f"{reference!r} is no string. Write a reference such as '#/$defs/name'."
             )
+        found = self._named(place, keyword, reference)
+        if keyword != "$ref":
+            name = _RECURSIVE if keyword == "$recursiveRef" else unquote(urldefrag(reference)[1])
+            anchor = self._dynamic.get((found.base, name))
+            if anchor is not None and anchor.pointer == found.pointer:
+                outermost = (self._dynamic.get((base, name)) for base in place.scope)
+                found = next(each for each in (*outermost, found) if each is not None)
+        return self._entered(found._replace(scope=place.scope))
+
+    def _named(self, place: Place, keyword: str, reference: str) -> Place:
         uri, fragment = urldefrag(reference)
         uri = urldefrag(urljoin(place.base, uri))[0] if uri else place.base
         resource = self._resources.get(uri)
@@ -102,18 +106,18 @@ class Document:
         if resource is None:
             raise refusal(
                 place,
-                "$ref",
+                keyword,
                 f"{reference!r} lies outside of the document, and nothing is fetched. Put that schema under "
                 "'$defs' and refer to it there.",
             )
         if fragment and not fragment.startswith("/"):
             if (uri, fragment) not in self._anchors:
-                raise refusal(place, "$ref", f"there is no anchor {fragment!r}. Correct the reference.")
+                raise refusal(place, keyword, f"there is no anchor {fragment!r}. Correct the reference.")
             return self._anchors[uri, fragment]
         try:
             return self._followed(resource, fragment)
         except (KeyError, IndexError, ValueError, TypeError):
-            raise refusal(place, "$ref", f"{reference!r} leads nowhere. Correct the reference.") from None
+            raise refusal(place, keyword, f"{reference!r} leads nowhere. Correct the reference.") from None
 
     def _followed(self, place: Place, fragment: str) -> Place:
         for part in fragment.split("/")[1:]:
@@ -126,30 +130,40 @@ class Document:
     def _based(self, place: Place) -> Place:
         """Gives the place with the base that its own `$id` makes."""
         schema = place.schema
-        if not isinstance(schema, dict) or not isinstance(schema.get("$id"), str):
+        if not isinstance(schema, dict) or not isinstance(schema.get(self._identifier), str):
             return place
-        if self.draft == DRAFT_7 and "$ref" in schema:  # draft 7 ignores what stands beside `$ref`
+        if self.stands_alone(schema):
             return place
-        uri = urldefrag(schema["$id"])[0]
-        return place._replace(base=urljoin(place.base, uri)) if uri else place
+        uri = urldefrag(schema[self._identifier])[0]
+        return self._entered(place._replace(base=urljoin(place.base, uri)) if uri else place)
+
+    def _entered(self, place: Place) -> Place:
+        """Gives the place with its own base in its scope."""
+        if not self._has_scopes or place.base in place.scope:
+            return place
+        return place._replace(scope=(*place.scope, place.base))
 
     def _register(self, place: Place) -> None:
         schema = place.schema
-        if not isinstance(schema, dict) or (self.draft == DRAFT_7 and "$ref" in schema):
+        if not isinstance(schema, dict) or self.stands_alone(schema):
             return
-        identifier = schema.get("$id")
+        identifier = schema.get(self._identifier)
         if isinstance(identifier, str):
             uri, fragment = urldefrag(identifier)
             is_resource = uri or not place.pointer
             if is_resource and self._resources.setdefault(place.base, place).pointer != place.pointer:
-                raise refusal(place, "$id", f"{identifier!r} is there twice. Give each its own.")
+                raise refusal(place, self._identifier, f"{identifier!r} is there twice. Give each its own.")
             if fragment:
                 self._anchor(place, fragment)
-        if self.draft == DRAFT_2020:
+        if self.is_at_least("2019-09"):
             for keyword in ("$anchor", "$dynamicAnchor"):
                 if isinstance(schema.get(keyword), str):
                     self._anchor(place, schema[keyword])
-        if "$schema" in schema and not self._is_told and _DRAFTS.get(_plain(schema["$schema"])) != self.draft:
+            if isinstance(schema.get("$dynamicAnchor"), str):
+                self._dynamic[place.base, schema["$dynamicAnchor"]] = place
+            if schema.get("$recursiveAnchor") is True:
+                self._dynamic[place.base, _RECURSIVE] = place
+        if "$schema" in schema and not self._is_told and named_draft(schema["$schema"]) != self.draft:
             raise refusal(place, "$schema", "the document mixes drafts. Write all of it in one draft.")
 
     def _anchor(self, place: Place, name: str) -> None:
@@ -161,32 +175,23 @@ class Document:
         if not isinstance(place.schema, dict):
             return
         for keyword, value in place.schema.items():
-            if keyword in _ONE and isinstance(value, dict):
+            if keyword in ONE and isinstance(value, dict):
                 yield self.inside(place, keyword)
-            elif keyword in _LISTS and isinstance(value, list):
+            elif keyword in LISTS and isinstance(value, list):
                 yield from (self.inside(place, keyword, i) for i in range(len(value)))
-            elif keyword in _MAPS and isinstance(value, dict):
+            elif keyword in MAPS and isinstance(value, dict):
                 yield from (self.inside(place, keyword, name) for name in value)
 
 
-def _draft_of(schema: Any) -> str:
-    named = schema.get("$schema") if isinstance(schema, dict) else None
-    if named is None:
-        return DRAFT_2020
-    draft = _DRAFTS.get(_plain(named))
-    if draft is None:
-        raise UnsupportedSchema(
-            f"The schema at '/', keyword '$schema': {named!r} is neither draft 7 nor draft 2020-12. If the "
-            "schema means the same there, say which it is to be read as: draft='7' or draft='2020-12'."
-        )
-    return draft
-
-
-def _plain(uri: Any) -> str:
-    return uri.rstrip("#") if isinstance(uri, str) else ""
-
-
-def check_draft(draft: Any) -> None:
-    """Raises InvalidInputError for what is no draft that we know."""
-    if draft not in (None, DRAFT_7, DRAFT_2020):
-        raise InvalidInputError(f"`draft=` of json() is '7', '2020-12' or None, but was given {draft!r}.")
+def _mentions(value: Any, keywords: tuple[str, ...]) -> bool:
+    """Says whether an object somewhere in a JSON value has one of some names."""
+    todo = [value]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            if any(keyword in value for keyword in keywords):
+                return True
+            todo.extend(value.values())
+        elif isinstance(value, list):
+            todo.extend(value)
+    return False

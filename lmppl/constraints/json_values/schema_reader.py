@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import combinations
 
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.json_containers import CONTAINERS
-from lmppl.constraints.json_keywords import SIMPLE, Keyword, SchemaReader
-from lmppl.constraints.json_references import DRAFT_7, DRAFT_2020, Document, Place, refusal
-from lmppl.constraints.json_shapes import (
-    ANYTHING,
-    NOTHING,
-    Literal,
-    TooManyShapes,
-    Values,
-    Wanted,
-    every_value,
-    intersection_of,
-    union_of,
-)
+from lmppl.constraints.json_values.array_keywords import ARRAYS
+from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Literal, TooManyShapes, Wanted
+from lmppl.constraints.json_values.documents import Document, Place, refusal
+from lmppl.constraints.json_values.drafts import FIRST_DRAFT, why_undefined
+from lmppl.constraints.json_values.object_keywords import OBJECTS
+from lmppl.constraints.json_values.scalar_keywords import SIMPLE, Keyword, SchemaReader, is_beside_others
+from lmppl.constraints.json_values.shapes import Values, every_value, intersection_of, union_of
+from lmppl.constraints.json_values.unevaluated import unevaluated
 from lmppl.errors import ConstraintError, UnsupportedSchema
 
 MAX_SCHEMAS = 20_000
@@ -35,31 +30,6 @@ _GROUPS = {
     "else": "if",
     "minContains": "contains",
     "maxContains": "contains",
-}
-_ONLY_7 = {
-    "dependencies": "'dependentRequired' or 'dependentSchemas'",
-    "additionalItems": "'prefixItems' and 'items'",
-}
-_ONLY_2020 = frozenset(
-    [
-        "prefixItems",
-        "unevaluatedItems",
-        "unevaluatedProperties",
-        "dependentRequired",
-        "dependentSchemas",
-        "minContains",
-        "maxContains",
-        "$dynamicRef",
-        "$dynamicAnchor",
-        "$anchor",
-    ]
-)
-_IN_PLACE = frozenset(["$ref", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas", "contains"])
-_REFUSED = {
-    "contains": "that some item is there is not looked at. Describe the items by 'prefixItems' or 'items'.",
-    "$dynamicRef": "what it leads to depends on who refers. Write '$ref' to the schema that is meant.",
-    "$recursiveRef": "it is draft 2019-09. Write '$ref' to the schema that is meant.",
-    "$recursiveAnchor": "it is draft 2019-09. Remove it, and refer by '$ref'.",
 }
 
 
@@ -90,7 +60,7 @@ class Reader(SchemaReader):
             return ANYTHING if positive else NOTHING
         if schema is False:
             return NOTHING if positive else ANYTHING
-        number = self._numbers.setdefault(place.pointer, len(self._places))
+        number = self._numbers.setdefault(_identity(place), len(self._places))
         if number == len(self._places):
             if number >= MAX_SCHEMAS:
                 raise refusal(place, "$ref", f"more than {MAX_SCHEMAS:,} schemas. Use a smaller document.")
@@ -161,35 +131,34 @@ class Reader(SchemaReader):
     def _meanings(self, place: Place) -> Iterator[tuple[str, Keyword]]:
         """Gives the keywords of a schema, those that only mean something together once."""
         schema = place.schema
-        if self.document.draft == DRAFT_7 and "$ref" in schema:
-            yield "$ref", _ref
+        if self.document.stands_alone(schema):
+            yield "$ref", _KEYWORDS["$ref"]
             return
         seen: set[str] = set()
         for keyword in schema:
             self._check(place, keyword)
             group = _GROUPS.get(keyword, keyword)
+            if keyword.startswith("unevaluated") and is_beside_others(schema):
+                group = keyword
             if group in _KEYWORDS and group not in seen:
                 seen.add(group)
                 yield group, _KEYWORDS[group]
 
     def _check(self, place: Place, keyword: str) -> None:
         """Raises where a keyword cannot be enforced in its schema."""
-        schema, draft = place.schema, self.document.draft
-        if draft == DRAFT_2020 and keyword in _ONLY_7:
-            raise refusal(place, keyword, f"it is draft 7. Write {_ONLY_7[keyword]}, or say draft='7'.")
-        if draft == DRAFT_7 and keyword in _ONLY_2020:
-            raise refusal(place, keyword, "it is draft 2020-12. Say draft='2020-12'.")
-        if keyword in _REFUSED:
-            raise refusal(place, keyword, _REFUSED[keyword])
+        schema = place.schema
+        undefined = why_undefined(keyword, self.document.draft)
+        if undefined:
+            raise refusal(place, keyword, undefined)
         if keyword == "nullable" and schema[keyword]:
             raise refusal(place, keyword, "it is OpenAPI, not JSON Schema. Add 'null' to the 'type'.")
-        if keyword.startswith("unevaluated") and schema[keyword] is not True and set(schema) & _IN_PLACE:
-            raise refusal(
-                place,
-                keyword,
-                "beside other schemas it is not supported. List all there is in one schema, and "
-                "use 'additionalProperties' or 'items'.",
-            )
+
+
+def _identity(place: Place) -> str:
+    """Gives the pointer, or what the schema says where nothing is inside: equal ones have one number."""
+    if any(isinstance(value, dict | list) for value in place.schema.values()):
+        return f"{place.scope} {place.pointer}"
+    return f"{place.scope} {place.base} {sorted(place.schema.items())!r}"
 
 
 @contextmanager
@@ -199,7 +168,7 @@ def _named(place: Place, keyword: str):
         yield
     except (TooLarge, TooManyShapes) as error:
         reason = (
-            "more than 64 alternatives come of it. Use fewer, or less nested ones."
+            "more than 256 alternatives come of it. Use fewer, or less nested ones."
             if isinstance(error, TooManyShapes)
             else "it needs too many states. Use smaller bounds, or fewer conditions on one value."
         )
@@ -210,8 +179,11 @@ def _named(place: Place, keyword: str):
         raise refusal(place, keyword, f"{error}. Change it, or test it in lp.check(complete=...).") from error
 
 
-def _ref(reader: SchemaReader, place: Place, positive: bool) -> Values:
-    return reader.values(reader.wanted(reader.document.target(place), positive))
+def _reference(keyword: str) -> Keyword:
+    def reference(reader: SchemaReader, place: Place, positive: bool) -> Values:
+        return reader.values(reader.wanted(reader.document.target(place, keyword), positive))
+
+    return reference
 
 
 def _several(reader: SchemaReader, place: Place, keyword: str, positive: bool) -> list[Values]:
@@ -282,17 +254,23 @@ def _if(reader: SchemaReader, place: Place, positive: bool) -> Values:
 
 _KEYWORDS: dict[str, Keyword] = {
     **SIMPLE,
-    **CONTAINERS,
-    "$ref": _ref,
+    **ARRAYS,
+    **OBJECTS,
+    "$ref": _reference("$ref"),
+    "$dynamicRef": _reference("$dynamicRef"),
+    "$recursiveRef": _reference("$recursiveRef"),
     "allOf": _all_of,
     "anyOf": _any_of,
     "oneOf": _one_of,
     "not": _not,
     "if": _if,
+    "unevaluatedItems": partial(unevaluated, "unevaluatedItems"),
+    "unevaluatedProperties": partial(unevaluated, "unevaluatedProperties"),
 }
-_MEANINGFUL = frozenset({*_KEYWORDS, *_GROUPS, *_REFUSED, *_ONLY_7, *_ONLY_2020, "nullable"}) - {
+_MEANINGFUL = frozenset({*_KEYWORDS, *_GROUPS, *FIRST_DRAFT, "nullable"}) - {
     "$anchor",
     "$dynamicAnchor",
+    "$recursiveAnchor",
     "minContains",
     "maxContains",
 }

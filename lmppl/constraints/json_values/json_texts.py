@@ -8,11 +8,12 @@ from functools import lru_cache
 from typing import Any, cast
 
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.json_machine import Machine
-from lmppl.constraints.json_machine import State as Standing
-from lmppl.constraints.json_plan import plan
-from lmppl.constraints.json_references import Document, check_draft
-from lmppl.constraints.json_schema import Reader
+from lmppl.constraints.json_values.acceptor import Machine
+from lmppl.constraints.json_values.acceptor import State as Standing
+from lmppl.constraints.json_values.documents import Document
+from lmppl.constraints.json_values.drafts import check_draft
+from lmppl.constraints.json_values.reachable_nodes import plan
+from lmppl.constraints.json_values.schema_reader import Reader
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import (
     ConstraintError,
@@ -31,9 +32,10 @@ def json(
     """Allows JSON texts (RFC 8259), all of them or those of values that satisfy a JSON Schema.
 
     A schema is enforced exactly or refused: nothing in it is silently left out. A prefix is viable exactly
-    when it can be completed. Objects may have their properties in any order, each name once (without a
-    schema a name may come again, as RFC 8259 allows). Each value that satisfies the schema has a text, but
-    not every spelling of it is allowed:
+    when it can be completed, but for `uniqueItems` of other than free scalars and for bounds on the number
+    of properties beside a negation that asks for some property; `viable_is_exact` says so. Objects may have
+    their properties in any order, each name once (without a schema a name may come again, as RFC 8259
+    allows). Each value that satisfies the schema has a text, but not every spelling of it is allowed:
 
     - A number that the schema says more about than its type is written without exponent; integers and
       constants without needless zeros, but that `.0` may follow an integer.
@@ -46,9 +48,12 @@ def json(
             pydantic knows; or None for all JSON texts.
         whitespace: `compact` has none. `bounded` has, between two tokens, nothing, one space, or a newline
             and up to four spaces for each level of nesting. `any` is RFC 8259's.
-        formats: Whether `format` is enforced (`date`, `uuid`, `ipv4`; others are refused). Else it is an
-            annotation, like `title`, `description`, `default` and all keywords that no draft defines.
-        draft: `7` or `2020-12`, whatever `$schema` says; by default what it says, or else 2020-12.
+        formats: Whether `format` is enforced. Those that are no regular language are then refused:
+            `hostname`, `idn-hostname`, `idn-email` and `regex`. Else it is an annotation, as the drafts say,
+            like `title`, `description`, `default` and all keywords and formats that no draft defines.
+        draft: `4`, `6`, `7`, `2019-09` or `2020-12`, whatever `$schema` says; by default what it says.
+            Where it says nothing it is 2020-12, unless a boolean `exclusiveMinimum` or `exclusiveMaximum`
+            (draft 4) or a list of `items` (2019-09 or 7) shows that it cannot be.
 
     Raises:
         UnsupportedSchema: The schema cannot be enforced exactly. The message names the place and keyword.
@@ -77,6 +82,8 @@ def json(
 def _parsed(text: str) -> Any:
     try:
         return json_format.loads(text)
+    except RecursionError:
+        raise UnsupportedSchema("The schema at '/' is nested too deeply. Use '$defs' and '$ref'.") from None
     except ValueError as error:
         raise InvalidInputError(
             f"json() was given the text {text[:60]!r}, which is no JSON: {error}."
@@ -167,6 +174,11 @@ class JsonText(Constraint):
             return _adapter(self.model).validate_json(data)
         except ValueError as error:
             raise InvalidInputError(f"{self.model!r} refuses {text!r}: {error}") from error
+
+    @property
+    def viable_is_exact(self) -> bool:
+        """Whether a viable beginning can always be completed; see `uniqueItems` in the documentation."""
+        return self.machine.is_exact
 
     def initial(self) -> State:
         """Gives the state of the empty string."""

@@ -6,10 +6,11 @@ for a finite automaton.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from decimal import Decimal
 from functools import cache, lru_cache
 
+from lmppl.constraints.alternatives import choices
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.automaton_algebra import built, difference, intersection, union
 from lmppl.constraints.character_automaton import TooLarge
@@ -39,6 +40,12 @@ def integers() -> ByteAutomaton:
     return compiled(r"-?(?:0|[1-9][0-9]*)(?:\.0+)?")
 
 
+@cache
+def whole() -> ByteAutomaton:
+    """Integers without a point."""
+    return compiled("-?(?:0|[1-9][0-9]*)")
+
+
 def short(machine: ByteAutomaton) -> ByteAutomaton:
     """Gives those texts of a set that have no needless zeros."""
     return intersection(machine, shortest())
@@ -47,6 +54,23 @@ def short(machine: ByteAutomaton) -> ByteAutomaton:
 def others(machine: ByteAutomaton) -> ByteAutomaton:
     """Gives the plain numbers outside a set."""
     return difference(plain(), machine)
+
+
+def exactly(values: Iterable[Decimal]) -> ByteAutomaton:
+    """Gives the texts of some numbers that have no needless zeros, but that an integer may end in `.0`.
+
+    Raises:
+        TooLarge: A number has more than 400 digits.
+    """
+    texts: list[str] = []
+    for value in values:
+        whole, fraction = _digits(abs(value))
+        signs = ("", "-") if value == 0 else ("-" if value < 0 else "",)
+        endings = (f".{fraction}",) if fraction else ("", ".0")
+        texts += [sign + whole + ending for sign in signs for ending in endings]
+    machine = choices(list(dict.fromkeys(texts))).automaton()
+    assert machine is not None
+    return machine
 
 
 def either(one: ByteAutomaton, other: ByteAutomaton) -> ByteAutomaton:

@@ -1,4 +1,4 @@
-"""JSON Schema's keywords about arrays and objects."""
+"""JSON Schema's keywords about objects."""
 
 from __future__ import annotations
 
@@ -7,40 +7,20 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-from lmppl.constraints import json_strings
+from lmppl.constraints import automaton_algebra
+from lmppl.constraints.alternatives import choices
 from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.ecma_patterns import containing
-from lmppl.constraints.json_keywords import Keyword, SchemaReader, count, negated
-from lmppl.constraints.json_references import DRAFT_7, Place, refusal
-from lmppl.constraints.json_shapes import (
-    ANYTHING,
-    NOTHING,
-    ArrayShape,
-    ObjectShape,
-    Values,
-    Wanted,
-    any_object,
-    contains,
-    every_value,
-    intersection_of,
-    joined,
-    union_of,
-)
-from lmppl.constraints.json_text import any_content
+from lmppl.constraints.json_values import string_sets
+from lmppl.constraints.json_values.array_keywords import inner_schema
+from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Wanted, joined, negated
+from lmppl.constraints.json_values.documents import Place, refusal
+from lmppl.constraints.json_values.ecma_patterns import containing
+from lmppl.constraints.json_values.object_shapes import ObjectShape, Some, any_object, contains
+from lmppl.constraints.json_values.scalar_keywords import Keyword, SchemaReader, count, is_beside_others
+from lmppl.constraints.json_values.shapes import Values, every_value, intersection_of, union_of
+from lmppl.constraints.json_values.spelling import any_content
 
 MAX_PATTERNS = 5
-
-_NOT_SOME = (
-    "its negation (in 'not', 'oneOf', 'if' or 'dependentSchemas') asks that some {} is there, which is not "
-    "supported. Write alternatives that a required property with a 'const' tells apart, joined by 'anyOf'."
-)
-
-
-def arrays_if(shape: ArrayShape, outside: list[ArrayShape], positive: bool) -> Values:
-    """Gives the values that are allowed where only these arrays are, or the other arrays."""
-    found = [shape.normal()] if positive else [each.normal() for each in outside]
-    arrays = tuple(each for each in found if each is not None)
-    return replace(every_value(), arrays=arrays) if positive else Values(arrays=arrays)
 
 
 def objects_if(shape: ObjectShape, outside: list[ObjectShape], positive: bool) -> Values:
@@ -48,66 +28,6 @@ def objects_if(shape: ObjectShape, outside: list[ObjectShape], positive: bool) -
     found = [shape.normal()] if positive else [each.normal() for each in outside]
     objects = tuple(each for each in found if each is not None)
     return replace(every_value(), objects=objects) if positive else Values(objects=objects)
-
-
-def _min_items(reader: SchemaReader, place: Place, positive: bool) -> Values:
-    low = count(place, "minItems")
-    return arrays_if(ArrayShape(low=low), [ArrayShape(high=low - 1)] if low else [], positive)
-
-
-def _max_items(reader: SchemaReader, place: Place, positive: bool) -> Values:
-    high = count(place, "maxItems")
-    return arrays_if(ArrayShape(high=high), [ArrayShape(low=high + 1)], positive)
-
-
-def _unique_items(reader: SchemaReader, place: Place, positive: bool) -> Values:
-    wanted = place.schema["uniqueItems"]
-    if wanted is False or ("maxItems" in place.schema and count(place, "maxItems") <= 1 and positive):
-        return every_value() if positive else Values()
-    raise refusal(
-        place,
-        "uniqueItems",
-        "whether items are equal is not looked at. Remove the keyword and test it in lp.check(complete=...), "
-        "or write an object whose names are the items.",
-    )
-
-
-def _items(reader: SchemaReader, place: Place, positive: bool) -> Values:
-    prefix, rest = _prefix_and_rest(reader, place)
-    outside = [
-        ArrayShape((*(ANYTHING,) * i, other), low=i + 1)
-        for i, wanted in enumerate(prefix)
-        for other in negated(wanted)
-    ]
-    if rest == NOTHING:
-        outside.append(ArrayShape(low=len(prefix) + 1))
-    elif rest != ANYTHING and not positive:
-        raise refusal(place, "items", _NOT_SOME.format("other item"))
-    return arrays_if(ArrayShape(prefix, rest), outside, positive)
-
-
-def _prefix_and_rest(reader: SchemaReader, place: Place) -> tuple[tuple[Wanted, ...], Wanted]:
-    schema = place.schema
-    listed, after = "prefixItems", "items"
-    if reader.document.draft == DRAFT_7:
-        if not isinstance(schema.get("items"), list):
-            return (), _inner(reader, place, "items")
-        listed, after = "items", "additionalItems"
-    prefix = schema.get(listed, [])
-    if not isinstance(prefix, list):
-        raise refusal(place, listed, f"{prefix!r} is no list. Write a list of schemas.")
-    if isinstance(schema.get("items"), list) and listed != "items":
-        raise refusal(place, "items", "a list is draft 7. Write 'prefixItems', or say draft='7'.")
-    wanted = tuple(reader.wanted(reader.document.inside(place, listed, i)) for i in range(len(prefix)))
-    if after not in schema and "unevaluatedItems" in schema:
-        after = "unevaluatedItems"
-    return wanted, _inner(reader, place, after)
-
-
-def _inner(reader: SchemaReader, place: Place, keyword: str) -> Wanted:
-    if keyword not in place.schema:
-        return ANYTHING
-    return reader.wanted(reader.document.inside(place, keyword))
 
 
 def _min_properties(reader: SchemaReader, place: Place, positive: bool) -> Values:
@@ -137,13 +57,16 @@ def _without(name: str) -> ObjectShape:
 
 
 def _property_names(reader: SchemaReader, place: Place, positive: bool) -> Values:
-    texts = reader.values(_inner(reader, place, "propertyNames")).strings
-    shape = ObjectShape(classes=((json_strings.content(texts), ANYTHING),))
-    if positive or texts == json_strings.EVERY_TEXT:
+    texts = reader.values(inner_schema(reader, place, "propertyNames")).strings
+    shape = ObjectShape(classes=((string_sets.content(texts), ANYTHING),))
+    if positive or texts == string_sets.EVERY_TEXT:
         return objects_if(shape, [], positive)
-    if texts == json_strings.NO_TEXT:
-        return objects_if(shape, [replace(any_object(), low=1)], positive)
-    raise refusal(place, "propertyNames", _NOT_SOME.format("other name"))
+    others = string_sets.content(string_sets.complement(texts))
+    return objects_if(shape, [_with_some(others, ANYTHING)], positive)
+
+
+def _with_some(names: ByteAutomaton, wanted: Wanted) -> ObjectShape:
+    return replace(any_object(), somes=(Some(names, wanted),))
 
 
 def _properties(reader: SchemaReader, place: Place, positive: bool) -> Values:
@@ -156,9 +79,13 @@ def _properties(reader: SchemaReader, place: Place, positive: bool) -> Values:
     if len(patterns) > MAX_PATTERNS:
         raise refusal(place, "patternProperties", f"more than {MAX_PATTERNS} patterns. Join some of them.")
     after = "additionalProperties"
-    if after not in place.schema and "unevaluatedProperties" in place.schema:
+    if (
+        after not in place.schema
+        and "unevaluatedProperties" in place.schema
+        and not is_beside_others(place.schema)
+    ):
         after = "unevaluatedProperties"
-    additional = _inner(reader, place, after)
+    additional = inner_schema(reader, place, after)
     named: dict[str, Wanted] = {}
     for name in properties:
         named[name] = reader.wanted(inside(place, "properties", name))
@@ -172,9 +99,24 @@ def _properties(reader: SchemaReader, place: Place, positive: bool) -> Values:
         for name, wanted in shape.named
         for other in negated(wanted)
     ]
-    if not positive and any(wanted != ANYTHING for _, wanted in classes):
-        raise refusal(place, after, _NOT_SOME.format("other property"))
+    if not positive:
+        outside += [
+            _with_some(_apart_from(names, list(named)), other)
+            for names, wanted in classes
+            for other in negated(wanted)
+        ]
     return objects_if(shape, outside, positive)
+
+
+def _apart_from(names: ByteAutomaton, known: list[str]) -> ByteAutomaton:
+    """Gives a set of names without some."""
+    return automaton_algebra.difference(names, _choices(known)) if known else names
+
+
+def _choices(names: list[str]) -> ByteAutomaton:
+    machine = choices(names).automaton()
+    assert machine is not None
+    return machine
 
 
 def _map(place: Place, keyword: str) -> dict[str, Any]:
@@ -193,14 +135,14 @@ def _classes(
         return
     for number in range(len(patterns) + 1):
         for chosen in combinations(range(len(patterns)), number):
-            texts: json_strings.Texts = json_strings.EVERY_TEXT
+            texts: string_sets.Texts = string_sets.EVERY_TEXT
             wanted = ANYTHING if chosen else additional
             for i, (machine, each) in enumerate(patterns):
-                names = json_strings.named(machine)
-                texts = json_strings.both(texts, names if i in chosen else json_strings.complement(names))
+                names = string_sets.named(machine)
+                texts = string_sets.both(texts, names if i in chosen else string_sets.complement(names))
                 wanted = joined(wanted, each) if i in chosen else wanted
-            if texts != json_strings.NO_TEXT:
-                yield json_strings.content(texts), wanted
+            if texts != string_sets.NO_TEXT:
+                yield string_sets.content(texts), wanted
 
 
 def _dependent(keyword: str) -> Keyword:
@@ -222,11 +164,7 @@ def _dependent(keyword: str) -> Keyword:
     return dependent
 
 
-CONTAINERS: dict[str, Keyword] = {
-    "minItems": _min_items,
-    "maxItems": _max_items,
-    "uniqueItems": _unique_items,
-    "items": _items,
+OBJECTS: dict[str, Keyword] = {
     "minProperties": _min_properties,
     "maxProperties": _max_properties,
     "required": _required,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from lmppl.constraints.json_plan import Names, Object
-from lmppl.constraints.json_text import BACKSLASH, NEEDED_ESCAPES, escape_text
+from lmppl.constraints.json_values.nodes import Names, Object
+from lmppl.constraints.json_values.spelling import BACKSLASH, NEEDED_ESCAPES, escape_text
 from lmppl.constraints.transition_tables import DEAD
 
 Taken = tuple[frozenset[bytes], ...]
@@ -35,6 +36,7 @@ class Entry(NamedTuple):
         missing: Required names that are not there yet.
         num_names: The number of names, up to where it matters.
         child: The node of the value that is being read, -1 between values.
+        due: The shape's dues that no property has served for yet, as bits.
     """
 
     node: int
@@ -42,17 +44,42 @@ class Entry(NamedTuple):
     missing: frozenset[bytes]
     num_names: int
     child: int
+    due: int
 
-    def after_name(self, name: bytes, child: int) -> Entry:
-        """Gives the entry after one more name."""
+    @staticmethod
+    def at_start(node: int, shape: Object) -> Entry:
+        """Gives the entry of an object without properties."""
+        return Entry(node, shape, shape.required, 0, -1, (1 << len(shape.dues)) - 1)
+
+    def after_name(self, name: bytes, child: int, served: int) -> Entry:
+        """Gives the entry after one more name, whose value is to serve for some dues."""
         shape = self.shape
         enough = shape.low if shape.high is None else shape.high
-        return Entry(self.node, shape, self.missing - {name}, min(self.num_names + 1, enough), child)
+        number = min(self.num_names + 1, enough)
+        return Entry(self.node, shape, self.missing - {name}, number, child, self.due & ~served)
 
     @property
     def may_close(self) -> bool:
         """Whether the object may end."""
-        return not self.missing and self.num_names >= self.shape.low
+        return not self.missing and not self.due and self.num_names >= self.shape.low
+
+    def may_be_served(self, taken: Taken) -> bool:
+        """Whether each property that is due can still come."""
+        return all(
+            self._may_serve(1 << number, due.is_open, taken)
+            for number, due in enumerate(self.shape.dues)
+            if self.due >> number & 1
+        )
+
+    def _may_serve(self, bit: int, is_open: bool, taken: Taken) -> bool:
+        serving = self.shape.serving
+        if any((name, bit) in serving for name in self.missing):
+            return True
+        if self.only_missing:
+            return False
+        return is_open or any(
+            (isinstance(kind, int) or not is_taken(taken, kind)) for kind, bits in serving if bits == bit
+        )
 
     @property
     def only_missing(self) -> bool:
@@ -99,23 +126,40 @@ def finished(reading: Reading, taken: Taken) -> tuple[bytes, tuple[Entry, ...]]:
     name = reading.content
     found = []
     for entry, states in reading.ways:
-        child = _child(entry, name, states)
-        if (
-            child is not None
-            and (name in entry.missing or not entry.only_missing)
-            and not is_taken(taken, name)
-        ):
-            found.append(entry.after_name(name, child))
+        if is_taken(taken, name) or (entry.only_missing and name not in entry.missing):
+            continue
+        kind, child = _kind(entry, name, states)
+        if child is not None:
+            found.append(entry.after_name(name, child, 0))
+        if entry.due:
+            found.extend(_serving(entry, name, kind))
+    if any(entry.due for entry in found):
+        after = taken_and(taken, name)
+        found = [entry for entry in found if not entry.due or entry.may_be_served(after)]
     return name, tuple(found)
 
 
-def _child(entry: Entry, name: bytes, states: tuple[int, ...]) -> int | None:
+def _kind(entry: Entry, name: bytes, states: tuple[int, ...]) -> tuple[bytes | int, int | None]:
+    """Gives a name, or the number of its class, and the node of what stands under it."""
     if name in entry.shape.named:
-        return entry.shape.named[name]
-    for names, state in zip(entry.shape.classes, states, strict=True):
+        return name, entry.shape.named[name]
+    for number, (names, state) in enumerate(zip(entry.shape.classes, states, strict=True)):
         if state != DEAD and names.machine.accepts(state):
-            return names.node
-    return None
+            return number, names.node
+    return name, None
+
+
+def _serving(entry: Entry, name: bytes, kind: bytes | int) -> Iterator[Entry]:
+    """Gives the entries after a name whose value is to serve for some of the dues."""
+    able = 0
+    for number, due in enumerate(entry.shape.dues):
+        if entry.due >> number & 1:
+            state = due.names.advance(due.names.start, name)
+            able |= (state is not None and due.names.accepts(state)) << number
+    for bits in range(1, able + 1):
+        child = entry.shape.serving.get((kind, bits)) if bits & able == bits else None
+        if child is not None:
+            yield entry.after_name(name, child, bits)
 
 
 def _extended(reading: Reading, data: bytes, taken: Taken, is_unique: bool) -> Reading | None:

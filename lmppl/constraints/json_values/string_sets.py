@@ -8,7 +8,7 @@ from functools import lru_cache
 from lmppl.constraints import automaton_algebra
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.json_text import any_content
+from lmppl.constraints.json_values.spelling import any_content
 from lmppl.constraints.regular_expression import compiled
 
 MAX_WRITTEN_LENGTH = 300  # a bound that is joined with a pattern takes some ten states a character
