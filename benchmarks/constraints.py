@@ -75,7 +75,7 @@ class Ours:
 
     def check(self, state: Any, token: int) -> bool:
         acceptor, cursor = state
-        return acceptor.allows(cursor, token)
+        return acceptor.step(cursor, token) is not None
 
     def mask(self, state: Any) -> int:
         acceptor, cursor = state

@@ -10,11 +10,17 @@ within a round.
 
 from __future__ import annotations
 
+import array
+import atexit
+import functools
+import os
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from measured_models import SHAPES, WITHOUT_CHECKPOINTS, has_checkpoint, measured_model
@@ -37,6 +43,7 @@ MODELS = ("llama-small-32k", "llama-tiny-128k")
 PARTICLES = (1, 8, 32, 128)
 PROMPT = "Words:\n"
 GOAL_PARTICLES = 32
+WORKERS = 2
 DEVICE_GOAL, HOST_GOAL = 1.15, 1.5
 GOAL = (
     f"device <= {DEVICE_GOAL}x, host <= {HOST_GOAL}x, a 1 ms check the same above its own time / workers; "
@@ -68,6 +75,8 @@ class Case:
         make: Gives the constraint of a run, and may count what it is asked in `asked`.
         prompt: What is continued.
         asked: How often the run's check was asked, and the seconds that its own code took.
+        workers: Processes that share that time.
+        log: Where they write it down, if they are not this process.
     """
 
     name: str
@@ -75,6 +84,21 @@ class Case:
     make: Callable[[], Any] = lambda: None
     prompt: str = PROMPT
     asked: list[float] = field(default_factory=lambda: [0, 0.0])
+    workers: int = 1
+    log: str | None = None
+
+    def forget(self) -> None:
+        """Begins to count anew."""
+        self.asked[:] = [0, 0.0]
+        if self.log is not None:
+            Path(self.log).write_bytes(b"")
+
+    def count(self) -> tuple[float, float]:
+        """Gives calls and seconds since then."""
+        if self.log is not None:
+            seconds = array.array("d", Path(self.log).read_bytes())
+            self.asked[:] = [len(seconds), sum(seconds)]
+        return self.asked[0], self.asked[1]
 
 
 def cases(max_tokens: int) -> list[Case]:
@@ -94,6 +118,11 @@ def cases(max_tokens: int) -> list[Case]:
         found.append(
             Case(name, where, lambda asked=asked, seconds=seconds: busy_check(asked, seconds), asked=asked)
         )
+    handle, log = tempfile.mkstemp(prefix="lmppl-overhead-")
+    os.close(handle)
+    atexit.register(os.unlink, log)
+    make = functools.partial(busy_check_in_workers, log, 1e-3, WORKERS)
+    found.append(Case(f"check, 1 ms, {WORKERS} workers", "slow check", make, workers=WORKERS, log=log))
     return found
 
 
@@ -109,15 +138,35 @@ def busy_check(asked: list[float], seconds: float) -> Any:
     """Gives a new check, which remembers nothing of earlier runs, that computes for a while when asked."""
 
     def looks_plain(text: str) -> bool:
-        began, end = time.perf_counter(), time.thread_time() + seconds
-        while seconds and time.thread_time() < end:
-            pass
-        answer = all(character in "abcdefghijklmnopqrstuvwxyz .,\n" for character in text[-16:])
+        began = time.perf_counter()
+        answer = busily_looked_at(text, seconds)
         asked[0] += 1
         asked[1] += time.perf_counter() - began
         return answer
 
     return lp.check("looks plain", prefix=looks_plain)
+
+
+def busy_check_in_workers(log: str, seconds: float, workers: int) -> Any:
+    """Gives a new check whose calls run in worker processes, and write down there what they took."""
+    run = [time.time()]  # mutable, so that the check remembers nothing of earlier runs
+
+    def looks_plain(text: str) -> bool:
+        began = time.perf_counter()
+        answer = bool(run) and busily_looked_at(text, seconds)
+        with open(log, "ab", buffering=0) as file:
+            file.write(array.array("d", [time.perf_counter() - began]).tobytes())
+        return answer
+
+    return lp.check("looks plain", prefix=looks_plain, workers=workers)
+
+
+def busily_looked_at(text: str, seconds: float) -> bool:
+    """Says whether a text ends in plain characters, after computing for a while."""
+    end = time.thread_time() + seconds
+    while seconds and time.thread_time() < end:
+        pass
+    return all(character in "abcdefghijklmnopqrstuvwxyz .,\n" for character in text[-16:])
 
 
 @lp.program
@@ -152,7 +201,7 @@ def run_of(lm: Any, case: Case | None, num_particles: int, max_tokens: int) -> C
     def run(number: int) -> Any:
         text = lm(PROMPT if case is None else case.prompt, max_tokens=max_tokens)
         if case is not None:
-            case.asked[:] = [0, 0.0]
+            case.forget()
             text = text & case.make()
         try:
             return lp.infer(site, text, method=lp.SMC(num_particles), key=number, progress=False)
@@ -175,6 +224,7 @@ def record_rounds(
             records.add(kind="failed", **here, constraint=name, reason=str(result))
             continue
         case = measured.get(name)
+        calls, check_s = case.count() if case is not None else (0, 0.0)
         row = records.add(
             kind="run",
             **here,
@@ -183,9 +233,9 @@ def record_rounds(
             wall_s=timing.wall,
             cpu_s=timing.cpu,
             steps=num_steps(result),
-            calls=case.asked[0] if case is not None else 0,
-            check_s=case.asked[1] if case is not None else 0.0,
-            workers=getattr(result.diagnostics, "num_workers", 1),
+            calls=calls,
+            check_s=check_s,
+            workers=case.workers if case is not None else 1,
             path=result.diagnostics.text_sites.get("text", ""),
             **counters(result.diagnostics),
         )
@@ -201,7 +251,7 @@ def ratios(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], where: 
     """Compares constrained runs with the free runs of the same rounds, per token step.
 
     A slow check's own time, shared by the workers, is taken off first: about a millisecond a call, and
-    measured, because a busy machine makes it longer.
+    measured, because a busy machine makes it longer. Processor time is this process's, without the workers'.
     """
 
     def per_step(row: Mapping[str, Any], what: str, own: float) -> float:
@@ -211,7 +261,7 @@ def ratios(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], where: 
         found = []
         for row, free in pairs:
             serial = row["check_s"] if where == "slow check" else 0.0
-            own = serial / row["workers"] if what == "wall_s" else serial
+            own = serial if row["workers"] == 1 else serial / row["workers"] if what == "wall_s" else 0.0
             found.append(per_step(row, what, own) / per_step(free, what, 0.0))
         return found
 

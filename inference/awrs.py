@@ -1,4 +1,4 @@
-"""Adaptive weighted rejection sampling of one token: five estimators, each a function of a drawn order.
+"""Adaptive weighted rejection sampling of one token: estimators, each a function of a drawn order.
 
 Tokens are drawn without replacement from a row `p` and checked one after the other until one is
 accepted. Each estimator returns a token and a weight such that, for every token `a`,
@@ -224,6 +224,25 @@ def weigh_priority(
     beyond = (reached > uniform[..., None] * reached[..., -1:]) & (shares > 0)
     heaviest = xp.argmax(shares, axis=-1)  # where rounding puts the point behind the last share
     return Weighed(xp.where(xp.any(beyond, axis=-1), xp.argmax(beyond, axis=-1), heaviest), log_total)
+
+
+def mixed(
+    one: Weighed, other: Weighed, share: float, uniform: Float[Array | np.ndarray, "*batch"]
+) -> Weighed:
+    """Returns the token of one of two estimators, in proportion to `share` and `1 - share` of their weights.
+
+    It is properly weighted if both are, whatever they have to do with each other:
+    `E[weight * 1{token = a}]` is the same share of theirs. A row is lost only where both lose it.
+
+    Args:
+        share: Static, in `(0, 1)`; of `one`.
+        uniform: In `[0, 1)`; chooses between them.
+    """
+    xp = one.log_weight.__array_namespace__()
+    log_one = one.log_weight + float(np.log(share))
+    log_weight = xp.logaddexp(log_one, other.log_weight + float(np.log1p(-share)))
+    chance = xp.exp(log_one - finite_or_zero(log_weight))
+    return Weighed(xp.where(uniform < chance, one.position, other.position), log_weight)
 
 
 class Masked(NamedTuple):

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pickle
-import signal
-import subprocess
-import sys
-import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 from lmppl.errors import CheckError
 from lmppl.sites import Call
+from lmppl.worker_processes import Job, JobFailed, Outcome, WorkerPool, pickled
 
-_WORKER = Path(__file__).with_name("call_worker.py")
 _NUM_WORKERS = 2
-_START_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a call: a value, or no answer in time."""
-
-    value: Any = None
-    timed_out: bool = False
 
 
 class CallPool:
@@ -38,7 +17,7 @@ class CallPool:
 
     def __init__(self) -> None:
         self._outcomes: dict[Any, Outcome] = {}
-        self._workers: list[_Worker] = []
+        self._workers = WorkerPool()
 
     def run(self, calls: Sequence[Call]) -> list[Outcome]:
         """Gives the outcome of each call; equal calls are made once.
@@ -55,96 +34,35 @@ class CallPool:
             if call.timeout is None:
                 self._outcomes[key] = Outcome(_call_here(call))
         if timed:
-            self._run_in_workers(timed)
+            outcomes = self._run_in_workers(list(timed.values()))
+            self._outcomes.update(zip(timed, outcomes, strict=True))
         return [self._outcomes[key] for key in keys]
 
     def close(self) -> None:
         """Ends the workers."""
-        for worker in self._workers:
-            worker.kill()
-        self._workers.clear()
+        self._workers.close()
 
-    def _run_in_workers(self, calls: dict[Any, Call]) -> None:
-        queue = deque(calls.items())
-        while len(self._workers) < min(_NUM_WORKERS, len(queue)):
-            self._workers.append(_Worker())
-        busy: dict[Connection, tuple[_Worker, Any, Call]] = {}
-        while queue or busy:
-            for worker in self._workers:
-                if queue and worker.connection not in busy:
-                    key, call = queue.popleft()
-                    worker.send(call)
-                    busy[worker.connection] = (worker, key, call)
-            soonest = min(worker.deadline for worker, _, _ in busy.values())
-            ready = wait(list(busy), timeout=max(0.0, soonest - time.monotonic()))
-            for connection, (worker, key, call) in list(busy.items()):
-                outcome = worker.receive(call) if connection in ready else None
-                if outcome is not None:
-                    del busy[connection]
-                    self._outcomes[key] = outcome
-            for connection, (worker, key, _) in list(busy.items()):
-                if time.monotonic() >= worker.deadline:
-                    del busy[connection]
-                    self._outcomes[key] = Outcome(timed_out=True)
-                    worker.kill()
-                    self._workers[self._workers.index(worker)] = _Worker()
-
-
-class _Worker:
-    """One process that calls one function at a time. It is killed when a call takes too long."""
-
-    def __init__(self) -> None:
-        self.connection, theirs = Pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, str(_WORKER), str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,  # Ctrl-C is ours to handle
-        )
-        theirs.close()
-        self.connection.send(sys.path)
-        self.deadline = 0.0
-
-    def send(self, call: Call) -> None:
-        import cloudpickle
-
+    def _run_in_workers(self, calls: Sequence[Call]) -> list[Outcome]:
         try:
-            message = cloudpickle.dumps((call.function, call.args, call.kwargs))
-        except Exception as error:
+            return self._workers.run([_job(call) for call in calls], _NUM_WORKERS)
+        except JobFailed as failed:
+            if failed.error is not None:
+                raise failed.error from None
             raise CheckError(
-                f"lp.cached({call.name}) with a timeout sends the function and its arguments to another "
-                f"process, but they cannot be sent: {error}. Pass plain values, or leave the timeout away."
-            ) from error
-        self.connection.send_bytes(message)
-        self.deadline = time.monotonic() + _START_SECONDS
-
-    def receive(self, call: Call) -> Outcome | None:
-        """Gives the outcome; None if this was the message that the call begins now."""
-        try:
-            message = self.connection.recv_bytes()
-        except (EOFError, ConnectionResetError):
-            raise CheckError(
-                f"The worker process of lp.cached({call.name}) at {call.location} died: it crashed, ran out "
-                "of memory, or could not start."
+                "An exception that cannot be sent between processes was raised in a worker process by "
+                f"{_job(calls[failed.index]).about}:\n{failed.text}"
             ) from None
-        if not message:
-            self.deadline = time.monotonic() + (call.timeout or 0.0)
-            return None
-        ok, payload = pickle.loads(message)
-        if ok:
-            return Outcome(payload)
-        data, text = payload
-        error = None if data is None else pickle.loads(data)
-        note = f"raised in a worker process by lp.cached({call.name}) at {call.location}:\n{text}"
-        if error is None:
-            raise CheckError(f"An exception that cannot be sent between processes was {note}")
-        error.add_note(note)
-        raise error
 
-    def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # with the processes that the call has started
-        self._process.wait()
-        self.connection.close()
+
+def _job(call: Call) -> Job:
+    def refused(error: Exception) -> CheckError:
+        return CheckError(
+            f"lp.cached({call.name}) with a timeout sends the function and its arguments to another "
+            f"process, but they cannot be sent: {error}. Pass plain values, or leave the timeout away."
+        )
+
+    function, arguments = pickled(call.function, refused), pickled((call.args, call.kwargs), refused)
+    return Job(function, arguments, call.timeout, f"lp.cached({call.name}) at {call.location}")
 
 
 def _call_here(call: Call) -> Any:

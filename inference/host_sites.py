@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
 from lmppl.compilation import compiled
+from lmppl.constraints.protocol import is_batched
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.time_limits import one_alarm
 from lmppl.device_layout import ROWS
-from lmppl.inference.awrs import checks_needed, checks_needed_geometric, weigh, weigh_geometric
+from lmppl.inference.awrs import (
+    Weighed,
+    checks_needed,
+    checks_needed_geometric,
+    mixed,
+    weigh,
+    weigh_geometric,
+    weigh_priority,
+)
 from lmppl.inference.contexts import grown
 from lmppl.inference.draws import PORTION
+from lmppl.inference.host_candidates import Candidates, Checks
 from lmppl.inference.step_programs import allowed_program, more_program, propose_program
 from lmppl.inference.text_rows import Row
 from lmppl.inference.text_sites import (
@@ -32,81 +42,8 @@ from lmppl.shape_buckets import bucket
 
 _FIRST_CHUNK = PORTION  # candidates that are drawn at first; each further time four times as many
 _LARGEST_CHUNK = 256
-
-
-@dataclass
-class Candidates:
-    """The order of each row as far as it is drawn, on the host.
-
-    Attributes:
-        ids: `Int[rows, candidates]`.
-        log_probs: `Float64[rows, candidates]`, nats, normalised over the row's base.
-        log_tail: `Float64[rows]`: log mass behind them.
-        log_mass: `Float64[rows]`: log mass of what is drawn from.
-        accepted: `Bool[rows, candidates]`: the answers so far.
-        num_checked: `Int[rows]`: how many there are.
-        uniforms: Of the geometric estimator.
-    """
-
-    ids: np.ndarray
-    log_probs: np.ndarray
-    log_tail: np.ndarray
-    log_mass: np.ndarray
-    log_base: np.ndarray
-    accepted: np.ndarray
-    num_checked: np.ndarray
-    uniforms: np.ndarray | None = None
-
-    @classmethod
-    def unpacked(cls, packed: np.ndarray) -> Candidates:
-        """Reads what `text_steps.propose` has packed."""
-        width = (packed.shape[1] - 3) // 2
-        floats = packed[:, width:].view(np.float32).astype(float)
-        log_base = np.where(floats[:, -2] > -np.inf, floats[:, -2], 0.0)
-        return cls(
-            ids=packed[:, :width],
-            log_probs=floats[:, :width] - log_base[:, None],
-            log_tail=floats[:, width] - log_base,
-            log_mass=floats[:, -1] - log_base,
-            log_base=log_base,
-            accepted=np.zeros((len(packed), width), bool),
-            num_checked=np.zeros(len(packed), int),
-        )
-
-    def extend(self, packed: np.ndarray, size: int) -> None:
-        """Takes up `size` further candidates; those drawn beyond stay in the tail."""
-        more = Candidates.unpacked(packed)
-        log_probs = more.log_probs - self.log_base[:, None]
-        behind = np.concatenate([log_probs[:, size:], (more.log_tail - self.log_base)[:, None]], axis=1)
-        self.ids = np.concatenate([self.ids, more.ids[:, :size]], axis=1)
-        self.log_probs = np.concatenate([self.log_probs, log_probs[:, :size]], axis=1)
-        self.log_tail = np.logaddexp.reduce(behind, axis=1)
-        self.accepted = np.concatenate([self.accepted, more.accepted[:, :size]], axis=1)
-
-
-@dataclass
-class Checks:
-    """Runs the checks of candidates, each (row state, token) once a step.
-
-    Attributes:
-        num_checks: How many were asked for in all.
-    """
-
-    num_checks: int = 0
-    _known: dict[Any, bool] = field(default_factory=dict)
-
-    def run(self, row: Row, token: int) -> bool:
-        """Says whether a candidate is accepted. May raise `CheckTimedOut`."""
-        self.num_checks += 1
-        key = (id(row.judges.check), row.cursors[2], token)
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = row.accepts(token)
-        return known
-
-    def forget(self) -> None:
-        """Drops what was remembered for the last step."""
-        self._known.clear()
+_SCARCE = 12  # a row where fewer than one in so many candidates was accepted
+_PRIORITY_SHARE = 0.9  # of its weight; the rest is for rows that have to look further
 
 
 class HostSites(TextSites):
@@ -123,9 +60,13 @@ class HostSites(TextSites):
         self._ancestors = np.arange(self._num_rows, dtype=np.int32)
         self._step = 0
         self._first_check = 0.0
+        self._num_drawn = self._num_by_priority = 0
 
     def describe(self) -> str:
-        return f"host: {self._proposal()}"
+        done = f"host: {self._proposal()}"
+        if self._num_by_priority:
+            done += f", {self._num_by_priority} of {self._num_drawn} tokens by priority sampling"
+        return done
 
     @property
     def active(self) -> bool:
@@ -149,6 +90,7 @@ class HostSites(TextSites):
             if self._plan.check is None:
                 chosen, log_weights = np.zeros(self._num_rows, int), found.log_mass
             else:
+                found.num_at_once = self._num_at_once()
                 chosen, log_weights = self._search(waiting, found, lost)
             num_drawn = self._advance(found, chosen, log_weights, increments, lost)
         increments[list(lost)] = -np.inf
@@ -312,6 +254,40 @@ class HostSites(TextSites):
         places, log_weights = np.array(weighed.position), np.array(weighed.log_weight)
         if rounds is None and self._batch.proposal.ends_by_mask:
             self._end_by_mask(waiting, found, searching & self._is_unfinished(found), places, log_weights)
+        if found.num_at_once.any():
+            return self._by_priority(found, Weighed(places, log_weights))
+        return places, log_weights
+
+    def _num_at_once(self) -> np.ndarray:
+        """Gives how many candidates of each row are checked at once, for priority sampling; 0 for none."""
+        wanted = self._batch.proposal.priority_checks
+        at_once = np.zeros(self._num_rows, int)
+        if wanted is not None:
+            # What lies behind so many is known only where a draw of candidates has ended.
+            whole = self._budget >= min(wanted, len(self._lm.vocabulary))
+            size = min(wanted, self._budget) if whole else self._first_chunk // PORTION * PORTION
+            for index, row in self._active_rows():
+                judge = row.judges.check
+                if row.scarce and judge is not None and judge.constraint and is_batched(judge.constraint):
+                    at_once[index] = size
+        return at_once
+
+    def _by_priority(self, found: Candidates, otherwise: Weighed) -> tuple[np.ndarray, np.ndarray]:
+        """Weighs those rows anew; one in which no candidate at all was accepted so far is not lost by it."""
+        rows = np.flatnonzero(found.num_at_once)
+        width = min(int(found.num_at_once.max()), found.width)
+        uniforms = self._uniforms(1, 1, 1)[rows, 0]
+        weighed = weigh_priority(
+            found.log_probs[rows, :width],
+            found.accepted[rows, :width],
+            found.thresholds[width][rows],
+            uniforms[:, 0],
+        )
+        rest = Weighed(otherwise.position[rows], otherwise.log_weight[rows])
+        weighed = mixed(weighed, rest, _PRIORITY_SHARE, uniforms[:, 1])
+        places, log_weights = np.array(otherwise.position), np.array(otherwise.log_weight)
+        places[rows], log_weights[rows] = weighed.position, weighed.log_weight
+        self._num_by_priority += int((log_weights[rows] > -np.inf).sum())
         return places, log_weights
 
     def _end_by_mask(
@@ -361,12 +337,11 @@ class HostSites(TextSites):
 
     def _wants_more(self, found: Candidates) -> np.ndarray:
         """Says which rows would go on if there were another candidate."""
-        width = found.ids.shape[1]
-        if width >= self._budget:
+        if found.width >= self._budget:
             return np.zeros(self._num_rows, bool)
         if found.uniforms is not None:
             return (found.log_tail > -np.inf) & self._undecided(found)
-        return self._is_unfinished(found)
+        return self._is_unfinished(found) | ((found.log_tail > -np.inf) & (found.num_at_once > found.width))
 
     def _is_unfinished(self, found: Candidates) -> np.ndarray:
         """Says which rows have not looked ahead far enough, candidates being left."""
@@ -420,19 +395,36 @@ class HostSites(TextSites):
                     found.uniforms,
                     rounds=self._awrs.rounds,
                 )
+            num_tokens = (found.log_probs > -np.inf).sum(axis=1)
+            needed = np.maximum(needed, np.minimum(found.num_at_once, num_tokens) - found.num_checked)
             needed = np.where(searching, needed, 0)
             if not needed.any():
                 return
-            for index in np.flatnonzero(needed).tolist():
-                row, first = self.rows[index], found.num_checked[index]
-                assert row is not None
-                try:
-                    for place in range(first, first + needed[index]):
-                        found.accepted[index, place] = self._checks.run(row, int(found.ids[index, place]))
-                except CheckTimedOut:
-                    searching[index] = False
-                    self._lose(index, TIMED_OUT, lost)
-                found.num_checked[index] += needed[index]
+            self._check_places(found, needed, searching, lost)
+
+    def _check_places(
+        self, found: Candidates, needed: np.ndarray, searching: np.ndarray, lost: dict[int, str]
+    ) -> None:
+        """Asks about the next candidates of each row, so many of each, all together."""
+        rows = np.repeat(np.arange(len(needed)), needed).tolist()
+        places = np.concatenate(
+            [first + np.arange(n) for first, n in np.stack([found.num_checked, needed], 1)]
+        )
+        asked = [
+            (self._row(i), token) for i, token in zip(rows, found.ids[rows, places].tolist(), strict=True)
+        ]
+        answers = self._checks.run(asked)
+        found.accepted[rows, places] = [answer is True for answer in answers]
+        found.num_checked += needed
+        late = [i for i, answer in zip(rows, answers, strict=True) if isinstance(answer, CheckTimedOut)]
+        for index in dict.fromkeys(late):
+            searching[index] = False
+            self._lose(index, TIMED_OUT, lost)
+
+    def _row(self, index: int) -> Row:
+        row = self.rows[index]
+        assert row is not None
+        return row
 
     def _advance(
         self,
@@ -450,10 +442,14 @@ class HostSites(TextSites):
                 self._lose(index, TRUNCATED if row.at_limit else UNSATISFIABLE, lost)
                 continue
             token = int(found.ids[index, place])
-            self.rows[index] = row.advance(token, log_prob, weight)
+            checked = self._checks.cursor_after(row, token)
+            num_checked = int(found.num_checked[index])
+            scarce = _SCARCE * int(found.accepted[index, :num_checked].sum()) < num_checked
+            self.rows[index] = row.advance(token, log_prob, weight, checked, scarce)
             self._tokens[index] = token
             increments[index] = weight
             num_drawn += 1
+        self._num_drawn += num_drawn
         return num_drawn
 
     def _close(self) -> None:

@@ -82,6 +82,7 @@ class Row:
         target: What it is weighed for in the end.
         cursors: Of the three judges.
         data: The bytes so far, the stop string not removed.
+        scarce: Whether few of the candidates for its last token were accepted.
         lost: The cause, if the row is lost.
     """
 
@@ -94,6 +95,7 @@ class Row:
     token_log_probs: tuple[float, ...] = ()
     log_normalisers: tuple[float, ...] = ()
     ended: bool = False
+    scarce: bool = False
     lost: str | None = None
 
     @classmethod
@@ -126,15 +128,26 @@ class Row:
             return None
         return _mask_of(judge, cursor, self.at_limit and not self.text.local_limit)
 
-    def accepts(self, token: int) -> bool:
-        """Says whether a candidate passes the checks. May raise `CheckTimedOut`."""
-        judge, cursor = self.judges.check, self.cursors[2]
-        return judge is None or cursor is None or judge.allows(cursor, token)
+    def advance(
+        self,
+        token: int,
+        log_prob: float,
+        log_normaliser: float,
+        checked: Cursor | None = None,
+        scarce: bool = False,
+    ) -> Row:
+        """Gives the row after an allowed token.
 
-    def advance(self, token: int, log_prob: float, log_normaliser: float) -> Row:
-        """Gives the row after an allowed token."""
+        Args:
+            checked: Where the judge that checks candidates stands after it, if it was asked.
+            scarce: Whether few of its candidates were accepted.
+        """
         stepped = tuple(
-            None if judge is None or cursor is None else judge.step(cursor, token)
+            None
+            if judge is None or cursor is None
+            else checked
+            if checked is not None and judge is self.judges.check
+            else judge.step(cursor, token)
             for judge, cursor in zip(self.judges.all(), self.cursors, strict=True)
         )
         mask_cursor = stepped[1]
@@ -147,6 +160,7 @@ class Row:
             token_log_probs=(*self.token_log_probs, log_prob),
             log_normalisers=(*self.log_normalisers, log_normaliser),
             ended=mask_cursor.ended,
+            scarce=scarce,
         )
 
     def drawn(

@@ -484,8 +484,7 @@ def _shell(ask: Ask, states: Int32[Array, "rows 3"]) -> Strings:
 
 
 def _packed(found: draws.Candidates, masses: draws.Masses) -> Int32[Array, "rows packed"]:
-    """Lays out ids, log-weights, log tail and log masses in one array, so that one copy takes them all."""
-    floats = jnp.concatenate(
-        [found.log_weights, jnp.stack([found.log_tail, masses.base, masses.allowed], axis=1)], axis=1
-    )
+    """Lays out ids, log-weights, tail, threshold and masses in one array, so that one copy takes them all."""
+    single = jnp.stack([found.log_tail, found.threshold, masses.base, masses.allowed], axis=1)
+    floats = jnp.concatenate([found.log_weights, single], axis=1)
     return jnp.concatenate([found.ids, jax.lax.bitcast_convert_type(floats, jnp.int32)], axis=1)

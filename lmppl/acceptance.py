@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lmppl.constraints.canonical_tokens import Canonical
 from lmppl.constraints.combinators import both
-from lmppl.constraints.protocol import Constraint
+from lmppl.constraints.protocol import Constraint, is_batched
+from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.vocabulary_mask import index_of
 from lmppl.errors import InvalidInputError
 from lmppl.language_model import Vocabulary
@@ -35,6 +37,18 @@ class Cursor:
     places: tuple[tuple[Place, ...], ...] = ()
 
 
+class Ask(NamedTuple):
+    """A question to a constraint: the state after some bytes, and whether the text may end there."""
+
+    state: Any
+    data: bytes
+    ends: bool = False
+
+
+Asking = Generator[Ask, Any, "Cursor | None"]
+"""A step: it asks, is sent the state or `_DEAD`, and returns the cursor."""
+
+
 class Acceptor:
     """Judges the tokens of a string that obeys one constraint and ends by EOS or a stop string.
 
@@ -50,22 +64,44 @@ class Acceptor:
         starts = tuple((Place(0, rule.initial()),) for rule in self._rules)
         self.initial = Cursor(None if self._text is None else self._text.initial(), b"", places=starts)
         self._eos = np.array(sorted(vocabulary.eos_ids), int)
+        self._is_plain = stop is None and not self._rules
         self._token_bytes = vocabulary.token_bytes  # `b""` for ends
         self._masks: dict[Cursor, np.ndarray] = {}
         self._end_masks: dict[Cursor, np.ndarray] = {}
 
-    def allows(self, cursor: Cursor, token: int) -> bool:
-        """Says whether `step` gives a cursor, for less."""
-        if self.stop is None and (data := self._token_bytes[token]):
-            return self.constraint is None or self.constraint.advance(cursor.state, data) is not None
-        return self.step(cursor, token) is not None
-
     def step(self, cursor: Cursor, token: int) -> Cursor | None:
-        """Gives the cursor after a token, or None if the token is not allowed."""
+        """Gives the cursor after a token, or None if the token is not allowed. May raise `CheckTimedOut`."""
+        if self._is_plain and (data := self._token_bytes[token]):
+            state = self._advance(cursor.state, data)
+            return None if state is _DEAD else Cursor(state, b"")
+        return self._answered(self._step(cursor, token))
+
+    def steps(self, cursors: Sequence[Cursor], tokens: Sequence[int]) -> list[Cursor | CheckTimedOut | None]:
+        """Gives what `step` does for each pair, a check's timeout as a value.
+
+        A constraint that is batched is asked about all of them together.
+        """
+        if self._text is not None and is_batched(self._text):
+            pairs = zip(cursors, tokens, strict=True)
+            return _answered_together(self._text, [self._step(*pair) for pair in pairs])
+        found: list[Cursor | CheckTimedOut | None] = []
+        for cursor, token in zip(cursors, tokens, strict=True):
+            try:
+                found.append(self.step(cursor, token))
+            except CheckTimedOut as late:
+                found.append(late)
+        return found
+
+    def extend(self, cursor: Cursor, data: bytes) -> Cursor | None:
+        """Gives the cursor after some bytes, or None if they are not allowed; asks no rules on tokens."""
+        return self._answered(self._extended(cursor, data))
+
+    def _step(self, cursor: Cursor, token: int) -> Asking:
         if token in self.vocabulary.eos_ids:
-            return replace(cursor, ended=True) if self.may_end(cursor) else None
+            state = yield Ask(cursor.state, cursor.held, ends=True)
+            return replace(cursor, ended=True) if state is not _DEAD and self._rules_end(cursor) else None
         data = self.vocabulary.token_bytes[token]
-        after = self.extend(cursor, data) if data else None
+        after = (yield from self._extended(cursor, data)) if data else None
         return self._ruled(cursor, token, data, after) if after is not None and self._rules else after
 
     def _ruled(self, cursor: Cursor, token: int, data: bytes, after: Cursor) -> Cursor | None:
@@ -83,28 +119,50 @@ class Acceptor:
             moved.append(further)
         return replace(after, places=tuple(moved))
 
-    def extend(self, cursor: Cursor, data: bytes) -> Cursor | None:
-        """Gives the cursor after some bytes, or None if they are not allowed; asks no rules on tokens."""
+    def _extended(self, cursor: Cursor, data: bytes) -> Asking:
         if self.stop is None:
-            state = self._advance(cursor.state, data)
+            state = yield Ask(cursor.state, data)
             return None if state is _DEAD else Cursor(state, b"", places=cursor.places)
         window = cursor.held + data
         at = window.find(self.stop)
         if at >= 0:
-            state = self._advance(cursor.state, window[:at])
-            return Cursor(state, b"", ended=True) if state is not _DEAD and self._accepts(state) else None
-        border = _border(window, self.stop)
-        state = self._advance(cursor.state, window[: len(window) - border])
-        held = window[len(window) - border :]
-        if state is _DEAD or (held and not self._viable(state, held)):
+            state = yield Ask(cursor.state, window[:at], ends=True)
+            return None if state is _DEAD else Cursor(state, b"", ended=True)
+        cut = len(window) - _border(window, self.stop)
+        held = window[cut:]
+        state = yield Ask(cursor.state, window[:cut])
+        if state is _DEAD or (held and not (yield from self._viable(state, held))):
             return None
         return Cursor(state, held, places=cursor.places)
+
+    def _viable(self, state: Any, held: bytes) -> Generator[Ask, Any, bool]:
+        """Either the held bytes are text, or some tail of them begins the stop."""
+        assert self.stop is not None
+        if (yield Ask(state, held)) is not _DEAD:
+            return True
+        for at in range(len(held)):
+            if self.stop.startswith(held[at:]) and (yield Ask(state, held[:at], ends=True)) is not _DEAD:
+                return True
+        return False
+
+    def _answered(self, asking: Asking) -> Cursor | None:
+        """Answers one question after the other."""
+        try:
+            ask = next(asking)
+            while True:
+                state = self._advance(ask.state, ask.data)
+                if ask.ends and state is not _DEAD and not self._accepts(state):
+                    state = _DEAD
+                ask = asking.send(state)
+        except StopIteration as done:
+            return done.value
 
     def may_end(self, cursor: Cursor) -> bool:
         """Says whether EOS is allowed here."""
         state = self._advance(cursor.state, cursor.held)
-        if state is _DEAD or not self._accepts(state):
-            return False
+        return state is not _DEAD and self._accepts(state) and self._rules_end(cursor)
+
+    def _rules_end(self, cursor: Cursor) -> bool:
         return all(
             ends_at(rule, places, 0, 0) for rule, places in zip(self._rules, cursor.places, strict=True)
         )
@@ -149,18 +207,6 @@ class Acceptor:
             return np.zeros(0, int)
         return _tokens_that_meet(self.vocabulary, self.stop, held)
 
-    def _viable(self, state: Any, held: bytes) -> bool:
-        """Either the held bytes are text, or some tail of them begins the stop."""
-        assert self.stop is not None
-        if self._advance(state, held) is not _DEAD:
-            return True
-        for at in range(len(held)):
-            if self.stop.startswith(held[at:]):
-                before = self._advance(state, held[:at])
-                if before is not _DEAD and self._accepts(before):
-                    return True
-        return False
-
     def _advance(self, state: Any, data: bytes) -> Any:
         if self._text is None or not data:
             return state
@@ -195,6 +241,58 @@ def _apart(
 
 
 _DEAD = object()
+
+
+def _answered_together(
+    constraint: Constraint, steps: Sequence[Asking]
+) -> list[Cursor | CheckTimedOut | None]:
+    """Takes the steps side by side, all that they ask in one round answered together."""
+    results: list[Cursor | CheckTimedOut | None] = [None] * len(steps)
+    said: dict[int, Any] = dict.fromkeys(range(len(steps)))
+    while said:
+        asked: dict[int, Ask] = {}
+        for index, state in said.items():
+            try:
+                asked[index] = steps[index].send(state)
+            except StopIteration as done:
+                results[index] = done.value
+        answers = _answers(constraint, list(dict.fromkeys(asked.values())))
+        said = {}
+        for index, ask in asked.items():
+            answer = answers[ask]
+            if isinstance(answer, CheckTimedOut):
+                results[index] = answer
+                steps[index].close()
+            else:
+                said[index] = answer
+    return results
+
+
+def _answers(constraint: Constraint, asks: Sequence[Ask]) -> dict[Ask, Any]:
+    """Gives the state for each question, `_DEAD`, or that a check timed out."""
+    after: dict[tuple[Any, bytes], Any] = {(ask.state, b""): ask.state for ask in asks}
+    candidates: dict[Any, list[bytes]] = {}
+    for state, data in dict.fromkeys((ask.state, ask.data) for ask in asks if ask.data):
+        candidates.setdefault(state, []).append(data)
+    if candidates:
+        found = constraint.check(list(candidates), list(candidates.values()))
+        for (state, row), answers in zip(candidates.items(), found, strict=True):
+            after |= {(state, data): answer for data, answer in zip(row, answers, strict=True)}
+    states = {ask: _DEAD if (state := after[ask.state, ask.data]) is None else state for ask in asks}
+    ending = [ask for ask, state in states.items() if ask.ends and state is not _DEAD and not _is_late(state)]
+    if ending:
+        ends = constraint.check_ends([states[ask] for ask in ending])
+        states |= {
+            ask: end if _is_late(end) else states[ask] if end else _DEAD
+            for ask, end in zip(ending, ends, strict=True)
+        }
+    return states
+
+
+def _is_late(answer: object) -> bool:
+    return isinstance(answer, CheckTimedOut)
+
+
 _MAX_MASK_BYTES = 64 * 2**20
 
 

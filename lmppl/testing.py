@@ -17,7 +17,8 @@ def check_constraint(constraint: Constraint, samples: Iterable[str | bytes]) -> 
 
     The laws: advancing by a whole is advancing by its parts, wherever it is cut, inside characters
     too; a prefix that was refused stays refused; every prefix of an accepted string is viable; states
-    are hashable values that advancing does not change; an automaton, if there is one, says the same.
+    are hashable values that advancing does not change; an automaton, if there is one, says the same; what
+    is asked together is answered as if it were asked one by one.
 
     Args:
         constraint: What to test.
@@ -41,6 +42,7 @@ def check_constraint(constraint: Constraint, samples: Iterable[str | bytes]) -> 
         for cut in range(len(string) + 1):
             for bytes_between in _DISTURBANCES:
                 _test_refusal(constraint, string[:cut] + bytes_between + string[cut:])
+        _test_together(constraint, string)
     _law(
         any(_accepted(constraint, string) for string in strings),
         "at least one sample is accepted, or the test would prove little",
@@ -67,6 +69,18 @@ def _test_refusal(constraint: Constraint, string: bytes) -> None:
     whole = _advance(constraint, constraint.initial(), string)
     _same(constraint, whole, _bytewise(constraint, string), "a refused prefix stays refused", string)
     _test_automaton(constraint, string)
+
+
+def _test_together(constraint: Constraint, string: bytes) -> None:
+    """Compares `check` and `check_ends` with `advance` and `accepts`, for all viable heads of a string."""
+    heads = [_advance(constraint, constraint.initial(), string[:cut]) for cut in range(len(string) + 1)]
+    states = [state for state in heads if state is not None]
+    candidates = [(string[cut:], *_DISTURBANCES[: cut % 3]) for cut in range(len(states))]
+    together = constraint.check(states, candidates)
+    alone = [[constraint.advance(s, data) for data in row] for s, row in zip(states, candidates, strict=True)]
+    _law(together == alone, "check() of many is advance() of each", string)
+    ends = constraint.check_ends(states)
+    _law(ends == [constraint.accepts(s) for s in states], "check_ends() of many is accepts() of each", string)
 
 
 def _test_automaton(constraint: Constraint, string: bytes) -> None:

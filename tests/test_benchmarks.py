@@ -113,7 +113,10 @@ def test_overhead_compares_token_steps_and_takes_off_a_slow_checks_own_time():
     assert plain["cpu_ratio"] == pytest.approx(1.25)
     slow = ratios([(row, free)], "slow check")  # 2 s of calls by 2 workers: 1 s of the 3
     assert slow["wall_ratio"] == pytest.approx(1.0)
-    assert slow["cpu_ratio"] == pytest.approx(0.75)
+    assert slow["cpu_ratio"] == pytest.approx(1.25), "the processor time of workers is not this process's"
+    alone = ratios([(row | {"workers": 1}, free)], "slow check")
+    assert alone["wall_ratio"] == pytest.approx(0.5)
+    assert alone["cpu_ratio"] == pytest.approx(0.75)
 
 
 def test_no_tokenisation_makes_a_choice_too_long():

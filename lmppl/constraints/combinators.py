@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.notation import Operator, infix
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.regular_language import RegularLanguage
+from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
 
 
@@ -120,6 +122,45 @@ class Conjunction(Constraint):
         if state is None or not self.accepts(state):
             raise InvalidInputError(f"{text!r} is not in the language of {self.describe()}.")
         return cast(Any, able[0]).parse(text)
+
+    def check(
+        self, states: Sequence[State], candidates: Sequence[Sequence[bytes]]
+    ) -> list[list[State | CheckTimedOut | None]]:
+        """Asks the factors in turn, each about all that those before it have let pass."""
+        if len(self.factors) == 1:
+            return self.factors[0].check(states, candidates)
+        found = [[[] for _ in row] for row in candidates]
+        left = [(i, j) for i, row in enumerate(candidates) for j in range(len(row))]
+        refused: dict[tuple[int, int], CheckTimedOut | None] = {}
+        for number, factor in enumerate(self.factors):
+            said = factor.check(
+                [cast(tuple[State, ...], states[i])[number] for i, _ in left],
+                [[candidates[i][j]] for i, j in left],
+            )
+            passed = []
+            for (i, j), (new,) in zip(left, said, strict=True):
+                if new is None or isinstance(new, CheckTimedOut):
+                    refused[i, j] = new
+                else:
+                    found[i][j].append(new)
+                    passed.append((i, j))
+            left = passed
+        return [
+            [refused[i, j] if (i, j) in refused else tuple(row[j]) for j in range(len(row))]
+            for i, row in enumerate(found)
+        ]
+
+    def check_ends(self, states: Sequence[State]) -> list[bool | CheckTimedOut]:
+        """Asks the factors in turn, each about the states that those before it accept."""
+        if len(self.factors) == 1:
+            return self.factors[0].check_ends(states)
+        found: list[bool | CheckTimedOut] = [True] * len(states)
+        for number, factor in enumerate(self.factors):
+            left = [i for i, answer in enumerate(found) if answer is True]
+            said = factor.check_ends([cast(tuple[State, ...], states[i])[number] for i in left])
+            for i, answer in zip(left, said, strict=True):
+                found[i] = answer
+        return found
 
     def describe(self) -> str:
         """Gives the conjuncts, joined by `&`."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from lmppl.constraints.notation import Operator
+from lmppl.constraints.remembered_answers import CheckTimedOut
 
 if TYPE_CHECKING:
     from lmppl.constraints.automaton import ByteAutomaton
 
 State = Hashable
+Item = TypeVar("Item")
 
 
 class Constraint(abc.ABC):
@@ -44,6 +46,27 @@ class Constraint(abc.ABC):
     @abc.abstractmethod
     def describe(self) -> str:
         """Gives a short text for errors and tables, such as `regex('[a-z]+')`."""
+
+    def check(
+        self, states: Sequence[State], candidates: Sequence[Sequence[bytes]]
+    ) -> list[list[State | CheckTimedOut | None]]:
+        """Gives what `advance` does for each candidate of each state, a check's timeout as a value.
+
+        Whoever can answer many such questions better than one by one overrides this and `check_ends`, and is
+        then asked about the candidates of all particles together (`is_batched`).
+
+        Args:
+            states: Of the particles.
+            candidates: What may follow each state.
+        """
+        return [
+            [_said(lambda state=state, data=data: self.advance(state, data)) for data in row]
+            for state, row in zip(states, candidates, strict=True)
+        ]
+
+    def check_ends(self, states: Sequence[State]) -> list[bool | CheckTimedOut]:
+        """Gives what `accepts` says of each state, a check's timeout as a value."""
+        return [_said(lambda state=state: self.accepts(state)) for state in states]
 
     def automaton(self) -> ByteAutomaton | None:
         """Gives a byte automaton of the same language where there is one; its states are ours."""
@@ -109,3 +132,21 @@ class Constraint(abc.ABC):
 
     def __repr__(self) -> str:
         return self.describe()
+
+
+def is_batched(constraint: Constraint) -> bool:
+    """Says whether a conjunct answers many questions together: whether it has a `check` of its own."""
+    return any(type(part).check is not Constraint.check for part in constraint.parts())
+
+
+def in_rows(items: Iterable[Item], rows: Sequence[Sequence[object]]) -> list[list[Item]]:
+    """Cuts a flat list into rows as long as those given."""
+    left = iter(items)
+    return [[next(left) for _ in row] for row in rows]
+
+
+def _said(ask: Callable[[], Item]) -> Item | CheckTimedOut:
+    try:
+        return ask()
+    except CheckTimedOut as late:
+        return late

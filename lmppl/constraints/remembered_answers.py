@@ -1,4 +1,4 @@
-"""Answers of the user's functions: asked under a time limit, held to True or False, remembered."""
+"""Answers of the user's functions: remembered, and not asked for again where they take too long."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 from weakref import WeakValueDictionary
 
-import numpy as np
-
+from lmppl.constraints.check_calls import MAX_TIMEOUTS, Asked, Manner
 from lmppl.constraints.function_values import value_key
-from lmppl.constraints.time_limits import TimeLimitReached, call_within
-from lmppl.errors import CheckError, InvalidInputError, InvalidTypeError
+from lmppl.constraints.time_limits import one_alarm
+from lmppl.errors import InvalidInputError, InvalidTypeError
 
-Judge = Callable[[Any], bool]
+Judge = Callable[..., Any]
 Question = tuple[str, Hashable]
 """Which function is asked, and about what."""
 
 MAX_REMEMBERED = 65_536  # a memo
-MAX_TIMEOUTS = 2  # in a row
 FORGET_TIMEOUTS = 30.0  # seconds: what was slow then, a first import say, may be quick now
 MAX_KEPT_MEMOS = 64  # of checks that no longer exist, so that the next particle's equal check finds them
 
@@ -58,11 +56,21 @@ class Answers:
         key: Equal for checks that can never answer differently; None if there is no such key.
     """
 
-    def __init__(self, name: str, functions: Mapping[str, Judge], timeout: float | None):
+    def __init__(
+        self,
+        name: str,
+        functions: Mapping[str, Judge],
+        timeout: float | None,
+        *,
+        batch: bool = False,
+        workers: int | None = None,
+    ):
         self.name = name
         self.functions = dict(functions)
         self.timeout = timeout
+        manner = self._manner = Manner(batch, workers, timeout)
         self.key = self._current_key()
+        self._asked = {role: Asked(name, role, function, manner) for role, function in functions.items()}
         codes = (getattr(function, "__code__", type(function)) for function in self.functions.values())
         self._timeouts = _timeouts_of(name, *codes)
 
@@ -73,41 +81,57 @@ class Answers:
             CheckError: It raised, or returned no truth value.
             CheckTimedOut: It did not return in time.
         """
-        function = self.functions.get(role)
-        if function is None:
+        if role not in self.functions:
             return True
         known, answer = self._memo.get((role, about))
-        if known and answer is None and not self._timeouts.are_recent:
-            known = False
-        if not known and not self._timeouts.are_too_many:
-            answer = self._asked(role, function, about)
-            self._timeouts.count(answer)
-            if not self._was_rebound():
-                self._memo.put((role, about), answer)
+        if not known or answer is None:
+            answer = self._answers(role, [about])[0]
         if answer is None:
-            raise CheckTimedOut(self.name, about, self.timeout or math.inf)
+            raise self.timed_out(about)
         return answer
 
-    def _asked(self, role: str, function: Judge, about: Hashable) -> bool | None:
-        try:
-            answer = function(about) if self.timeout is None else call_within(self.timeout, function, about)
-        except TimeLimitReached:
-            return None
-        except Exception as error:
-            raise CheckError(
-                f"The check {self.name!r} raised {type(error).__name__} in `{role}=` on {about!r}: {error}\n"
-                "A check answers True or False for everything it is asked, what is unfinished included."
-            ) from error
-        if not isinstance(answer, bool | np.bool_):
-            raise CheckError(
-                f"The check {self.name!r} returned {answer!r} from `{role}=` on {about!r}; it must "
-                "return True or False. Wrap the value in bool(...) if that is what you mean."
-            )
-        return bool(answer)
+    def ask_all(self, role: str, abouts: Sequence[Hashable]) -> list[bool | None]:
+        """Gives the answers to many questions, asked together; None for one that took too long.
+
+        Raises:
+            CheckError: As `ask`.
+        """
+        if role not in self.functions:
+            return [True] * len(abouts)
+        return self._answers(role, abouts)
+
+    def timed_out(self, about: object) -> CheckTimedOut:
+        """Gives what to raise about a question that took too long."""
+        return CheckTimedOut(self.name, about, self.timeout or math.inf)
+
+    def _answers(self, role: str, abouts: Sequence[Hashable]) -> list[bool | None]:
+        known = self._memo.get_all(role, abouts)
+        forgets = not self._timeouts.are_recent
+        missing = [
+            about
+            for about in dict.fromkeys(abouts)
+            if about not in known or (forgets and known[about] is None)
+        ]
+        if missing and not self._timeouts.are_too_many:
+            self._ask_anew(role, missing, known)
+        return [known.get(about) for about in abouts]
+
+    def _ask_anew(self, role: str, missing: list[Hashable], known: dict[Hashable, bool | None]) -> None:
+        """Asks until the check counts as one that does not return."""
+        fresh: dict[Hashable, bool | None] = {}
+        with one_alarm():
+            for about, answer in zip(missing, self._asked[role].answers(missing), strict=False):
+                fresh[about] = answer
+                self._timeouts.count(answer)
+                if self._timeouts.are_too_many:
+                    break
+        known.update(fresh)
+        if not self._was_rebound():
+            self._memo.put_all(role, fresh)
 
     def _current_key(self) -> Hashable | None:
         functions = value_key(tuple(sorted(self.functions.items())))
-        return None if functions is None else (self.name, self.timeout, functions)
+        return None if functions is None else (self.name, self._manner, functions)
 
     def _was_rebound(self) -> bool:
         """Says whether a name that the functions close over has another value than at first."""
@@ -132,8 +156,15 @@ class Answers:
         return id(self) if self.key is None else hash(self.key)
 
 
-def require_askable(name: object, functions: Mapping[str, object], timeout: object) -> None:
-    """Raises for a name, function or time limit that no check can use."""
+def require_askable(
+    name: object,
+    functions: Mapping[str, object],
+    timeout: object,
+    *,
+    batch: object = False,
+    workers: object = None,
+) -> None:
+    """Raises for a name, function, time limit or way of calling that no check can use."""
     if not isinstance(name, str) or not name:
         raise InvalidInputError(f"A check needs a name that says what it checks, but was given {name!r}.")
     for role, function in functions.items():
@@ -142,6 +173,19 @@ def require_askable(name: object, functions: Mapping[str, object], timeout: obje
     if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
         raise InvalidInputError(
             f"`timeout=` of the check {name!r} is {timeout!r}; give seconds above 0, or None."
+        )
+    if not isinstance(batch, bool):
+        raise InvalidTypeError(f"`batch=` of the check {name!r} is {batch!r}; give True or False.")
+    if workers is None:
+        return
+    if not isinstance(workers, int) or isinstance(workers, bool):
+        raise InvalidTypeError(
+            f"`workers=` of the check {name!r} is {workers!r}; give a number of processes, or None."
+        )
+    if workers < 1:
+        raise InvalidInputError(
+            f"`workers={workers}` of the check {name!r} is too small; give at least 1, or None to call its "
+            "functions in this process."
         )
 
 
@@ -161,10 +205,22 @@ class _Memo:
             self._answers.move_to_end(question)
             return True, answer
 
-    def put(self, question: Question, answer: bool | None) -> None:
+    def get_all(self, role: str, abouts: Iterable[Hashable]) -> dict[Hashable, bool | None]:
+        """Gives the answers that are known."""
         with self._lock:
-            self._answers[question] = answer
-            if len(self._answers) > MAX_REMEMBERED:
+            found = {}
+            for about in abouts:
+                question = (role, about)
+                if question in self._answers:
+                    found[about] = self._answers[question]
+                    self._answers.move_to_end(question)
+            return found
+
+    def put_all(self, role: str, answers: Mapping[Hashable, bool | None]) -> None:
+        with self._lock:
+            for about, answer in answers.items():
+                self._answers[role, about] = answer
+            while len(self._answers) > MAX_REMEMBERED:
                 self._answers.popitem(last=False)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lmppl.errors import InvalidInputError
-from lmppl.inference.awrs import checks_needed_geometric, weigh_geometric, weigh_priority
+from lmppl.inference.awrs import Weighed, checks_needed_geometric, mixed, weigh_geometric, weigh_priority
 
 GOLDEN = {  # row, admissible: CV^2 of two accepts without a limit, within 2 draws, within 5 draws
     "two large": ([0.4, 0.3, 0.1, 0.1, 0.1], [0, 1], 0.188916, 0.214286, 0.189064),
@@ -359,3 +359,26 @@ def test_priority_keeps_tiny_masses_in_float32():
     exact = -25 - np.log(-np.expm1(-np.exp(-1.0)))
     other = -60 - np.log(-np.expm1(-np.exp(-36.0)))
     np.testing.assert_allclose(weighed.log_weight, np.logaddexp(exact, other), rtol=1e-6)
+
+
+def expected_of(pairs, chance):
+    """E[weight * 1{token = a}] of a mixture, over the number that chooses: below and above each border."""
+    one, other = (Weighed(np.array(positions), np.log(weights)) for positions, weights in pairs)
+    expected = np.zeros((len(one.position), 3))
+    rows = np.arange(len(expected))
+    for uniform, share in ((chance / 2, chance), ((1 + chance) / 2, 1 - chance)):
+        weighed = mixed(one, other, 0.9, uniform)
+        expected[rows, weighed.position] += share * np.exp(weighed.log_weight)
+    return expected
+
+
+def test_a_mixture_has_its_share_of_both_estimators_whatever_they_have_in_common():
+    positions = ([0, 1, 2, 1, 0, 1], [1, 1, 0, 2, 2, 0])
+    weights = (np.array([0.5, 0.2, 0.0, 1e-9, 3.0, 0.0]), np.array([0.1, 0.2, 0.7, 0.4, 0.0, 0.0]))
+    target = np.zeros((6, 3))
+    for share, place, weight in zip((0.9, 0.1), positions, weights, strict=True):
+        target[np.arange(6), place] += share * weight
+    with np.errstate(divide="ignore"):
+        chance = 0.9 * weights[0] / np.maximum(target.sum(axis=1), 1e-300)
+        expected = expected_of(list(zip(positions, weights, strict=True)), chance)
+    np.testing.assert_allclose(expected, target, rtol=1e-9)

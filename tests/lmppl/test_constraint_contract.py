@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+import numpy as np
 import pytest
 
 from lmppl.constraints.alternatives import choices
@@ -41,6 +42,19 @@ GOAL = 'start: " " (pred " ")* pred\npred: "(on " B " " B ")" | "(arm-empty)"\nB
         (lark('start: "a" start "b" | "é"').repeat(1, 3), ["éaéb", "ééé", "éééé", ""]),
         (check("even", complete=lambda s: len(s) == 2).repeat(2), ["aébc", "ab", ""]),
         (~regex(".*é.*"), ["abc", "aéb", ""]),
+        (
+            check(
+                "listed",
+                prefix=lambda texts: ["aa" not in text for text in texts],
+                complete=lambda texts: np.array([len(text) > 1 for text in texts], bool),
+                batch=True,
+            ),
+            ["aéa", "aaa", "b"],
+        ),
+        (
+            lark(GOAL) & check("none red", prefix=lambda texts: ["red" not in t for t in texts], batch=True),
+            [" (arm-empty)", " (on red blue)"],
+        ),
         (length(2, 3, "bytes"), ["é", "aé", "éé", "a"]),
         (length(1, 2000), ["é", ""]),
         (words(lambda said: len(said) <= 2), ["ab é", "a b c", " "]),
@@ -75,6 +89,12 @@ class Toy(Constraint):
 
     def automaton(self) -> ByteAutomaton | None:
         return self.replaced.get("automaton", lambda: None)()
+
+    def check(self, states, candidates):
+        return self.replaced.get("check", super().check)(states, candidates)
+
+    def check_ends(self, states):
+        return self.replaced.get("check_ends", super().check_ends)(states)
 
 
 def plain(state: State, data: bytes) -> State | None:
@@ -127,6 +147,11 @@ def test_toy_itself_keeps_the_laws() -> None:
         (Toy(accepts=lambda state: "yes"), "accepts gives True or False"),
         (Toy(accepts=lambda state: False), "at least one sample is accepted"),
         (Toy(describe=lambda: ""), "describe"),
+        (
+            Toy(check=lambda states, candidates: [[None] * len(row) for row in candidates]),
+            r"check\(\) of many",
+        ),
+        (Toy(check_ends=lambda states: [True] * len(states)), r"check_ends\(\) of many"),
         (Toy(automaton=lambda: regex("(ab)*").automaton()), "start is the initial state"),
         (
             Toy(initial=lambda: 0, advance=lambda t, s, d: 0, automaton=lambda: regex("(ab)*").automaton()),

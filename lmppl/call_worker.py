@@ -1,4 +1,4 @@
-"""The worker process of `lp.cached`: run as a script, it imports nothing of lmppl."""
+"""The worker process of `worker_processes`: run as a script, it imports nothing of lmppl."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from multiprocessing.connection import Connection
+from typing import Any
 
 import cloudpickle
 
@@ -18,20 +19,25 @@ def main() -> None:
     """Answers calls until the other side closes the connection."""
     connection = Connection(int(sys.argv[1]))
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    sys.path[:] = connection.recv()
+    functions: dict[int, Any] = {}
     while True:
         try:
             message = connection.recv_bytes()
-        except EOFError:
+            connection.send_bytes(_answer(message, functions, connection))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
             return
-        connection.send_bytes(_answer(message, connection))
 
 
-def _answer(message: bytes, connection: Connection) -> bytes:
+def _answer(message: bytes, functions: dict[int, Any], connection: Connection) -> bytes:
     try:
-        function, args, kwargs = pickle.loads(message)
-        connection.send_bytes(b"")  # the clock of the call starts here
-        return cloudpickle.dumps((True, function(*args, **kwargs)))
+        slot, new, arguments, says_when_it_starts = pickle.loads(message)
+        if new is not None:
+            function, sys.path[:] = new
+            functions[slot] = pickle.loads(function)
+        args, kwargs = pickle.loads(arguments)
+        if says_when_it_starts:
+            connection.send_bytes(b"")  # the clock of the call starts here
+        return cloudpickle.dumps((True, functions[slot](*args, **kwargs)))
     except Exception as error:
         return cloudpickle.dumps((False, (_pickled(error), traceback.format_exc(limit=-8))))
 

@@ -1,0 +1,175 @@
+"""How the functions of a check are called: here or in worker processes, for one text or for a list."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lmppl.constraints.time_limits import TimeLimitReached, call_within
+from lmppl.errors import CheckError
+from lmppl.worker_processes import Job, JobFailed, pickled, shared_pool
+
+MAX_TIMEOUTS = 2  # in a row
+_SHOWN = 200  # characters of what was asked about, in errors
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How functions are called.
+
+    Attributes:
+        batch: With lists, and they give lists.
+        workers: In so many processes; None is here.
+        timeout: Seconds for one call; None waits for ever.
+    """
+
+    batch: bool = False
+    workers: int | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A function of a check, as it is called.
+
+    Attributes:
+        name: Of the check.
+        role: The keyword under which the user passed the function.
+    """
+
+    name: str
+    role: str
+    function: Callable[..., Any]
+    manner: Manner
+
+    def answers(self, abouts: Sequence[Any]) -> Iterator[bool | None]:
+        """Gives the answers in order; None for a call that took too long.
+
+        Nothing is asked any more when nobody takes the next answer.
+
+        Raises:
+            CheckError: It raised, returned something else, or cannot be sent to a worker.
+        """
+        if self.manner.workers is not None:
+            return iter(self._in_workers(abouts))
+        return self._in_a_list(abouts) if self.manner.batch else self._one_by_one(abouts)
+
+    def answer(self, about: Any) -> bool | None:
+        """Gives one answer, asked for here."""
+        timeout = self.manner.timeout
+        try:
+            answer = self.function(about) if timeout is None else call_within(timeout, self.function, about)
+        except TimeLimitReached:
+            return None
+        except Exception as error:
+            raise self._raised(error, about) from error
+        return self._judged(answer, about)
+
+    def _one_by_one(self, abouts: Sequence[Any]) -> Iterator[bool | None]:
+        return map(self.answer, abouts)
+
+    def _in_a_list(self, abouts: Sequence[Any]) -> Iterator[bool | None]:
+        """Asks about all at once, and, should that take too long, about each alone."""
+        answers = self._of_list(list(abouts))
+        if answers is None and len(abouts) > 1:
+            for about in abouts:
+                alone = self._of_list([about])
+                yield None if alone is None else alone[0]
+        else:
+            yield from (None,) if answers is None else answers
+
+    def _of_list(self, abouts: list[Any]) -> list[bool] | None:
+        timeout = self.manner.timeout
+        try:
+            answer = self.function(abouts) if timeout is None else call_within(timeout, self.function, abouts)
+        except TimeLimitReached:
+            return None
+        except Exception as error:
+            raise self._raised(error, abouts) from error
+        return self._judged_list(answer, abouts)
+
+    def _in_workers(self, abouts: Sequence[Any]) -> list[bool | None]:
+        if not self.manner.batch:
+            answers = self._sent(abouts)
+            return [
+                None if answer is _LATE else self._judged(answer, about)
+                for answer, about in zip(answers, abouts, strict=True)
+            ]
+        assert self.manner.workers is not None
+        size = -(-len(abouts) // self.manner.workers)
+        parts = [list(abouts[at : at + size]) for at in range(0, len(abouts), size)]
+        found: list[bool | None] = []
+        for answer, part in zip(self._sent(parts), parts, strict=True):
+            if answer is not _LATE:
+                found.extend(self._judged_list(answer, part))
+            elif len(part) == 1:
+                found.append(None)
+            else:
+                alone = zip(self._sent([[about] for about in part]), part, strict=True)
+                found.extend(None if a is _LATE else self._judged_list(a, [about])[0] for a, about in alone)
+        return found
+
+    def _sent(self, arguments: Sequence[Any]) -> list[Any]:
+        """Gives what workers return; `_LATE` where one did not in time."""
+        manner, about = self.manner, f"`{self.role}=` of the check {self.name!r}"
+        assert manner.workers is not None
+        function = pickled(self.function, self._refused)  # anew: what it closes over may have changed
+        jobs = [
+            Job(function, pickle.dumps(((argument,), {})), manner.timeout, about, quick=True)
+            for argument in arguments
+        ]
+        try:
+            outcomes = shared_pool().run(jobs, manner.workers, MAX_TIMEOUTS)
+        except JobFailed as failed:
+            error = failed.error if failed.error is not None else RuntimeError(failed.text)
+            raise self._raised(error, arguments[failed.index]) from error
+        return [_LATE if outcome.timed_out else outcome.value for outcome in outcomes]
+
+    def _refused(self, error: Exception) -> CheckError:
+        return CheckError(
+            f"The check {self.name!r} has `workers=`, so `{self.role}=` is sent to other processes, but it "
+            f"cannot be sent: {error}. Let it close over plain values only, and open files, connections and "
+            "models inside the function; or leave `workers=` away."
+        )
+
+    def _raised(self, error: Exception, about: Any) -> CheckError:
+        return CheckError(
+            f"The check {self.name!r} raised {type(error).__name__} in `{self.role}=` on {_shown(about)}: "
+            f"{error}\n"
+            "A check answers True or False for everything it is asked, what is unfinished included."
+        )
+
+    def _judged(self, answer: Any, about: Any) -> bool:
+        if not isinstance(answer, bool | np.bool_):
+            raise CheckError(
+                f"The check {self.name!r} returned {answer!r} from `{self.role}=` on {_shown(about)}; it "
+                "must return True or False. Wrap the value in bool(...) if that is what you mean."
+            )
+        return bool(answer)
+
+    def _judged_list(self, answer: Any, abouts: list[Any]) -> list[bool]:
+        where = f"The check {self.name!r} has `batch=True`, and `{self.role}=`"
+        wanted = f"it must return {len(abouts)} times True or False, in a list or an array"
+        found = answer.tolist() if hasattr(answer, "tolist") else answer
+        if not isinstance(found, list | tuple):
+            raise CheckError(f"{where} returned {answer!r} for a list of {len(abouts)}; {wanted}.")
+        for about, each in zip(abouts, found, strict=False):
+            if not isinstance(each, bool | np.bool_):
+                raise CheckError(f"{where} returned {each!r} for {_shown(about)}; {wanted}.")
+        if len(found) != len(abouts):
+            raise CheckError(
+                f"{where} returned {len(found)} answers for {len(abouts)} texts; {wanted}, in their order."
+            )
+        return [bool(each) for each in found]
+
+
+_LATE = object()
+
+
+def _shown(about: Any) -> str:
+    text = repr(about)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,277 @@
+"""`lp.check` with `batch=` and `workers=`: the same answers, asked together, in other processes, in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmppl.acceptance import Acceptor, Cursor
+from lmppl.constraints import remembered_answers
+from lmppl.constraints.grammar import lark
+from lmppl.constraints.protocol import Constraint, is_batched
+from lmppl.constraints.python_check import check
+from lmppl.constraints.regular_expression import regex
+from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.errors import CheckError, InvalidInputError, InvalidTypeError
+from lmppl.language_model import Vocabulary
+
+
+def asked(constraint: Constraint, *texts: str) -> list[object]:
+    """Gives what a check says of texts, all asked together: True, False or "late"."""
+    (row,) = constraint.check([b""], [[text.encode() for text in texts]])
+    return ["late" if isinstance(answer, CheckTimedOut) else answer is not None for answer in row]
+
+
+def test_functions_get_all_texts_in_one_list_and_none_twice() -> None:
+    lists: list[list[str]] = []
+
+    def prefix(texts: list[str]) -> list[bool]:
+        lists.append(texts)
+        return ["q" not in text for text in texts]
+
+    constraint = check("no q", prefix=prefix, batch=True)
+    assert asked(constraint, "a", "q", "a", "é", "aq") == [True, False, True, True, False]
+    assert asked(constraint, "q", "b") == [False, True]
+    assert constraint.advance(b"", b"b") is not None
+    assert lists == [["a", "q", "é", "aq"], ["b"]]
+
+
+def test_ends_are_asked_together_too() -> None:
+    lists: list[list[str]] = []
+
+    def complete(texts: list[str]) -> np.ndarray:
+        lists.append(texts)
+        return np.array([len(text) > 1 for text in texts])
+
+    constraint = check("two", prefix=lambda ts: ["q" not in t for t in ts], complete=complete, batch=True)
+    assert constraint.check_ends([b"ab", b"a", b"qq", b"a\xc3"]) == [True, False, False, False]
+    assert lists == [["ab", "a"]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([True], "returned 1 answers for 2 texts"),
+        ([True] * 3, "returned 3 answers for 2 texts"),
+        ([True, 1], "returned 1 for 'b'"),
+        (np.array([0.0, 1.0]), "returned 0.0 for 'a'"),
+        (np.array([[True, False]]), r"returned \[True, False\] for 'a'"),
+        (True, "returned True for a list of 2"),
+        (None, "returned None for a list of 2"),
+        ((True for _ in "ab"), "for a list of 2"),
+    ],
+)
+def test_answers_of_another_length_or_type_are_an_error(answer: object, message: str) -> None:
+    constraint = check("odd", prefix=lambda texts: answer, batch=True)
+    with pytest.raises(CheckError, match=rf"'odd' has `batch=True`, and `prefix=` {message}|{message}"):
+        asked(constraint, "a", "b")
+
+
+@pytest.mark.parametrize("answer", [[True, False], (True, False), np.array([True, False]), [np.True_, False]])
+def test_lists_tuples_and_arrays_of_truth_values_count(answer: object) -> None:
+    assert asked(check("fine", prefix=lambda texts: answer, batch=True), "a", "b") == [True, False]
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_check_that_raises_is_an_error_and_says_on_what(batch: bool, workers: int | None) -> None:
+    def divides(about: object) -> object:
+        return [1 / 0 for _ in about] if batch else 1 / 0  # type: ignore[attr-defined]
+
+    constraint = check("divides", prefix=divides, batch=batch, workers=workers)
+    with pytest.raises(CheckError, match=r"'divides' raised ZeroDivisionError in `prefix=` on ") as caught:
+        asked(constraint, "a", "b")
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def naps(text: str) -> bool:
+    time.sleep(1000 if "slow" in text else 0)
+    return "q" not in text
+
+
+def naps_listed(texts: list[str]) -> list[bool]:
+    return [naps(text) for text in texts]
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.parametrize("batch", [False, True])
+def test_only_the_text_that_is_slow_is_lost(batch: bool, workers: int | None) -> None:
+    remembered_answers._timeouts_of.cache_clear()
+    function: Callable[..., object] = naps_listed if batch else naps
+    constraint = check("naps", prefix=function, timeout=1.0, batch=batch, workers=workers)
+    assert asked(constraint, "a", "slow", "q", "b") == [True, "late", False, True]
+    assert asked(constraint, "slow", "c") == ["late", True]
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_a_check_that_never_returns_is_given_up(workers: int | None) -> None:
+    remembered_answers._timeouts_of.cache_clear()
+    constraint = check("naps", prefix=naps_listed, timeout=0.3, batch=True, workers=workers)
+    started = time.monotonic()
+    for _ in range(3):
+        assert asked(constraint, *(f"slow {number}" for number in range(6))) == ["late"] * 6
+    assert time.monotonic() - started < 60, "and not some 18 times as long as starting a process takes"
+
+
+def test_a_timeout_in_a_conjunction_is_told_and_the_others_are_judged() -> None:
+    remembered_answers._timeouts_of.cache_clear()
+    constraint = lark("start: /[a-z ]/*") & check("naps", prefix=naps, timeout=0.5)
+    (row,) = constraint.check([constraint.initial()], [[b"slow", b"1", b"q", b"b"]])
+    assert isinstance(row[0], CheckTimedOut)
+    assert [answer is not None for answer in row[1:]] == [False, False, True]
+
+
+def says_where(text: str) -> bool:
+    time.sleep(0.05)
+    Path(text).with_suffix(f".{os.getpid()}").touch()
+    return True
+
+
+def places_of(folder: Path) -> set[int]:
+    return {int(path.suffix[1:]) for path in folder.iterdir()}
+
+
+def test_texts_are_spread_over_workers_that_are_shared_and_stay(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        constraint = check(name, prefix=says_where, workers=2)
+        assert all(asked(constraint, *(str(tmp_path / f"{name}{number}") for number in range(8))))
+    assert len(places_of(tmp_path)) == 2
+    assert os.getpid() not in places_of(tmp_path)
+
+
+def has_gone(process: int) -> bool:
+    for _ in range(200):  # a killed process takes a moment to go
+        try:
+            if "Z (zombie)" in Path(f"/proc/{process}/status").read_text():
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_worker_that_is_late_is_killed(tmp_path: Path) -> None:
+    def hangs(text: str) -> bool:
+        return says_where(text) and naps("slow")
+
+    assert asked(check("hangs", prefix=hangs, timeout=1.0, workers=1), str(tmp_path / "it")) == ["late"]
+    (process,) = places_of(tmp_path)
+    assert has_gone(process)
+
+
+def test_what_cannot_be_sent_to_a_worker_is_named_and_how_to_mend_it() -> None:
+    lock = threading.Lock()
+    constraint = check("locked", prefix=lambda text: not lock.locked(), workers=2)
+    with pytest.raises(CheckError, match=r"'locked' has `workers=`.*cannot be sent.*inside the function"):
+        asked(constraint, "a")
+
+
+def test_what_a_check_closes_over_is_sent_as_it_is_now() -> None:
+    letters = ["q"]
+    constraint = check("letters", prefix=lambda text: text[-1] not in letters, workers=1)
+    assert asked(constraint, "aq", "ab") == [False, True]
+    letters[0] = "b"
+    assert asked(constraint, "cq", "cb") == [True, False]
+
+
+def test_ctrl_c_ends_the_wait_and_the_workers_go_on_afterwards() -> None:
+    def slow_or_not(text: str) -> bool:
+        return naps(text)
+
+    constraint = check("interrupted", prefix=slow_or_not, timeout=None, workers=2)
+    assert asked(constraint, "a") == [True]
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        asked(constraint, "slow", "b", "c", "d")
+    timer.join()
+    assert asked(constraint, "b", "e") == [True, True]
+
+
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from lmppl.constraints.python_check import check
+
+def says_where(text):
+    (Path(text) / str(os.getpid())).touch()
+    return True
+
+check("where", prefix=says_where, workers=2).advance(b"", sys.argv[1].encode())
+print("done")
+if len(sys.argv) > 2:
+    check("sleeps", prefix=lambda text: time.sleep(600) or True, workers=1, timeout=None).advance(b"", b"a")
+"""
+
+
+def test_workers_end_with_the_process_however_it_ends(tmp_path: Path) -> None:
+    code = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    done = subprocess.run(code, capture_output=True, text=True, check=False, timeout=300)
+    assert done.stdout == "done\n"
+    assert done.stderr == ""
+    killed = subprocess.Popen([*code, "and sleep"], stdout=subprocess.PIPE)
+    assert killed.stdout is not None
+    killed.stdout.readline()
+    killed.kill()
+    killed.wait()
+    killed.stdout.close()
+    processes = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(processes) == 2
+    assert all(has_gone(process) for process in processes)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"batch": 1}, InvalidTypeError, "`batch=`"),
+        ({"workers": 0}, InvalidInputError, "too small"),
+        ({"workers": True}, InvalidTypeError, "number of processes"),
+        ({"workers": 1.0}, InvalidTypeError, "number of processes"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(options: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        check("x", prefix=bool, **options)
+
+
+def test_the_capability_is_found() -> None:
+    plain = regex("a*") & lark('start: "a"*')
+    assert is_batched(check("x", prefix=bool))
+    assert is_batched(plain & check("x", prefix=bool))
+    assert not is_batched(plain)
+
+
+VOCABULARY = Vocabulary((b"a", b"b", b"aab", b"ba", b"\xc3", b"\xa9", b"abb", b"", b""), frozenset({7}))
+CHECKS = [
+    check("few a", prefix=lambda s: s.count("a") < 4, complete=lambda s: len(s) % 2 == 0),
+    check("few b", prefix=lambda texts: [t.count("b") < 4 for t in texts], batch=True),
+    lark('start: ("a" | "b" | "é")*') & check("no bbb", prefix=lambda s: "bbb" not in s),
+]
+
+
+@pytest.mark.parametrize("stop", [None, b"ab", b"bab", b"\xc3\xa9"], ids=repr)
+@pytest.mark.parametrize("constraint", CHECKS, ids=repr)
+def test_tokens_are_judged_together_as_they_are_one_by_one(
+    constraint: Constraint, stop: bytes | None
+) -> None:
+    judge = Acceptor(VOCABULARY, constraint, stop)
+    cursors: Sequence[Cursor] = [judge.initial]
+    tokens = list(range(len(VOCABULARY)))
+    for _ in range(4):
+        pairs = [(cursor, token) for cursor in cursors for token in tokens]
+        alone = [judge.step(cursor, token) for cursor, token in pairs]
+        together = judge.steps([cursor for cursor, _ in pairs], [token for _, token in pairs])
+        assert together == alone
+        assert any(after is None for after in together)
+        going = [after for after in together if isinstance(after, Cursor) and not after.ended]
+        cursors = list(dict.fromkeys(going))[:12]
+    assert cursors
