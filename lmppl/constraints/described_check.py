@@ -13,11 +13,11 @@ class DescribedCheck(Constraint):
     """A check whose functions are ours. Equal by them and by its text.
 
     Attributes:
-        check: What is asked. Its states are ours.
+        judge: What is asked. Its states are ours.
         text: The call, such as `pattern('(a)\\1')`.
     """
 
-    check: Check
+    judge: Check
     text: str
 
     @property
@@ -27,7 +27,7 @@ class DescribedCheck(Constraint):
 
     def initial(self) -> State:
         """Gives the state of the empty string."""
-        return self.check.initial()
+        return self.judge.initial()
 
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if nothing that starts so can be allowed.
@@ -35,11 +35,11 @@ class DescribedCheck(Constraint):
         Raises:
             CheckTimedOut: The answer did not come in time.
         """
-        return self.check.advance(state, data)
+        return self.judge.advance(state, data)
 
     def accepts(self, state: State) -> bool:
         """Says whether the text is allowed as a whole. Raises as `advance`."""
-        return self.check.accepts(state)
+        return self.judge.accepts(state)
 
     def describe(self) -> str:
         """Gives the call."""

@@ -114,11 +114,11 @@ class Texts(Protocol):
         """The state of the empty text."""
         ...
 
-    def advance(self, state: Any, data: bytes) -> Any:
+    def advance(self, state: Any, data: bytes, /) -> Any:
         """Gives the state after some bytes, or None."""
         ...
 
-    def accepts(self, state: Any) -> bool:
+    def accepts(self, state: Any, /) -> bool:
         """Says whether the text so far is in the language."""
         ...
 

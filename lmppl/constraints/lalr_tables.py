@@ -146,7 +146,7 @@ class _Construction:
 
     def _make_states(self) -> None:
         kernels: dict[tuple[int, ...], int] = {(0,): 0}
-        todo = [(0,)]
+        todo: list[tuple[int, ...]] = [(0,)]
         for kernel in todo:  # grows while it is walked
             closure = dict.fromkeys(kernel)
             for item in kernel:

@@ -344,8 +344,8 @@ def _running(table: np.ndarray, labels: list[Label]) -> np.ndarray:
     brings = np.array([NEW in (label.slots or ()) for label in labels])
     runs = np.zeros(len(labels), bool)
     while True:
-        reached = np.where(table == DEAD, False, (brings | runs)[table]).any(1)
-        if (reached == runs).all():
+        reached = np.any(np.where(table == DEAD, False, (brings | runs)[table]), axis=1)
+        if np.array_equal(reached, runs):
             return runs
         runs = reached
 

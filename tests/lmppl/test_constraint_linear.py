@@ -251,7 +251,8 @@ def _open_ends_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     values = NumberField.values
 
     def closed(self: NumberField, state: int, text: bytes) -> number_ranges.Ranges:
-        return ((self.value(text),) * 2,) if text else values(self, state, text)
+        value = self.value(text) if text else None
+        return values(self, state, text) if value is None else ((value, value),)
 
     monkeypatch.setattr(NumberField, "values", closed)
 

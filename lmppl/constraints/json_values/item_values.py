@@ -11,7 +11,7 @@ from decimal import Decimal
 from hashlib import blake2b
 
 from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.automaton_algebra import word_counts, words
+from lmppl.constraints.automaton_algebra import intersection, word_counts, words
 from lmppl.constraints.json_values.number_sets import shortest
 from lmppl.constraints.json_values.spelling import number_text
 from lmppl.constraints.json_values.string_sets import NO_TEXT, Lengths
@@ -103,4 +103,4 @@ def ends_in_new_values(numbers: ByteAutomaton | None) -> bool:
     """Whether a text of a number that can go on for ever can always become a number not yet seen."""
     if numbers is None or numbers is number_text():
         return True
-    return numbers.intersection(shortest()) == numbers
+    return intersection(numbers, shortest()) == numbers
