@@ -8,7 +8,7 @@ import json
 import pytest
 
 import lmppl as lp
-from lmppl.constraints.json_values import unevaluated
+from lmppl.constraints.json_values import unevaluated_parts
 
 NAMES = ["a", "b", "ab"]
 OBJECTS = [
@@ -62,6 +62,6 @@ def test_what_is_left_is_what_a_validator_leaves(schema: dict) -> None:
 
 def test_a_mutant_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """If at most one alternative counted, a value of two would have too much left."""
-    useful = unevaluated._useful
-    monkeypatch.setattr(unevaluated, "_useful", lambda choices: useful(choices)[:1])
+    useful = unevaluated_parts._useful
+    monkeypatch.setattr(unevaluated_parts, "_useful", lambda choices: useful(choices)[:1])
     assert disagreements({**SCHEMAS[1], "$comment": "no alternative evaluates anything"}) > 0

@@ -15,7 +15,7 @@ from lmppl.constraints.json_values.drafts import FIRST_DRAFT, why_undefined
 from lmppl.constraints.json_values.object_keywords import OBJECTS
 from lmppl.constraints.json_values.scalar_keywords import SIMPLE, Keyword, SchemaReader, is_beside_others
 from lmppl.constraints.json_values.shapes import Values, every_value, intersection_of, union_of
-from lmppl.constraints.json_values.unevaluated import unevaluated
+from lmppl.constraints.json_values.unevaluated_parts import unevaluated
 from lmppl.errors import ConstraintError, UnsupportedSchema
 
 MAX_SCHEMAS = 20_000
