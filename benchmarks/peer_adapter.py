@@ -147,14 +147,19 @@ def forget_constraints(vocabulary: Any) -> None:
 
     The layout of the vocabulary stays, as the peer's does: it is made once a model.
     """
-    from lmppl.constraints.vocabulary_mask import index_of
-
     rooms = ("lmppl.acceptance", "lmppl.constraints.", "lmppl.inference.text_rows", "lmppl.inference.token_")
     for name, module in list(sys.modules.items()):
         if name.startswith(rooms):
             for memo in list(vars(module).values()):
                 if hasattr(memo, "cache_clear"):
                     memo.cache_clear()
+    forget_masks(vocabulary)
+
+
+def forget_masks(vocabulary: Any) -> None:
+    """Empties the memo of masks alone."""
+    from lmppl.constraints.vocabulary_mask import index_of
+
     masks = getattr(index_of(vocabulary), "_cache", None)
     if masks is not None:
         masks.clear()

@@ -35,7 +35,11 @@ from reporting import (
 )
 
 PEER_VENV = ROOT / "build" / "peer-venv"
-PEER_PACKAGES = (("torch==2.13.0",), ("genlm-control==0.4.1", "genlm-backend==0.3.1", "lark"))
+PEER_PACKAGES = (
+    ("torch==2.13.0",),
+    ("genlm-control==0.4.1", "genlm-backend==0.3.1", "lark"),
+    ("llguidance==1.9.1", "xgrammar==0.2.8", "outlines-core==0.2.14"),  # for constraints.py
+)
 ADAPTER = Path(__file__).resolve().parent / "peer_adapter.py"
 OURS, PEER, GENERATE = "lmppl", "genlm+tuned", "hf+generate"
 WORK = RESULTS / "peers"

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpyro.distributions as dist
 from goal_report import Comparison, print_answer, print_summary
-from pddl_files import PDDLError
-from planning import Goal, PlanError, State, Task, plan_length, states_ahead
+from planning import plan_length, states_ahead
 from problem_folder import Problem, problem_names, read_problem, read_truth
 
 import lmppl as lp
+from lmppl.constraints.domains.strips import Goal, State, Task
 
 PROBLEMS = Path(__file__).resolve().parent / "blocksworld"
 
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
             if truth:
                 found = posterior.probability(truth)
                 comparisons.append(Comparison(name, truth, alone.get(truth, 0.0), found))
-    except (PDDLError, PlanError, OSError, lp.errors.LmpplError) as error:
+    except (OSError, lp.errors.LmpplError) as error:
         sys.exit(f"error: {error}")
     print_summary(comparisons, time.monotonic() - started)
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planning import Goal
 from problem_folder import Problem
+
+from lmppl.constraints.domains.strips import Goal
 
 WIDTH = 88
 

@@ -128,7 +128,13 @@ def begin(keys: Key[Array, " rows"], rows: Rows, *, noisy: bool) -> tuple[Order,
 
 
 def more(
-    keys: Key[Array, " rows"], rows: Rows, order: Order, num_candidates: int, *, portion: Any = 1
+    keys: Key[Array, " rows"],
+    rows: Rows,
+    order: Order,
+    num_candidates: int,
+    *,
+    portion: Any = 1,
+    num_portions: Any = None,
 ) -> tuple[Order, Candidates]:
     """Draws the next tokens of each row. Traceable.
 
@@ -136,22 +142,32 @@ def more(
         keys: As given to `begin`.
         rows: As given to `begin`.
         order: What `begin` or `more` returned.
-        num_candidates: Static.
+        num_candidates: Static; above `PORTION` a multiple of it.
         portion: 1 + how many were drawn before / `PORTION`: an order does not depend on how many are drawn at
             a time, as long as these are multiples of `PORTION` (but for the last).
+        num_portions: Draw only so many times `PORTION`, so that one compiled program serves several numbers.
+            The places of what is not drawn are `-inf`.
     """
     if isinstance(order, NoisyOrder):
-        return _next_of_noise(rows, order, num_candidates)
-    waits = jnp.concatenate(
-        [
-            jax.vmap(partial(_exponentials, shape=(min(PORTION, num_candidates - at), 2 * _BRANCH + 1)))(
-                _part(keys, portion + at // PORTION)
-            )
-            for at in range(0, num_candidates, PORTION)
-        ],
-        axis=1,
-    )
-    return jax.vmap(_next_arrivals, in_axes=(_ROW_AXES, 0, 0))(rows, order, waits)
+        num_wanted = None if num_portions is None else PORTION * num_portions
+        return _next_of_noise(rows, order, num_candidates, num_wanted)
+    if num_candidates <= PORTION and num_portions is None:
+        order, ids, log_chosen = _next_portion(keys, rows, order, num_candidates, portion)
+        return _with_what_is_left(order, ids, log_chosen)
+    room = (rows.logits.shape[0], num_candidates)
+
+    def draw(number: Any, carry: tuple[ArrivalOrder, Array, Array]) -> tuple[ArrivalOrder, Array, Array]:
+        order, ids, log_chosen = carry
+        order, new_ids, new_chosen = _next_portion(
+            keys, rows, order, PORTION, portion + number.astype(jnp.uint32)
+        )
+        at = (0, number * PORTION)
+        put = jax.lax.dynamic_update_slice
+        return order, put(ids, new_ids, at), put(log_chosen, new_chosen, at)
+
+    nothing = (jnp.zeros(room, jnp.int32), jnp.full(room, -jnp.inf, jnp.float32))
+    last = num_candidates // PORTION if num_portions is None else num_portions
+    return _with_what_is_left(*jax.lax.fori_loop(jnp.int32(0), jnp.int32(last), draw, (order, *nothing)))
 
 
 def candidates(
@@ -184,20 +200,25 @@ def _part(keys: Key[Array, " rows"], number: Any) -> Key[Array, " rows"]:
     return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
 
-def _next_of_noise(rows: Rows, order: NoisyOrder, num_candidates: int) -> tuple[NoisyOrder, Candidates]:
+def _next_of_noise(
+    rows: Rows, order: NoisyOrder, num_candidates: int, num_wanted: Any
+) -> tuple[NoisyOrder, Candidates]:
     noisy = order.noisy
     size = noisy.shape[1]
-    num_found = min(num_candidates + 1, size)
-    top, ids = jax.lax.top_k(noisy, num_found)
-    ids, found = ids[:, :num_candidates], top[:, :num_candidates]
+    num_found = min(num_candidates, size)
+    found, ids = jax.lax.top_k(noisy, num_found)
     chosen = jnp.take_along_axis(rows.logits, ids, axis=1) * rows.scale[:, None]
+    if num_wanted is not None:
+        wanted = jnp.arange(num_found) < num_wanted
+        found = jnp.where(wanted[None], found, -jnp.inf)
     chosen = jnp.where(found > -jnp.inf, chosen, -jnp.inf)
-    noisy = jax.vmap(lambda row, taken: row.at[taken].set(-jnp.inf))(noisy, ids)
+    taken = jnp.where(found > -jnp.inf, ids, size)  # behind the row: dropped
+    noisy = jax.vmap(lambda row, taken: row.at[taken].set(-jnp.inf, mode="drop"))(noisy, taken)
     left = jnp.where(noisy > -jnp.inf, rows.logits * rows.scale[:, None], -jnp.inf)
-    threshold = top[:, -1] if num_found > num_candidates else jnp.full(top.shape[0], -jnp.inf, top.dtype)
-    short = num_candidates - ids.shape[1]
-    ids = jnp.pad(ids, ((0, 0), (0, short)))
-    chosen = jnp.pad(chosen, ((0, 0), (0, short)), constant_values=-jnp.inf)
+    short = ((0, 0), (0, num_candidates - num_found))
+    ids = jnp.pad(ids, short)
+    chosen = jnp.pad(chosen, short, constant_values=-jnp.inf)
+    threshold = jnp.max(noisy, axis=-1)
     return NoisyOrder(noisy), Candidates(ids.astype(jnp.int32), chosen, log_sum_exp(left), threshold)
 
 
@@ -268,22 +289,31 @@ def _in_blocks(values: Float[Array, "rows vocab"]) -> Float[Array, "rows blocks"
     return jnp.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
 
 
-def _next_arrivals(
-    row: Rows, order: ArrivalOrder, waits: Float[Array, "candidates waits"]
-) -> tuple[ArrivalOrder, Candidates]:
-    """Follows one row (its leaves without the first axis) to its next arrivals.
+def _next_portion(
+    keys: Key[Array, " rows"], rows: Rows, order: ArrivalOrder, num_candidates: int, portion: Any
+) -> tuple[ArrivalOrder, Int[Array, "rows candidates"], Float[Array, "rows candidates"]]:
+    """Follows the rows to their next arrivals, at most `PORTION`; gives their ids and log-weights."""
+    shape = (num_candidates, 2 * _BRANCH + 1)
+    waits = jax.vmap(partial(_exponentials, shape=shape))(_part(keys, portion))
 
-    Sums are made anew rather than subtracted from, so what is left keeps its digits.
-    """
-    if waits.shape[0] == 1:
-        order, (ids, log_chosen) = _arrive(row, order, waits[0])
-        ids, log_chosen = ids[None], log_chosen[None]
-    else:
-        order, (ids, log_chosen) = jax.lax.scan(lambda order, wait: _arrive(row, order, wait), order, waits)
+    def of_row(row: Rows, order: ArrivalOrder, waits: Array) -> tuple[ArrivalOrder, tuple[Array, Array]]:
+        if num_candidates == 1:
+            order, found = _arrive(row, order, waits[0])
+            return order, jax.tree.map(lambda leaf: leaf[None], found)
+        return jax.lax.scan(lambda order, wait: _arrive(row, order, wait), order, waits)
+
+    order, (ids, log_chosen) = jax.vmap(of_row, in_axes=(_ROW_AXES, 0, 0))(rows, order, waits)
+    return order, ids, log_chosen
+
+
+def _with_what_is_left(
+    order: ArrivalOrder, ids: Int[Array, "rows candidates"], log_chosen: Float[Array, "rows candidates"]
+) -> tuple[ArrivalOrder, Candidates]:
+    """Sums anew what is left, rather than subtracting from a sum, so that it keeps its digits."""
     sums = jnp.where(order.times < jnp.inf, order.sums, 0.0)  # what will never arrive is not left
-    log_tail = jnp.log(jnp.sum(sums)) + order.top
-    found = Candidates(ids, log_chosen, log_tail, order.top - jnp.log(jnp.min(order.times)))
-    return order._replace(sums=sums), found
+    log_tail = jnp.log(jnp.sum(sums, axis=-1)) + order.top
+    threshold = order.top - jnp.log(jnp.min(order.times, axis=-1))
+    return order._replace(sums=sums), Candidates(ids, log_chosen, log_tail, threshold)
 
 
 def _arrive(

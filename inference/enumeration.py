@@ -12,7 +12,7 @@ from lmppl import distributions
 from lmppl.errors import CheckError, InvalidInputError, InvalidTypeError, NoPosterior
 from lmppl.handlers import Handler, handling
 from lmppl.inference.calls import CallPool
-from lmppl.inference.numpyro_models import NUMPYRO_LOCK, NumPyroBridge
+from lmppl.inference.numpyro_presence import NUMPYRO_LOCK, bridge_to
 from lmppl.inference.observations import observed_log_probs
 from lmppl.inference.replay import Recording
 from lmppl.inference.text_enumeration import text_support
@@ -142,7 +142,7 @@ class _PathHandler(Handler):
     def run(self, program: Callable[[], Any]) -> Any:
         """Runs the program along this path."""
         try:
-            with NUMPYRO_LOCK, handling(self), NumPyroBridge(self):
+            with NUMPYRO_LOCK, handling(self), bridge_to(self):
                 return program()
         except _NoMass:
             self.log_weight = -np.inf

@@ -57,15 +57,18 @@ class Candidates:
             num_at_once=np.zeros(len(packed), int),
         )
 
-    def extend(self, packed: np.ndarray) -> None:
-        """Takes up further candidates."""
+    def extend(self, packed: np.ndarray, size: int) -> None:
+        """Takes up `size` further candidates; those drawn beyond stay in the tail."""
         more = Candidates.unpacked(packed)
-        self.ids = np.concatenate([self.ids, more.ids], axis=1)
-        self.log_probs = np.concatenate([self.log_probs, more.log_probs - self.log_base[:, None]], axis=1)
-        self.log_tail = more.log_tail - self.log_base
-        self.accepted = np.concatenate([self.accepted, more.accepted], axis=1)
-        (threshold,) = more.thresholds.values()
-        self.thresholds[self.width] = threshold - self.log_base
+        log_probs = more.log_probs - self.log_base[:, None]
+        behind = np.concatenate([log_probs[:, size:], (more.log_tail - self.log_base)[:, None]], axis=1)
+        self.ids = np.concatenate([self.ids, more.ids[:, :size]], axis=1)
+        self.log_probs = np.concatenate([self.log_probs, log_probs[:, :size]], axis=1)
+        self.log_tail = np.logaddexp.reduce(behind, axis=1)
+        self.accepted = np.concatenate([self.accepted, more.accepted[:, :size]], axis=1)
+        if not (behind[:, :-1] > -np.inf).any():
+            (threshold,) = more.thresholds.values()
+            self.thresholds[self.width] = threshold - self.log_base
 
     @property
     def width(self) -> int:

@@ -238,7 +238,7 @@ class HostSites(TextSites):
             portion = 1 + found.ids.shape[1] // PORTION
             size = min(_LARGEST_CHUNK, 4 * size, self._budget - found.ids.shape[1])
             order, packed = self._more(waiting, order, size, portion)
-            found.extend(packed)
+            found.extend(packed, size)
             if rounds is not None:
                 fresh = self._uniforms(portion, size, rounds)
                 found.uniforms = np.concatenate([found.uniforms, fresh], axis=1)  # type: ignore[list-item]
@@ -269,10 +269,13 @@ class HostSites(TextSites):
         wanted = self._batch.proposal.priority_checks
         at_once = np.zeros(self._num_rows, int)
         if wanted is not None:
+            # What lies behind so many is known only where a draw of candidates has ended.
+            whole = self._budget >= min(wanted, len(self._lm.vocabulary))
+            size = min(wanted, self._budget) if whole else self._first_chunk // PORTION * PORTION
             for index, row in self._active_rows():
                 judge = row.judges.check
                 if row.scarce and judge is not None and judge.constraint and is_batched(judge.constraint):
-                    at_once[index] = min(wanted, self._budget)
+                    at_once[index] = size
         return at_once
 
     def _by_priority(self, found: Candidates, otherwise: Weighed) -> tuple[np.ndarray, np.ndarray]:
@@ -327,8 +330,9 @@ class HostSites(TextSites):
                 places[index] = width
 
     def _more(self, waiting: Waiting, order: Any, size: int, portion: int) -> tuple[Any, np.ndarray]:
-        go = more_program(self._lm, size)
-        order, packed = go(self._keys, np.int32(self._step), np.uint32(portion), waiting.rows, order)
+        go = more_program(self._lm, _LARGEST_CHUNK)
+        numbers = (np.int32(self._step), np.uint32(portion), np.int32(-(-size // PORTION)))
+        order, packed = go(self._keys, *numbers, waiting.rows, order)
         return order, self._fetched(packed)
 
     def _uniforms(self, portion: int, size: int, rounds: int) -> np.ndarray:

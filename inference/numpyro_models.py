@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import jax.numpy as jnp
@@ -15,8 +14,6 @@ from lmppl.errors import InvalidInputError
 from lmppl.handlers import Handler
 from lmppl.sites import Deterministic, Factor, Observe, Sample
 from lmppl.statements import as_log_weight, check_name, user_location
-
-NUMPYRO_LOCK = threading.RLock()  # held while anything of ours stands on NumPyro's one global stack
 
 
 class NumPyroBridge(Messenger):

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import greenlet
-import numpyro.primitives
 
 from lmppl.handlers import Handler, handling
-from lmppl.inference.numpyro_models import NUMPYRO_LOCK, NumPyroBridge
+from lmppl.inference.numpyro_presence import OwnStack, bridge_to
 from lmppl.inference.replay import Recording
 from lmppl.sites import Call, Deterministic, Factor, Statement, Twist
 from lmppl.traces import Trace
@@ -32,7 +31,7 @@ class Particle(Handler):
     def __init__(self, run: Callable[[], Any], recording: Recording | None = None):
         self._run = run
         self._recording = Recording() if recording is None else recording
-        self._numpyro_stack: list[Any] = []
+        self._numpyro_stack = OwnStack()
         self._closed = False
         self._greenlet: greenlet.greenlet | None = None
         self.request: Statement | None = None
@@ -95,7 +94,7 @@ class Particle(Handler):
         running = self._greenlet
         self._greenlet = None
         if running is not None and not running.dead:
-            with _NumPyroStack(self):
+            with self._numpyro_stack:
                 running.throw(greenlet.GreenletExit)
 
     def handle(self, statement: Statement) -> Any:
@@ -122,8 +121,7 @@ class Particle(Handler):
         return scheduler.switch()
 
     def _body(self) -> None:
-        bridge = NumPyroBridge(self)
-        with handling(self), bridge:
+        with handling(self), bridge_to(self):
             self.answer = self._run()
         self._recording.check_end()
         self.request = None
@@ -132,30 +130,8 @@ class Particle(Handler):
     def _switch(self, value: Any = None) -> None:
         assert self._greenlet is not None
         self._greenlet.parent = greenlet.getcurrent()
-        with _NumPyroStack(self):
+        with self._numpyro_stack:
             if self._greenlet:  # it has started
                 self._greenlet.switch(value)
             else:
                 self._greenlet.switch()
-
-
-class _NumPyroStack:
-    """NumPyro keeps its handlers in one global list: each particle is shown its own part of it.
-
-    Other threads have to wait while a particle runs.
-    """
-
-    def __init__(self, particle: Particle):
-        self._particle = particle
-
-    def __enter__(self) -> None:
-        NUMPYRO_LOCK.acquire()
-        stack = numpyro.primitives._PYRO_STACK
-        self._base = len(stack)
-        stack.extend(self._particle._numpyro_stack)
-
-    def __exit__(self, *_: object) -> None:
-        stack = numpyro.primitives._PYRO_STACK
-        self._particle._numpyro_stack = stack[self._base :]
-        del stack[self._base :]
-        NUMPYRO_LOCK.release()

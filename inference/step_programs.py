@@ -85,19 +85,19 @@ def propose_program(lm: LanguageModel, plan: Plan, num_candidates: int) -> Any:
 
 
 def more_program(lm: LanguageModel, num_candidates: int) -> Any:
-    """Gives `propose_more`, compiled: `(keys, step, portion, rows, order) -> (order, packed)`.
+    """Gives `propose_more`, compiled: `(keys, step, portion, num_portions, rows, order) -> (order, packed)`.
 
-    The order is used up.
+    The order is used up. One program draws any number of portions up to `num_candidates`.
     """
     lm = lm.skeleton
     layout = layout_of(lm)
 
-    def go(keys: Any, number: Any, portion: Any, rows: draws.Rows, order: draws.Order) -> Any:
-        order, packed = propose_more(num_candidates, keys, number, portion, rows, order)
+    def go(keys: Any, step: Any, portion: Any, number: Any, rows: draws.Rows, order: draws.Order) -> Any:
+        order, packed = propose_more(num_candidates, keys, step, portion, number, rows, order)
         return order, layout.all_rows(packed)
 
-    over_rows = layout.over_rows(go, (ROWS, WHOLE, WHOLE, _WAITING.rows, ROWS), (ROWS, WHOLE))
-    return compiled(lm, ("propose more", num_candidates), lambda: jax.jit(over_rows, donate_argnums=4))
+    over_rows = layout.over_rows(go, (ROWS, WHOLE, WHOLE, WHOLE, _WAITING.rows, ROWS), (ROWS, WHOLE))
+    return compiled(lm, ("propose more", num_candidates), lambda: jax.jit(over_rows, donate_argnums=5))
 
 
 def allowed_program(lm: LanguageModel, noisy: bool) -> Any:

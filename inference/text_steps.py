@@ -281,11 +281,13 @@ def propose_more(
     keys: UInt32[Array, "rows 2"],
     number: Any,
     portion: Any,
+    num_portions: Any,
     rows: draws.Rows,
     order: draws.Order,
 ) -> tuple[draws.Order, Int32[Array, "rows packed"]]:
     """Gives the next candidates of a step that waits, packed with masses that mean nothing. Traceable."""
-    order, found = draws.more(step_keys(keys, number), rows, order, num_candidates, portion=portion)
+    keys = step_keys(keys, number)
+    order, found = draws.more(keys, rows, order, num_candidates, portion=portion, num_portions=num_portions)
     nothing = jnp.zeros_like(found.log_tail)
     return order, _packed(found, draws.Masses(nothing, nothing))
 

@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmppl import errors, testing
     from lmppl.constraints.alternatives import choices
+    from lmppl.constraints.canonical_tokens import canonical
+    from lmppl.constraints.domains.linear_records import linear
+    from lmppl.constraints.domains.pddl_goals import pddl_goal
+    from lmppl.constraints.domains.pddl_plans import pddl_plan
+    from lmppl.constraints.domains.python_source import python_code
+    from lmppl.constraints.domains.smiles_strings import smiles
+    from lmppl.constraints.domains.smt_records import smt
+    from lmppl.constraints.domains.sql_queries import sql
     from lmppl.constraints.grammar import lark
-    from lmppl.constraints.json_values import json
+    from lmppl.constraints.json_values.field_checks import json_check
+    from lmppl.constraints.json_values.json_texts import json
+    from lmppl.constraints.partial_matching import pattern
     from lmppl.constraints.protocol import Constraint
     from lmppl.constraints.python_check import check
     from lmppl.constraints.regular_expression import regex
@@ -30,6 +40,8 @@ if TYPE_CHECKING:
         NoPosterior,
         NotEnoughMemory,
         OutsideProgramError,
+        PDDLError,
+        PlanError,
         ProgramNotDeterministic,
         SiteNameError,
         UnknownSiteError,
@@ -56,8 +68,18 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "lmppl.constraints.alternatives": ("choices",),
+    "lmppl.constraints.canonical_tokens": ("canonical",),
+    "lmppl.constraints.domains.linear_records": ("linear",),
+    "lmppl.constraints.domains.pddl_goals": ("pddl_goal",),
+    "lmppl.constraints.domains.pddl_plans": ("pddl_plan",),
+    "lmppl.constraints.domains.python_source": ("python_code",),
+    "lmppl.constraints.domains.smiles_strings": ("smiles",),
+    "lmppl.constraints.domains.smt_records": ("smt",),
+    "lmppl.constraints.domains.sql_queries": ("sql",),
     "lmppl.constraints.grammar": ("lark",),
-    "lmppl.constraints.json_values": ("json",),
+    "lmppl.constraints.json_values.field_checks": ("json_check",),
+    "lmppl.constraints.json_values.json_texts": ("json",),
+    "lmppl.constraints.partial_matching": ("pattern",),
     "lmppl.constraints.protocol": ("Constraint",),
     "lmppl.constraints.python_check": ("check",),
     "lmppl.constraints.regular_expression": ("regex",),
@@ -75,6 +97,8 @@ _HOMES = {
         "NoPosterior",
         "NotEnoughMemory",
         "OutsideProgramError",
+        "PDDLError",
+        "PlanError",
         "ProgramNotDeterministic",
         "SiteNameError",
         "UnknownSiteError",
@@ -122,6 +146,8 @@ __all__ = [
     "NoPosterior",
     "NotEnoughMemory",
     "OutsideProgramError",
+    "PDDLError",
+    "PlanError",
     "Posterior",
     "Potential",
     "Program",
@@ -134,6 +160,7 @@ __all__ = [
     "UnsupportedSchema",
     "Vocabulary",
     "cached",
+    "canonical",
     "chat",
     "check",
     "checkpoint",
@@ -144,16 +171,25 @@ __all__ = [
     "factor",
     "infer",
     "json",
+    "json_check",
     "lark",
     "length",
+    "linear",
     "load",
     "load_posterior",
     "local",
     "observe",
+    "pattern",
+    "pddl_goal",
+    "pddl_plan",
     "potential",
     "program",
+    "python_code",
     "regex",
     "sample",
+    "smiles",
+    "smt",
+    "sql",
     "testing",
     "twist",
     "words",

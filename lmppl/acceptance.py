@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from lmppl.constraints.canonical_tokens import Canonical
+from lmppl.constraints.combinators import both
 from lmppl.constraints.protocol import Constraint, is_batched
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.vocabulary_mask import index_of
+from lmppl.errors import InvalidInputError
 from lmppl.language_model import Vocabulary
+from lmppl.token_rules import Place, TokenRule, ends_at, places_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +28,13 @@ class Cursor:
         held: The longest tail that is a proper prefix of the stop string. It may yet turn out to be
             text, so the constraint has not been given it.
         ended: True once EOS or the stop string has come.
+        places: For each rule on tokens, the boundaries where the text may have ended.
     """
 
     state: Any
     held: bytes
     ended: bool = False
+    places: tuple[tuple[Place, ...], ...] = ()
 
 
 class Ask(NamedTuple):
@@ -54,13 +60,20 @@ class Acceptor:
         self.vocabulary = vocabulary
         self.constraint = constraint
         self.stop = stop
-        self.initial = Cursor(None if constraint is None else constraint.initial(), b"")
+        self._rules, self._text = _apart(vocabulary, constraint)
+        starts = tuple((Place(0, rule.initial()),) for rule in self._rules)
+        self.initial = Cursor(None if self._text is None else self._text.initial(), b"", places=starts)
         self._eos = np.array(sorted(vocabulary.eos_ids), int)
+        self._is_plain = stop is None and not self._rules
+        self._token_bytes = vocabulary.token_bytes  # `b""` for ends
         self._masks: dict[Cursor, np.ndarray] = {}
         self._end_masks: dict[Cursor, np.ndarray] = {}
 
     def step(self, cursor: Cursor, token: int) -> Cursor | None:
         """Gives the cursor after a token, or None if the token is not allowed. May raise `CheckTimedOut`."""
+        if self._is_plain and (data := self._token_bytes[token]):
+            state = self._advance(cursor.state, data)
+            return None if state is _DEAD else Cursor(state, b"")
         return self._answered(self._step(cursor, token))
 
     def steps(self, cursors: Sequence[Cursor], tokens: Sequence[int]) -> list[Cursor | CheckTimedOut | None]:
@@ -68,9 +81,9 @@ class Acceptor:
 
         A constraint that is batched is asked about all of them together.
         """
-        if self.constraint is not None and is_batched(self.constraint):
+        if self._text is not None and is_batched(self._text):
             pairs = zip(cursors, tokens, strict=True)
-            return _answered_together(self.constraint, [self._step(*pair) for pair in pairs])
+            return _answered_together(self._text, [self._step(*pair) for pair in pairs])
         found: list[Cursor | CheckTimedOut | None] = []
         for cursor, token in zip(cursors, tokens, strict=True):
             try:
@@ -80,20 +93,36 @@ class Acceptor:
         return found
 
     def extend(self, cursor: Cursor, data: bytes) -> Cursor | None:
-        """Gives the cursor after some bytes, or None if they are not allowed."""
+        """Gives the cursor after some bytes, or None if they are not allowed; asks no rules on tokens."""
         return self._answered(self._extended(cursor, data))
 
     def _step(self, cursor: Cursor, token: int) -> Asking:
         if token in self.vocabulary.eos_ids:
             state = yield Ask(cursor.state, cursor.held, ends=True)
-            return None if state is _DEAD else Cursor(cursor.state, cursor.held, ended=True)
+            return replace(cursor, ended=True) if state is not _DEAD and self._rules_end(cursor) else None
         data = self.vocabulary.token_bytes[token]
-        return (yield from self._extended(cursor, data)) if data else None
+        after = (yield from self._extended(cursor, data)) if data else None
+        return self._ruled(cursor, token, data, after) if after is not None and self._rules else after
+
+    def _ruled(self, cursor: Cursor, token: int, data: bytes, after: Cursor) -> Cursor | None:
+        """Gives the cursor with the rules' places after a token whose bytes are allowed."""
+        moved = []
+        for rule, places in zip(self._rules, cursor.places, strict=True):
+            if after.ended:
+                assert self.stop is not None
+                window = cursor.held + data
+                if not ends_at(rule, places, len(data), len(window) - window.find(self.stop)):
+                    return None
+            further = () if after.ended else places_after(rule, places, token, len(data), len(after.held))
+            if further is None:
+                return None
+            moved.append(further)
+        return replace(after, places=tuple(moved))
 
     def _extended(self, cursor: Cursor, data: bytes) -> Asking:
         if self.stop is None:
             state = yield Ask(cursor.state, data)
-            return None if state is _DEAD else Cursor(state, b"")
+            return None if state is _DEAD else Cursor(state, b"", places=cursor.places)
         window = cursor.held + data
         at = window.find(self.stop)
         if at >= 0:
@@ -104,7 +133,7 @@ class Acceptor:
         state = yield Ask(cursor.state, window[:cut])
         if state is _DEAD or (held and not (yield from self._viable(state, held))):
             return None
-        return Cursor(state, held)
+        return Cursor(state, held, places=cursor.places)
 
     def _viable(self, state: Any, held: bytes) -> Generator[Ask, Any, bool]:
         """Either the held bytes are text, or some tail of them begins the stop."""
@@ -131,7 +160,12 @@ class Acceptor:
     def may_end(self, cursor: Cursor) -> bool:
         """Says whether EOS is allowed here."""
         state = self._advance(cursor.state, cursor.held)
-        return state is not _DEAD and self._accepts(state)
+        return state is not _DEAD and self._accepts(state) and self._rules_end(cursor)
+
+    def _rules_end(self, cursor: Cursor) -> bool:
+        return all(
+            ends_at(rule, places, 0, 0) for rule, places in zip(self._rules, cursor.places, strict=True)
+        )
 
     def mask(self, cursor: Cursor) -> np.ndarray:
         """Gives `Bool[vocab]`: True for the tokens for which `step` gives a cursor. Cached."""
@@ -156,10 +190,12 @@ class Acceptor:
         state = self._advance(cursor.state, cursor.held)
         if state is _DEAD:
             mask = np.zeros(len(self.vocabulary), bool)
-        elif self.constraint is None:
+        elif self._text is None:
             mask = np.array(self.vocabulary.possible)
         else:
-            mask = np.array(index_of(self.vocabulary).mask(self.constraint, state))
+            mask = np.array(index_of(self.vocabulary).mask(self._text, state))
+        for token in np.flatnonzero(mask) if self._rules else ():
+            mask[token] = self.step(cursor, int(token)) is not None
         for token in self._touching(cursor.held):
             mask[token] = self.step(cursor, int(token)) is not None
         mask[self._eos] = self.may_end(cursor)
@@ -172,19 +208,36 @@ class Acceptor:
         return _tokens_that_meet(self.vocabulary, self.stop, held)
 
     def _advance(self, state: Any, data: bytes) -> Any:
-        if self.constraint is None or not data:
+        if self._text is None or not data:
             return state
-        after = self.constraint.advance(state, data)
+        after = self._text.advance(state, data)
         return _DEAD if after is None else after
 
     def _accepts(self, state: Any) -> bool:
-        return self.constraint is None or self.constraint.accepts(state)
+        return self._text is None or self._text.accepts(state)
 
 
 @lru_cache(maxsize=128)
 def acceptor(vocabulary: Vocabulary, constraint: Constraint | None, stop: bytes | None) -> Acceptor:
     """Gives the acceptor of a vocabulary, constraint and stop, shared by equal constraints."""
     return Acceptor(vocabulary, constraint, stop)
+
+
+def _apart(
+    vocabulary: Vocabulary, constraint: Constraint | None
+) -> tuple[tuple[TokenRule, ...], Constraint | None]:
+    """Gives the rules on tokens among the conjuncts, and the conjunction of the others."""
+    parts = () if constraint is None else constraint.parts()
+    rules = tuple(part for part in parts if isinstance(part, Canonical))
+    for part in rules:
+        if part.rule.vocabulary is not vocabulary:
+            raise InvalidInputError(
+                f"{part.describe()} knows another vocabulary than the model that it constrains. Give "
+                "lp.canonical() the model that the distribution is made of."
+            )
+    texts = [part for part in parts if not isinstance(part, Canonical)]
+    whole = constraint if not rules else reduce(both, texts) if texts else None
+    return tuple(part.rule for part in rules), whole
 
 
 _DEAD = object()

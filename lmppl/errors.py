@@ -68,6 +68,14 @@ class UnsupportedSchema(ConstraintError):
     """A JSON Schema uses what cannot be enforced exactly; the message names the place and the keyword."""
 
 
+class PDDLError(ConstraintError):
+    """A PDDL text cannot be read or used; the message starts with the file and the line, if it has them."""
+
+
+class PlanError(InvalidInputError):
+    """A plan contains a step that cannot be taken; the message says which step and why."""
+
+
 class MissingExtraError(LmpplError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
 

@@ -12,8 +12,11 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from lmppl.errors import InvalidInputError
+
 if TYPE_CHECKING:
     from lmppl.text import Chat, Text
+    from lmppl.token_rules import TokenRule
 
 Params = Any
 Cache = Any
@@ -127,6 +130,17 @@ class LanguageModel(abc.ABC):
     @abc.abstractmethod
     def grow(self, cache: Cache, capacity: int) -> Cache:
         """Gives the same cache with room for `capacity` tokens a row."""
+
+    def canonical_rule(self) -> TokenRule:
+        """Gives the rule that only canonical tokens keep, always the same object; for `lp.canonical`.
+
+        Raises:
+            InvalidInputError: There is none for this model's kind of tokenizer.
+        """
+        raise InvalidInputError(
+            f"{type(self).__name__} has no rule that tells canonical tokens, so lp.canonical cannot be used "
+            f"with {self.name!r}. Leave it out, or write `canonical_rule` for the model."
+        )
 
     def move(self, cache: Cache, ancestors: Int[Array, " rows"]) -> Cache:
         """Makes row `i` what row `ancestors[i]` is: resampling.

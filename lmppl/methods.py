@@ -34,6 +34,13 @@ class Method(abc.ABC):
         """
 
 
+class NumPyroArrived(BaseException):
+    """A run that began without NumPyro has imported it, and may have lost sites: it has to begin anew.
+
+    No Exception, so that the user's code does not catch it.
+    """
+
+
 def infer(
     program: Callable[..., Any],
     *args: Any,
@@ -74,5 +81,9 @@ def infer(
         raise InvalidTypeError(f"lp.infer(method=...) expects a method such as lp.SMC(64), got {got}.")
     use_compile_cache()
     make_room_for_programs()
+    program = partial(program, *args, **kwargs)
     with progress_bar(progress) as bar, counting(bar.compiling):
-        return method.run(partial(program, *args, **kwargs), run_key(key), bar)
+        try:
+            return method.run(program, run_key(key), bar)
+        except NumPyroArrived:
+            return method.run(program, run_key(key), bar)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from lmppl.models.rotary import rotate, rotations
 
 Params = dict[str, Any]
 Rotations = tuple[Float[Array, "rows length half"], Float[Array, "rows length half"]]
+Stores = tuple[tuple[Array, ...], tuple[Array, ...]]
 Reader = Callable[[Array, Sequence[Context]], Array]
 
 
@@ -36,12 +37,12 @@ def initial_params(config: DecoderConfig, key: PRNGKeyArray, dtype: Any = jnp.fl
 
 def abstract_params(config: DecoderConfig) -> Params:
     """Gives the tree of weights with `jax.ShapeDtypeStruct` leaves; nothing is allocated."""
-    return nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0)))))
+    return nnx.to_pure_dict(_abstract(Decoder, config)[1])
 
 
 def bind(config: DecoderConfig, params: Params) -> Decoder:
     """Gives the decoder with these weights. Cheap when traced; use it inside a compiled function."""
-    return nnx.merge(_definition(config), params)
+    return nnx.merge(_abstract(Decoder, config)[0], params)
 
 
 def forward(
@@ -55,8 +56,9 @@ def forward(
 
 
 @functools.lru_cache(maxsize=64)
-def _definition(config: DecoderConfig) -> Any:
-    return nnx.split(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))[0]
+def _abstract(module: Any, config: DecoderConfig) -> tuple[Any, Any]:
+    """Gives the definition of a module and the shapes of its weights."""
+    return nnx.split(nnx.eval_shape(lambda: module(config, nnx.Rngs(0))))
 
 
 class Decoder(nnx.Module):
@@ -97,24 +99,20 @@ class Decoder(nnx.Module):
         turns = rotations(self.config, places + starts[:, None])
         filled = jnp.maximum(jnp.max(cache.lengths + lengths.astype(jnp.int32)), 1)
         hidden = self._embedded(tokens)
-        keys, values = [], []
+        kept = []
         for layer, block in enumerate(self.blocks):
-            query, key, value = block.project(hidden, turns)
-            stores = zip(cache.keys[layer], cache.values[layer], cache.starts, strict=True)
-            own = [
-                Context(
-                    append_keys(old_keys, key, cache.lengths - start),
-                    append_values(old_values, value, cache.lengths - start),
-                    places + 1 - start,
-                    filled - start,
-                )
-                for old_keys, old_values, start in stores
-            ]
-            keys.append(tuple(context.keys for context in own))
-            values.append(tuple(context.values for context in own))
-            hidden = block.finish(hidden, query, own + _shared_contexts(prefix, layer), read_filled)
-        new = KVCache(tuple(keys), tuple(values), cache.lengths + lengths.astype(jnp.int32))
-        return new, self.norm(hidden)
+            hidden, stores = _extended(
+                self.config,
+                nnx.to_pure_dict(nnx.state(block)),
+                hidden,
+                turns,
+                (cache.keys[layer], cache.values[layer]),
+                _Places(places, cache.lengths, filled),
+                _shared_contexts(prefix, layer),
+            )
+            kept.append(stores)
+        keys, values = zip(*kept, strict=True)
+        return KVCache(keys, values, cache.lengths + lengths.astype(jnp.int32)), self.norm(hidden)
 
     def logits(self, hidden: Float[Array, "*leading hidden"]) -> Float[Array, "*leading vocab"]:
         """Gives the next token's logits from normed hidden states."""
@@ -218,6 +216,37 @@ class RMSNorm(nnx.Module):
         wide = x.astype(jnp.float32)
         normed = wide * jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + self.epsilon)
         return normed.astype(x.dtype) * self.scale[...][None, None]
+
+
+class _Places(NamedTuple):
+    """Of new tokens: where they go in their rows' stores, where these end, and how much is filled then."""
+
+    own: Int[Array, "rows length"]
+    starts: Int[Array, " rows"]
+    filled: Int[Array, ""]
+
+
+@functools.partial(jax.jit, static_argnums=0)  # traced once for all blocks
+def _extended(
+    config: DecoderConfig,
+    params: Params,
+    hidden: Float[Array, "rows length hidden"],
+    turns: Rotations,
+    stores: Stores,
+    places: _Places,
+    shared: list[Context],
+) -> tuple[Float[Array, "rows length hidden"], Stores]:
+    """Gives the residual stream after a block, and its stores with the new tokens in them."""
+    block = nnx.merge(_abstract(Block, config)[0], params)
+    query, key, value = block.project(hidden, turns)
+    own, start = [], 0
+    for old_keys, old_values in zip(*stores, strict=True):
+        keys = append_keys(old_keys, key, places.starts - start)
+        values = append_values(old_values, value, places.starts - start)
+        own.append(Context(keys, values, places.own + 1 - start, places.filled - start))
+        start += old_keys.shape[3]
+    hidden = block.finish(hidden, query, own + shared, read_filled)
+    return hidden, (tuple(context.keys for context in own), tuple(context.values for context in own))
 
 
 def _shared_contexts(prefix: KVCache | None, layer: int) -> list[Context]:

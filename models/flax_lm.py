@@ -15,6 +15,7 @@ from lmppl.models.decoder import Params, bind
 from lmppl.models.kv_cache import KVCache, empty_cache, gathered, grown, moved, rewound
 from lmppl.models.tokens import TokenCodec
 from lmppl.text import Chat
+from lmppl.token_rules import TokenRule
 
 
 class FlaxLM(LanguageModel):
@@ -62,6 +63,10 @@ class FlaxLM(LanguageModel):
     def encode(self, text: str) -> tuple[int, ...]:
         """Gives the canonical ids of a text that follows a prompt."""
         return self.codec.encode(text)
+
+    def canonical_rule(self) -> TokenRule:
+        """Gives the rule that only canonical tokens keep; see `TokenCodec.canonical_rule`."""
+        return self.codec.canonical_rule
 
     @property
     def skeleton(self) -> LanguageModel:

@@ -12,8 +12,10 @@ from jaxtyping import Array, Float, Int
 
 from lmppl.errors import InvalidInputError, InvalidTypeError
 from lmppl.language_model import NOTHING, LanguageModel, Vocabulary
+from lmppl.models.canonical_cuts import LongestMatchRule
 from lmppl.models.longest_match import LongestMatch
 from lmppl.text import Chat
+from lmppl.token_rules import TokenRule
 
 _SUM_TOLERANCE = 1e-4  # rows written with a few decimals are meant to sum to one
 _CONTEXT_LENGTH = 1_000_000
@@ -60,6 +62,7 @@ class TableLM(LanguageModel):
         self.params: Table = {"initial": _log_table(initial), "transition": _log_table(transition)}
         self.context_length = _CONTEXT_LENGTH
         self._longest_match = LongestMatch(self.vocabulary.token_bytes)
+        self._canonical_rule = LongestMatchRule(self.vocabulary)
 
     def encode_prompt(self, prompt: str | Chat) -> tuple[int, ...]:
         """Gives the ids of a prompt, which may be empty.
@@ -78,6 +81,10 @@ class TableLM(LanguageModel):
         if not isinstance(text, str):
             raise InvalidTypeError(f"A text to encode is a str, not {type(text).__name__}: {text!r}.")
         return self._longest_match.encode(text)
+
+    def canonical_rule(self) -> TokenRule:
+        """Gives the rule that only sequences of longest tokens keep."""
+        return self._canonical_rule
 
     @property
     def skeleton(self) -> LanguageModel:

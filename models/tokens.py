@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from lmppl.errors import CheckpointError, InvalidInputError, InvalidTypeError
 from lmppl.language_model import Vocabulary
+from lmppl.models.canonical_merges import MergesRule
 from lmppl.models.chat_templates import render
 from lmppl.models.longest_match import LongestMatch, utf8
 from lmppl.models.token_bytes import read_token_bytes
@@ -96,6 +97,15 @@ class TokenCodec:
         if all(index < len(table) for index in ids) and b"".join(table[i] for i in ids) == data:
             return ids
         return self._longest_match.encode(text)
+
+    @cached_property
+    def canonical_rule(self) -> MergesRule:
+        """The rule that `encode`'s own token sequences keep.
+
+        Raises:
+            InvalidInputError: The tokenizer is of a kind of which prefixes cannot be judged.
+        """
+        return MergesRule(self._spec, self._continuations, self.vocabulary)
 
     @cached_property
     def _continuations(self) -> Tokenizer:

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
-NAMES = ("overhead", "roofline", "peers", "growth")
+NAMES = ("overhead", "roofline", "peers", "growth", "constraints")
 
 pytestmark = pytest.mark.skipif(not BENCHMARKS.exists(), reason="the benchmarks are only in the tree")
 
@@ -243,6 +243,67 @@ def test_without_the_peer_it_says_what_to_do(
     ]
     assert peers.main(options) == 2
     assert "--install" in capsys.readouterr().err
+
+
+TOKENS = [b"a", b"b", b"ab", b"1", b"-", b"<|end|>"]
+
+
+def test_constraints_are_asked_along_a_sample_by_longest_match():
+    timing = script("constraint_timing")
+    assert timing.Segmentation(TOKENS)(b"abba1") == [2, 1, 0, 3]
+    engine = script("constraints").Ours(TOKENS)
+    task = timing.Task("ab", "regex", "(ab)+-1", "abab-1")
+    row = timing.measure(engine, task, TOKENS, 2)
+    assert row["masked"] == 2 + 3 + 3 + 1  # a, ab; a, ab, -, twice; 1
+    assert row["allowed"] >= 4
+    assert row["check_us"] > 0
+    with pytest.raises(ValueError, match="refuses b'1'"):
+        timing.measure(engine, timing.Task("ab", "regex", "(ab)+", "ab1"), TOKENS, 1)
+
+
+def test_a_byte_level_vocabulary_is_read_in_the_order_of_its_ids(tmp_path: Path):
+    words = {"\u0120b": 1, "a": 0, "\u00e9": 2, "zz": 3}
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({"model": {"vocab": words}}))
+    assert script("constraint_timing").read_vocabulary(path, 4) == [b"a", b" b", b"\xe9", b"<|end|>"]
+
+
+def test_checks_are_judged_against_the_fastest_engine():
+    constraints = script("constraints")
+
+    def row(engine: str, task: str, of: str, check_us: float) -> dict[str, Any]:
+        return {"engine": engine, "task": task, "of": of, "vocab": 10, "check_us": check_us}
+
+    rows = [
+        row("lmppl", "date", "regex", 3.0),
+        row("a", "date", "regex", 2.0),
+        row("b", "date", "regex", 4.0),
+    ]
+    rows += [row("lmppl", "g", "lark", 9.0), row("a", "g", "lark", 1.0)]  # grammars have another goal
+    rows += [
+        row("lmppl", "p", "json", 1.0),
+        {"engine": "a", "task": "p", "of": "json", "vocab": 10, "error": "no"},
+    ]
+    ratios = constraints.check_ratios(rows)
+    assert ratios == {(10, "date"): 1.5, (10, "p"): 1.0}
+    grammars = [{"compile_s": 0.2}, {"compile_s": 1.0}]
+    assert math.isnan(constraints.grammar_speedup(rows))
+    assert constraints.grammar_speedup([*rows, row("genlm-control", "g", "lark", 90.0)]) == 10.0
+    assert constraints.verdict(ratios, grammars, 10.0)[1]
+    assert not constraints.verdict(ratios, grammars, 9.9)[1]
+    assert not constraints.verdict(ratios, grammars, math.nan)[1]
+    assert not constraints.verdict(ratios, [*grammars, {"compile_s": 1.1}], 10.0)[1]
+    assert not constraints.verdict({**ratios, (10, "q"): 1.6}, grammars, 10.0)[1]
+    assert not constraints.verdict({}, grammars, 10.0)[1]
+    assert not constraints.verdict(ratios, [], 10.0)[1]
+
+
+def test_without_a_vocabulary_constraints_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    monkeypatch.delenv("LMPPL_TEST_DATA", raising=False)
+    assert script("constraints").main(["--out", str(tmp_path / "rows.jsonl")]) == 2
+    assert "LMPPL_TEST_DATA" in capsys.readouterr().err
 
 
 PERSON = {

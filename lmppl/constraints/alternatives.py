@@ -93,14 +93,13 @@ def automaton_of(words: list[bytes]) -> ByteAutomaton:
             byte, _ = path.pop()
             number = nodes.setdefault(key, len(nodes))
             if len(nodes) > MAX_STATES:
-                raise ConstraintError(
-                    f"choices() was given so much text that its automaton needs more than {MAX_STATES:,} "
-                    "states. Use fewer or shorter options."
-                )
+                raise _too_much(max(words, key=len))
             if path:
                 path[-1][1][byte] = number
 
     for word in words:
+        if len(word) >= MAX_STATES:  # alone it needs one state more than it has bytes
+            raise _too_much(word)
         shared = next(
             (i for i, (a, b) in enumerate(zip(previous, word, strict=False)) if a != b), len(previous)
         )
@@ -110,6 +109,14 @@ def automaton_of(words: list[bytes]) -> ByteAutomaton:
         previous = word
     finish(0)
     return _of_nodes(list(nodes))
+
+
+def _too_much(longest: bytes) -> ConstraintError:
+    start = longest[:20].decode(errors="ignore")
+    return ConstraintError(
+        f"choices() was given so much text that its automaton needs more than {MAX_STATES:,} states. Use "
+        f"fewer or shorter options: the longest, {start!r}..., has {len(longest):,} bytes."
+    )
 
 
 def _of_nodes(nodes: list[tuple[bool, tuple[tuple[int, int], ...]]]) -> ByteAutomaton:

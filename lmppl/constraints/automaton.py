@@ -69,40 +69,6 @@ class ByteAutomaton:
         """Moves many states by one byte each. -1 stays -1."""
         return np.where(states == DEAD, DEAD, self.transitions[states, data]).astype(np.int32)
 
-    def intersection(self, other: ByteAutomaton, max_states: int = MAX_STATES) -> ByteAutomaton | None:
-        """Gives the automaton of the strings that both accept, or None if it grows too large.
-
-        Args:
-            other: The other language.
-            max_states: How many pairs of states may be looked at.
-        """
-        width = other.num_states
-        numbers = {self.start * width + other.start: 0}
-        pairs = np.array(list(numbers), np.int64)
-        rows: list[np.ndarray] = []
-        while len(pairs):
-            left = self.transitions[pairs // width].astype(np.int64)
-            right = other.transitions[pairs % width]
-            targets = np.where((left == DEAD) | (right == DEAD), DEAD, left * width + right)
-            rows.append(targets)
-            met = np.unique(targets[targets != DEAD]).tolist()
-            new = [pair for pair in met if pair not in numbers]
-            if len(numbers) + len(new) > max_states:
-                return None
-            numbers.update((pair, len(numbers) + i) for i, pair in enumerate(new))
-            pairs = np.array(new, np.int64)
-        return self._of_pairs(other, numbers, np.concatenate(rows))
-
-    def _of_pairs(self, other: ByteAutomaton, numbers: dict[int, int], targets: np.ndarray) -> ByteAutomaton:
-        known = np.array(list(numbers), np.int64)
-        order = np.argsort(known)
-        found = order[np.searchsorted(known[order], np.where(targets == DEAD, known[0], targets))]
-        table = np.where(targets == DEAD, DEAD, found).astype(np.int32)
-        width = other.num_states
-        return ByteAutomaton.of_table(
-            table, 0, self.accepting[known // width] & other.accepting[known % width]
-        )
-
     @cached_property
     def flat(self) -> memoryview:
         """The transitions in one row, quick to index: the next of `state` is at `256 * state + byte`."""

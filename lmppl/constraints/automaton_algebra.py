@@ -12,45 +12,54 @@ from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.transition_tables import DEAD
 
 MAX_PAIRS = 20_000
+MAX_REMEMBERED_STATES = 200  # of both sides: at most 10,000 pairs, most often some hundred
 
 
-@lru_cache(1024)
 def intersection(left: ByteAutomaton, right: ByteAutomaton) -> ByteAutomaton:
     """Gives what both accept.
 
     Raises:
         TooLarge: More than 20,000 pairs of states.
     """
-    both = left.intersection(right, MAX_PAIRS)
-    if both is None:
-        raise TooLarge
-    return both
+    return _combined(left, right, np.logical_and)
 
 
-@lru_cache(1024)
 def union(left: ByteAutomaton, right: ByteAutomaton) -> ByteAutomaton:
     """Gives what at least one accepts; raises as `intersection`."""
-    return _product(left, right, np.logical_or)
+    return _combined(left, right, np.logical_or)
 
 
-@lru_cache(1024)
 def difference(left: ByteAutomaton, right: ByteAutomaton) -> ByteAutomaton:
     """Gives what the first accepts and the second does not; raises as `intersection`."""
-    return _product(left, right, lambda one, other: one & ~other)
+    return _combined(left, right, np.greater)
 
 
-def _product(left: ByteAutomaton, right: ByteAutomaton, keep: Callable) -> ByteAutomaton:
-    """Walks the pairs of states, each automaton completed by one state that accepts nothing."""
+def _combined(left: ByteAutomaton, right: ByteAutomaton, keep: np.ufunc) -> ByteAutomaton:
+    small = left.num_states + right.num_states <= MAX_REMEMBERED_STATES
+    return _remembered(left, right, keep) if small else _product(left, right, keep)
+
+
+def _product(left: ByteAutomaton, right: ByteAutomaton, keep: np.ufunc) -> ByteAutomaton:
+    """Walks the pairs of states, each automaton completed by one state that accepts nothing.
+
+    Args:
+        left: The first language.
+        right: The second.
+        keep: Whether a string is accepted, from whether each accepts it; not if neither does.
+    """
     (first, first_ends), (second, second_ends) = _completed(left), _completed(right)
     width = len(second)
-    dead = width * len(first) - 1
     numbers = {left.start * width + right.start: 0}
     pairs = np.array(list(numbers), np.int64)
     rows: list[np.ndarray] = []
     while len(pairs):
-        targets = first[pairs // width].astype(np.int64) * width + second[pairs % width]
+        one, other = first[pairs // width].astype(np.int64), second[pairs % width]
+        left_lives, right_lives = one < len(first) - 1, other < width - 1
+        # What lives may be accepted or not; what does not live is not.
+        lives = keep(left_lives, right_lives) | keep(left_lives, False) | keep(False, right_lives)
+        targets = np.where(lives, one * width + other, DEAD)
         rows.append(targets)
-        new = [pair for pair in np.unique(targets).tolist() if pair not in numbers and pair != dead]
+        new = [pair for pair in np.unique(targets).tolist() if pair not in numbers and pair != DEAD]
         if len(numbers) + len(new) > MAX_PAIRS:
             raise TooLarge
         numbers.update((pair, len(numbers) + i) for i, pair in enumerate(new))
@@ -59,8 +68,11 @@ def _product(left: ByteAutomaton, right: ByteAutomaton, keep: Callable) -> ByteA
     order = np.argsort(known)
     targets = np.concatenate(rows)
     places = np.minimum(np.searchsorted(known[order], targets), len(known) - 1)
-    table = np.where(targets == dead, DEAD, order[places]).astype(np.int32)
+    table = np.where(targets == DEAD, DEAD, order[places]).astype(np.int32)
     return ByteAutomaton.of_table(table, 0, keep(first_ends[known // width], second_ends[known % width]))
+
+
+_remembered = lru_cache(1024)(_product)
 
 
 def _completed(machine: ByteAutomaton) -> tuple[np.ndarray, np.ndarray]:
@@ -120,9 +132,9 @@ def word_counts(machine: ByteAutomaton) -> list[int | None]:
     return counts
 
 
-def words(machine: ByteAutomaton) -> Iterable[bytes]:
-    """Gives all strings of a finite language."""
-    todo = [(machine.start, b"")]
+def words(machine: ByteAutomaton, start: int | None = None) -> Iterable[bytes]:
+    """Gives all strings that are accepted from a state, by default the first; there must be finitely many."""
+    todo = [(machine.start if start is None else start, b"")]
     while todo:
         state, text = todo.pop()
         if machine.accepting[state]:

@@ -1,6 +1,6 @@
-"""Concatenation, repetition and complement of byte automata, which are byte automata again.
+"""Concatenation and repetition of byte automata, which are byte automata again.
 
-The first two put automata side by side as one nondeterministic automaton without epsilon edges: what a
+Both put automata side by side as one nondeterministic automaton without epsilon edges: what a
 run may enter besides a state is kept with the state. Subsets of its states are then the new states.
 """
 
@@ -15,7 +15,6 @@ from jaxtyping import Int32
 
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.transition_tables import DEAD, distinct_columns
-from lmppl.constraints.utf8_encoding import all_texts
 
 MAX_JOINED_STATES = 20_000
 MAX_STEPS = 1_000_000  # about half a second
@@ -59,18 +58,6 @@ def repetition(machine: ByteAutomaton, least: int, most: int | None) -> ByteAuto
             row.entered[state].add(row.start(copy))
     first = row.edges[row.start(0)] if num_copies else []
     return row.determinised({row.add(list(first), least == 0)})  # a string may come back to the old start
-
-
-def complement(machine: ByteAutomaton) -> ByteAutomaton | None:
-    """Gives the automaton of the texts that are not accepted, or None if it grows too large.
-
-    A text is a string of whole characters in UTF-8.
-    """
-    everything_else = machine.num_states
-    table = np.full((machine.num_states + 1, 256), everything_else, np.int32)
-    table[:-1] = np.where(machine.transitions == DEAD, everything_else, machine.transitions)
-    rejecting = np.append(~machine.accepting, True)
-    return ByteAutomaton(table, rejecting, machine.start).intersection(all_texts())
 
 
 @dataclass

@@ -9,12 +9,13 @@ import numpy as np
 
 from lmppl.constraints.character_sets import CharacterSet, Partition
 from lmppl.constraints.regex_assertions import START, Contexts, sets_seen
-from lmppl.constraints.regex_syntax import Alternation, Assertion, Character, Node, Repetition, Sequence
+from lmppl.constraints.regex_syntax import Alternation, Assertion, Character, Look, Node, Repetition, Sequence
 from lmppl.constraints.transition_tables import DEAD, Accepting, Table, canonical
 
 MAX_CHARACTER_STATES = 50_000
 MAX_NFA_STATES = 100_000
 MAX_WORK = 1_000_000  # epsilon steps: some seconds
+MAX_CELLS = 20_000_000  # states times classes of characters: 240 MB while it is built
 
 Place = tuple[int, int, int]
 """Where a run stands: NFA state, context of the character before it, bits of what may follow."""
@@ -62,7 +63,7 @@ def walk(tree: Node) -> Iterator[Node]:
         case Sequence(items) | Alternation(items):
             for item in items:
                 yield from walk(item)
-        case Repetition(item):
+        case Repetition(item) | Look(item):
             yield from walk(item)
 
 
@@ -155,7 +156,7 @@ class _Subsets:
                     todo.append(target)
                 row[symbol] = numbers[target]
             rows.append(row)
-            if len(todo) > MAX_CHARACTER_STATES:
+            if len(todo) > MAX_CHARACTER_STATES or len(rows) * len(row) > MAX_CELLS:
                 raise TooLarge
         ends = np.array([any(self.may_end(place) for place in subset) for subset in todo])
         return canonical(np.array(rows, np.int32), 0, ends)

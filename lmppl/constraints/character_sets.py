@@ -95,11 +95,12 @@ class Partition:
                     signatures[run] |= 1 << bit
         numbers: dict[int, int] = {}
         classes = tuple(numbers.setdefault(signature, len(numbers)) for signature in signatures)
-        members = {
-            ranges: tuple(number for signature, number in numbers.items() if signature >> bit & 1)
-            for bit, ranges in enumerate(distinct)
-        }
-        return Partition(tuple(edges), classes, members)
+        members: list[list[int]] = [[] for _ in distinct]
+        for signature, number in numbers.items():
+            while signature:  # most are few of many bits
+                members[signature.bit_length() - 1].append(number)
+                signature ^= 1 << signature.bit_length() - 1
+        return Partition(tuple(edges), classes, dict(zip(distinct, map(tuple, members), strict=True)))
 
     @property
     def num_classes(self) -> int:

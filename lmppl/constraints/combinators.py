@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
+from lmppl.constraints import automaton_algebra
 from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.notation import Operator, infix
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.regular_language import RegularLanguage
 from lmppl.constraints.remembered_answers import CheckTimedOut
-from lmppl.errors import ConstraintError, InvalidTypeError
-
-MAX_PRODUCT_STATES = 20_000
+from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
 
 
 def both(left: Constraint, right: Constraint) -> Constraint:
@@ -45,8 +45,9 @@ def _intersected(regular: list[Constraint]) -> list[Constraint]:
         assert machine is not None
         new = RegularLanguage(machine, part.describe(), part.operator)
         for i, old in enumerate(merged):
-            product = old.machine.intersection(new.machine, MAX_PRODUCT_STATES)
-            if product is None:
+            try:
+                product = automaton_algebra.intersection(old.machine, new.machine)
+            except TooLarge:
                 continue
             if product.is_empty:
                 raise ConstraintError(
@@ -103,6 +104,24 @@ class Conjunction(Constraint):
             return self.factors[0].accepts(state)
         states = cast(tuple[State, ...], state)
         return all(factor.accepts(each) for factor, each in zip(self.factors, states, strict=True))
+
+    def parse(self, text: str | bytes) -> Any:
+        """Gives the value of a text, as the one conjunct that is made by `lp.json` gives it.
+
+        Raises:
+            ConstraintError: Not exactly one of the conjuncts is.
+            InvalidInputError: The text is not in the language, or the model refuses it.
+        """
+        able = [part for part in self.conjuncts if hasattr(part, "parse")]
+        if len(able) != 1:
+            raise ConstraintError(
+                f"{self.describe()} is parsed by its part made by lp.json, but has {len(able)} of these. "
+                "Join one to it."
+            )
+        state = self.advance(self.initial(), text.encode() if isinstance(text, str) else text)
+        if state is None or not self.accepts(state):
+            raise InvalidInputError(f"{text!r} is not in the language of {self.describe()}.")
+        return cast(Any, able[0]).parse(text)
 
     def check(
         self, states: Sequence[State], candidates: Sequence[Sequence[bytes]]

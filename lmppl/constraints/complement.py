@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from lmppl.constraints import automaton_operations
-from lmppl.constraints.automaton import MAX_STATES
+from lmppl.constraints import automaton_algebra
+from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.notation import Operator, grouped
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.regular_language import RegularLanguage
+from lmppl.constraints.utf8_encoding import all_texts
 from lmppl.errors import ConstraintError
 
 
@@ -17,7 +18,7 @@ def all_but(constraint: Constraint) -> Constraint:
     There must be an automaton: `lp.regex`, `lp.choices`, `lp.length`, and what is made of them alone.
 
     Raises:
-        ConstraintError: There is no automaton, or its complement has more than 50,000 states, or the
+        ConstraintError: There is no automaton, or its complement has more than 20,000 states, or the
             constraint allows every text.
     """
     text = f"~{grouped(constraint, Operator.NOT)}"
@@ -28,12 +29,13 @@ def all_but(constraint: Constraint) -> Constraint:
             "a grammar, or is too large. Negate parts of it that are lp.regex or lp.choices, or write "
             "lp.check(name, complete=lambda text: not ...)."
         )
-    rest = automaton_operations.complement(machine)
-    if rest is None:
+    try:
+        rest = automaton_algebra.difference(all_texts(), machine)
+    except TooLarge:
         raise ConstraintError(
-            f"`{text}` needs more than {MAX_STATES:,} states: the automaton of {constraint.describe()} has "
-            f"{machine.num_states:,}. Negate something smaller."
-        )
+            f"`{text}` needs more than {automaton_algebra.MAX_PAIRS:,} states: the automaton of "
+            f"{constraint.describe()} has {machine.num_states:,}. Negate something smaller."
+        ) from None
     if rest.is_empty:
         raise ConstraintError(
             f"`{text}` allows no string, because {constraint.describe()} allows every text. Change it."

@@ -2,54 +2,125 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import cast
+from typing import Any, Protocol
 
-from lmppl.constraints.earley import Place, Recogniser
-from lmppl.constraints.lark_rules import load_rules
+from lmppl.constraints.earley import Matcher, Recogniser
+from lmppl.constraints.earley_exactness import can_always_complete
+from lmppl.constraints.grammar_rules import grammar_rules
+from lmppl.constraints.grammar_terminals import Terminal
+from lmppl.constraints.lalr_stacks import Stack
+from lmppl.constraints.lalr_tables import NotLalr
+from lmppl.constraints.lark_grammars import GrammarSource
+from lmppl.constraints.lexed_grammars import earley_texts, lalr_texts
+from lmppl.constraints.lexed_texts import LexedTexts
 from lmppl.constraints.protocol import Constraint, State
-from lmppl.errors import ConstraintError, InvalidTypeError
+from lmppl.constraints.token_neighbours import followers
+from lmppl.errors import ConstraintError
 
 
-def lark(grammar: str, start: str = "start") -> Constraint:
+def lark(
+    grammar: str | os.PathLike[str],
+    start: str = "start",
+    *,
+    parser: str = "earley",
+    lexer: str = "auto",
+    import_paths: Iterable[str | os.PathLike[str]] = (),
+) -> Constraint:
     """Allows the strings of a grammar in Lark's syntax.
 
-    The language is that of `lark.Lark(grammar, start=start, parser="earley", lexer="dynamic_complete")`,
-    with ignored terminals between any two others and at both ends. It is **scannerless**: a terminal
-    may match any string of its pattern, in any place where a rule wants it. Lark's other lexers take the
-    longest match, and let keywords and priorities win over identifiers; their language is smaller where
-    terminals overlap (`"if" NAME` accepts `iffy` here: the keyword and the name `fy`), and so is that of
-    an ignored comment, which may end early here. Where no terminal is a prefix of, or the same as,
-    another one that may stand in its place, all agree.
+    The language is what `lark.Lark(grammar, ...)` parses with the same options, defaults included. Lark
+    reads the grammar, so imports, templates, priorities, flags and `%ignore` mean what they mean there.
+    Where terminals overlap, the options matter: with `"if" NAME` and names of letters, `iffy` is one name
+    to the basic lexer, and a keyword and a name to the dynamic one.
 
-    A prefix is viable exactly when it can be completed, inside a terminal or character too. Time for a
-    byte does not depend on the length for deterministic grammars, and is polynomial for any. States
-    are made when first met, and remembered.
+    A prefix that is refused has no completion. Whether one that is let through always has one is known
+    for many grammars (`viable_is_exact`): if any lexeme can be ended for sure by something ignored, or by
+    what follows it, and LALR grammars have no conflicts that Lark resolved. What is accepted is right in
+    any case. States are made when first met, and remembered up to a bound; for LALR the time for a byte
+    does not depend on the length, unless the lexer has to keep many endings of one lexeme open.
 
     Args:
-        grammar: The text of the grammar. Imports of Lark's own library work.
+        grammar: The text of a grammar, or the path of a file of it: a `Path`, or a str without line
+            breaks that ends in `.lark`. A file may import from beside it.
         start: The rule that stands for the whole string.
+        parser: `"earley"` for any grammar, or `"lalr"`, which takes less time for a byte.
+        lexer: How texts are cut into terminals. `"auto"` is `"dynamic"` for Earley and `"contextual"` for
+            LALR. Others are `"basic"`, and for Earley `"dynamic_complete"`: a terminal may then match any
+            shorter string than the one that `re` finds.
+        import_paths: Folders in which to look for imported grammars.
 
     Raises:
-        ConstraintError: Lark refuses the grammar; a terminal uses look-around or back-references; or
-            no string is in the language.
+        ConstraintError: Lark refuses the grammar; a terminal has back-references, looks at what stands
+            before it, or has other look-around that is not supported; or no string is in the language.
+        InvalidInputError: There is no such parser, or the lexer does not go with it.
     """
-    for name, value in (("grammar", grammar), ("start", start)):
-        if not isinstance(value, str):
-            raise InvalidTypeError(f"`{name}` of lark() is a str, but was given {value!r}.")
-    return _lark(grammar, start)
+    return _lark(GrammarSource.of(grammar, start, parser, lexer, import_paths))
 
 
 @lru_cache(64)
-def _lark(grammar: str, start: str) -> Grammar:
-    rules = load_rules(grammar, start)
-    if rules.start is None:
+def _lark(source: GrammarSource) -> Grammar:
+    loaded = source.loaded()
+    if source.parser == "lalr":
+        texts = _lalr_texts(source, loaded)
+        return Grammar(source, texts, texts.is_exact)
+    if source.lexer == "basic":
+        texts = earley_texts(loaded, source.start)
+        return Grammar(source, texts, texts.is_exact)
+    return _scannerless(source, loaded)
+
+
+def _lalr_texts(source: GrammarSource, loaded: Any) -> LexedTexts[Stack]:
+    try:
+        return lalr_texts(loaded, source.start, source.lexer == "contextual")
+    except NotLalr as error:
+        source.loaded("lalr", source.lexer)  # which says where the conflict is, in Lark's words
         raise ConstraintError(
-            f"No string is in the language of the grammar: every derivation of {start!r} goes on for ever. "
-            "Give its recursive rules an alternative that ends."
-        )
-    return Grammar(grammar, start, Recogniser(rules))
+            "The grammar is LR(k) for no k: rules that may be empty follow one another in a circle. Give "
+            "parser='earley', or rewrite them."
+        ) from error
+
+
+def _scannerless(source: GrammarSource, loaded: Any) -> Grammar:
+    complete = source.lexer == "dynamic_complete"
+    terminals = [Terminal.of_lark(terminal, token) for token, terminal in enumerate(loaded.terminals)]
+    numbers = {terminal.name: terminal.token for terminal in terminals}
+    used = {str(symbol.name) for rule in loaded.rules for symbol in rule.expansion if symbol.is_term}
+    for name in sorted(used - numbers.keys()):  # declared, without a pattern: it matches nothing
+        numbers[name] = len(numbers)
+    for terminal in terminals:
+        if complete and terminal.automaton.has_conditions:
+            raise ConstraintError(
+                f"Terminal {terminal.name} of the grammar uses look-ahead, which lexer='dynamic_complete' "
+                "cannot have. Use lexer='dynamic'."
+            )
+    live = frozenset(terminal.token for terminal in terminals if terminal.automaton.runs[0])
+    rules = grammar_rules(loaded, source.start, numbers, live)
+    ignored = {str(name) for name in loaded.ignore_tokens}
+    matchers = [Matcher(t.automaton, t.token, not complete) for t in terminals if t.name in used]
+    matchers += [Matcher(t.automaton, None, True) for t in terminals if t.name in ignored]
+    follow = followers(rules.productions, rules.nullable, rules.first_nonterminal)
+    return Grammar(source, Recogniser(rules, matchers), can_always_complete(matchers, follow))
+
+
+class Texts(Protocol):
+    """The states of a language."""
+
+    @property
+    def initial(self) -> Any:
+        """The state of the empty text."""
+        ...
+
+    def advance(self, state: Any, data: bytes, /) -> Any:
+        """Gives the state after some bytes, or None."""
+        ...
+
+    def accepts(self, state: Any, /) -> bool:
+        """Says whether the text so far is in the language."""
+        ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,34 +128,34 @@ class Grammar(Constraint):
     """The strings of a context-free grammar. Made by `lark`.
 
     Attributes:
-        text: The grammar as the user wrote it.
-        start: The rule that stands for the whole string.
-        recogniser: What knows the states.
+        source: The grammar as the user wrote it, and the options.
+        texts: What knows the states.
+        is_exact: Whether a prefix is viable exactly when it can be completed.
     """
 
-    text: str
-    start: str
-    recogniser: Recogniser = field(compare=False)
+    source: GrammarSource
+    texts: Texts = field(compare=False)
+    is_exact: bool = field(default=False, compare=False)
+
+    @property
+    def viable_is_exact(self) -> bool:
+        """True if it is known that every prefix that is let through can be completed."""
+        return self.is_exact
 
     def initial(self) -> State:
         """Gives the state of the empty string."""
-        return self.recogniser.initial
+        return self.texts.initial
 
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if no string of the language starts so."""
-        place: Place | None = cast(Place, state)
-        for byte in data:
-            place = self.recogniser.advance(place, byte)
-            if place is None:
-                return None
-        return place
+        return self.texts.advance(state, data)
 
     def accepts(self, state: State) -> bool:
         """Says whether the string that led to `state` is in the language."""
-        return self.recogniser.accepts(cast(Place, state))
+        return self.texts.accepts(state)
 
     def describe(self) -> str:
         """Gives the first line of the grammar."""
-        lines = [line.strip() for line in self.text.splitlines() if line.strip()] or [""]
+        lines = [line.strip() for line in self.source.text.splitlines() if line.strip()] or [""]
         first = lines[0] if len(lines[0]) <= 40 else lines[0][:37] + "..."
         return f"lark({first!r}{', ...' if len(lines) > 1 else ''})"

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from lmppl.constraints.character_sets import CharacterSet, case_variants, matched_by, single
 from lmppl.errors import ConstraintError
 
+MAX_LENGTH = 200_000  # characters: 2 s and 60 MB
+MAX_CLASSES = 300  # different ones, each a search through all characters, of up to 20 ms
+
 _WHITESPACE = frozenset(" \t\n\r\v\f")  # what `re.VERBOSE` skips
 _COUNT = re.compile(r"\{(?!\})([0-9]*)(,?)([0-9]*)\}")
 _HEX = "[0-9a-fA-F]"
@@ -16,6 +19,7 @@ _ESCAPE = re.compile(
 )
 _CLASS = re.compile(r"\[\^?(?:\\.|[^\\])(?:\\.|[^\\\]])*\]", re.S)
 _FLAGS = re.compile(r"\(\?([aiLmsux]*)(?:-([imsx]+))?([:)])")
+_LOOK = re.compile(r"\(\?(<?)([=!])")
 _REFUSED_GROUPS = {
     "(?=": "look-ahead",
     "(?!": "negative look-ahead",
@@ -64,31 +68,52 @@ class Alternation:
 
 @dataclass(frozen=True)
 class Repetition:
-    """`item`, `low` to `high` times; `high` is None for any number. `position` is where it is written."""
+    """`item`, `low` to `high` times; `high` is None for any number. `position` is where it is written.
+
+    `lazy` prefers few; that matters to what is found first, and not to the language.
+    """
 
     item: Node
     low: int
     high: int | None
     position: int
+    lazy: bool = False
 
 
-Node = Character | Assertion | Sequence | Alternation | Repetition
+@dataclass(frozen=True)
+class Look:
+    """Look-ahead or look-behind: whether `item` stands (or not, if `negative`) right after or before."""
+
+    item: Node
+    ahead: bool
+    negative: bool
+    position: int
 
 
-def parse(pattern: str, flags: int = 0) -> Node:
+Node = Character | Assertion | Sequence | Alternation | Repetition | Look
+
+
+def parse(pattern: str, flags: int = 0, look_around: bool = False) -> Node:
     """Reads a pattern. Whether it is one at all is decided by `re.compile`.
 
     Args:
         pattern: In the syntax of Python's `re`.
         flags: Of `re`, such as `re.IGNORECASE`.
+        look_around: Whether look-ahead and look-behind are read, as `Look`, or refused.
 
     Raises:
         ConstraintError: It is no pattern, or uses what no finite automaton can do: the message names
-            the feature and its position.
+            the feature and its position. Or it has more than 200,000 characters, or more than 300
+            different classes.
     """
+    if len(pattern) > MAX_LENGTH:
+        raise ConstraintError(
+            f"The pattern {_short(pattern)} has {len(pattern):,} characters; at most {MAX_LENGTH:,} are "
+            "read. Give a long list of strings to lp.choices."
+        )
     try:
         flags = re.compile(pattern, flags).flags
-        return _Reader(pattern).alternation(flags)
+        return _Reader(pattern, look_around).alternation(flags)
     except re.error as error:
         where = "" if error.pos is None else f" at position {error.pos}"
         raise ConstraintError(
@@ -111,9 +136,11 @@ def _short(pattern: str) -> str:
 class _Reader:
     """A position in a pattern that is known to be well formed, and what can be read from there."""
 
-    def __init__(self, pattern: str):
+    def __init__(self, pattern: str, look_around: bool):
         self.pattern = pattern
+        self.look_around = look_around
         self.at = 0
+        self.classes: set[str] = set()
 
     def alternation(self, flags: int) -> Node:
         options = [self.sequence(flags)]
@@ -129,7 +156,7 @@ class _Reader:
             start = self.at
             bounds = self.count()
             if bounds is not None:
-                items[-1] = Repetition(items[-1], *bounds, start)
+                items[-1] = Repetition(items[-1], *bounds, start, self.take("?"))
                 continue
             item = self.item(flags)
             if item is not None:
@@ -147,7 +174,7 @@ class _Reader:
         return False
 
     def count(self) -> tuple[int, int | None] | None:
-        """Reads a quantifier, if one stands here. A lazy one has the same language."""
+        """Reads a quantifier, if one stands here."""
         start = self.at
         simple = {"*": (0, None), "+": (1, None), "?": (0, 1)}
         bounds = simple.get(self.pattern[self.at])
@@ -161,7 +188,6 @@ class _Reader:
             return None
         if self.pattern.startswith("+", self.at):
             raise self.refusal("a possessive quantifier", start)
-        self.take("?")
         return bounds
 
     def item(self, flags: int) -> Node | None:
@@ -170,7 +196,7 @@ class _Reader:
         if character == "(":
             return self.group(flags)
         if character == "[":
-            return Character(matched_by(self.match(_CLASS), flags))
+            return self.character_class(flags)
         if character == "\\":
             return self.escape(flags)
         self.at += 1
@@ -184,6 +210,17 @@ class _Reader:
             return Character(case_variants(character, flags))
         return Character(single(character))
 
+    def character_class(self, flags: int) -> Node:
+        start = self.at
+        source = self.match(_CLASS)
+        self.classes.add(source)
+        if len(self.classes) > MAX_CLASSES:
+            raise ConstraintError(
+                f"The pattern {_short(self.pattern)} has more than {MAX_CLASSES} different classes of "
+                f"characters, that at position {start} being one too many. Use fewer."
+            )
+        return Character(matched_by(source, flags))
+
     def escape(self, flags: int) -> Node:
         start = self.at
         source = self.match(_ESCAPE)
@@ -195,6 +232,11 @@ class _Reader:
         return Character(matched_by(source, flags))
 
     def group(self, flags: int) -> Node | None:
+        if self.look_around and (match := _LOOK.match(self.pattern, self.at)):
+            start, self.at = self.at, match.end()
+            inside = self.alternation(flags)
+            assert self.take(")")
+            return Look(inside, not match[1], match[2] == "!", start)
         for prefix, feature in _REFUSED_GROUPS.items():
             if self.pattern.startswith(prefix, self.at):
                 raise self.refusal(feature, self.at)

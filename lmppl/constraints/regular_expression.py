@@ -54,7 +54,8 @@ def compiled(pattern: str, flags: int = 0) -> ByteAutomaton:
     except TooLarge:
         raise ConstraintError(
             f"The pattern {pattern[:60]!r} needs more than {MAX_STATES:,} states, or too long to compile."
-            f"{_largest(tree)}\nWrite a smaller bound or `*`, and limit the length by `max_tokens=`."
+            f"{_largest(tree) or f' It has {len(pattern):,} characters.'}\n"
+            "Write a smaller bound or `*`, and limit the length by `max_tokens=`."
         ) from None
     except RecursionError as error:
         raise ConstraintError(

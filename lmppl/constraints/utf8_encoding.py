@@ -6,6 +6,7 @@ from collections import defaultdict
 from functools import cache
 
 import numpy as np
+from jaxtyping import Int32
 
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
 from lmppl.constraints.character_automaton import TooLarge
@@ -28,11 +29,19 @@ def byte_automaton(partition: Partition, table: Table, accepting: Accepting) -> 
     Raises:
         TooLarge: More than 50,000 byte states.
     """
-    builder = _Builder(_ContinuationTrees(partition), table)
-    rows = builder.rows()
+    rows = byte_rows(partition, table)
     ends = np.zeros(len(rows), bool)
     ends[: len(accepting)] = accepting
-    return ByteAutomaton.of_table(np.stack(rows), 0, ends)
+    return ByteAutomaton.of_table(rows, 0, ends)
+
+
+def byte_rows(partition: Partition, table: Table) -> Int32[np.ndarray, "byte_states 256"]:
+    """Gives the transitions over bytes: first the states of the table, then those inside characters.
+
+    Raises:
+        TooLarge: More than 50,000 byte states.
+    """
+    return np.stack(_Builder(_ContinuationTrees(partition), table).rows())
 
 
 @cache

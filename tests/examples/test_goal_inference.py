@@ -22,11 +22,12 @@ from goal_inference import (
     prompt,
     sort_out,
 )
-from pddl_files import parse_domain
-from planning import Goal, Task, plan_length, states_ahead
+from planning import plan_length, states_ahead
 from problem_folder import Problem, problem_names, read_problem, read_truth
 
 import lmppl as lp
+from lmppl.constraints.domains.pddl_files import parse_domain
+from lmppl.constraints.domains.strips import Goal, Task
 
 NAMES = problem_names(PROBLEMS)
 PARTICLES = 32

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pddl_files import parse_domain, parse_goal, parse_problem
-from planning import Goal, PlanError, State, Task, distances, plan_length, shortest_plan, states_ahead
+from planning import distances, plan_length, shortest_plan, states_ahead
+
+from lmppl.constraints.domains.pddl_files import parse_domain, parse_goal, parse_problem
+from lmppl.constraints.domains.strips import Goal, State, Task
+from lmppl.errors import PlanError
 
 DOMAIN_FILE = Path(__file__).resolve().parents[2] / "examples" / "blocksworld" / "domain.pddl"
 DOMAIN = parse_domain(DOMAIN_FILE.read_text())

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
 
 import lmppl as lp
-from lmppl.constraints.protocol import Constraint
 from lmppl.inference import text_steps
 from lmppl.testing import assert_unbiased
 
@@ -29,28 +26,6 @@ SMALL = table(0)
 LARGE = table(
     1, [*"abcdefghijklmnopqrstuvwxyz", "ab", "ba", "cab", *(f"{a}{b}" for a in "defg" for b in "hijkl")]
 )
-
-
-@dataclass(frozen=True)
-class WithoutAutomaton(Constraint):
-    """The same constraint, of which only the host knows how to judge it."""
-
-    inner: Constraint
-
-    def initial(self):
-        return self.inner.initial()
-
-    def advance(self, state, data):
-        return self.inner.advance(state, data)
-
-    def accepts(self, state):
-        return self.inner.accepts(state)
-
-    def describe(self):
-        return self.inner.describe()
-
-    def automaton(self):
-        return None
 
 
 def own_systematic(key, log_weights, num_draws):
@@ -139,12 +114,12 @@ def test_device_and_host_draw_the_same_tokens(case, proposal, ess_threshold):
     ids=["mask", "awrs", "budget"],
 )
 @pytest.mark.parametrize("name", ["regex", "choices", "local", "hot"])
-def test_a_constraint_without_an_automaton_gives_the_same_tokens(name, on_device, on_host):
+def test_a_constraint_without_an_automaton_gives_the_same_tokens(name, on_device, on_host, without_automaton):
     """Here the host computes masks and checks candidates by advancing the constraint itself."""
     constraint, is_local, options = CASES[name]
     method = {"ess_threshold": 1.0}
     device = run(LARGE, constraint, is_local, options, lp.SMC(9, proposal=on_device, **method))
-    hidden = WithoutAutomaton(constraint)
+    hidden = without_automaton(constraint)
     host = run(LARGE, hidden, is_local, options, lp.SMC(9, proposal=on_host, **method))
     assert path_of(device) == {"device"}
     assert "host" in path_of(host)

@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import math
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -211,3 +213,42 @@ def test_runs_in_several_threads_do_not_disturb_each_other():
         runs = [pool.submit(lp.infer, conjugate, DATA, method=lp.SMC(16), key=key) for key in range(6)]
         found = [run.result().log_evidence for run in runs]
     assert found == [lp.infer(conjugate, DATA, method=lp.SMC(16), key=key).log_evidence for key in range(6)]
+
+
+LATE = """
+import sys
+{first}
+import lmppl as lp
+
+lm = lp.TableLM(["a", "b", "."], [0.5, 0.3, 0.2], [[0.2, 0.3, 0.5], [0.4, 0.1, 0.5], [0.0, 0.0, 1.0]])
+
+def text():
+    return lp.sample("text", lm("", max_tokens=2))
+
+def model():
+    said = lp.sample("text", lm("", max_tokens=2))
+    import numpyro
+
+    bias = numpyro.sample("bias", numpyro.distributions.Normal(0.0, 1.0))
+    numpyro.factor("length", 0.5 * len(said))
+    return round(float(bias), 3)
+
+for method in (lp.SMC(4), lp.IS(4)):
+    lp.infer(text, method=method, progress=False)
+print("numpyro" in sys.modules)
+print(lp.infer(model, method=lp.{method}, progress=False).log_evidence)
+print("numpyro" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("method", ["SMC(4)", "IS(4)"])
+def test_a_program_may_be_the_first_to_import_numpyro_and_loses_no_site(method):
+    said = []
+    for first in ("", "import numpyro"):
+        code = LATE.format(first=first, method=method)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.split())
+    late, early = said
+    assert (late[0], late[2]) == ("False", "True")
+    assert late[1] == early[1]

@@ -1,16 +1,20 @@
-"""Byte automata: minimal, canonical, and closed under intersection."""
+"""Byte automata: minimal, canonical, and closed under Boolean combinations."""
 
 from __future__ import annotations
 
 import itertools
 import pickle
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmppl.constraints import automaton_algebra
 from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.character_automaton import TooLarge
+from lmppl.constraints.regular_expression import regex
 
 ALPHABET = b"ab"
 Table = tuple[np.ndarray, int, np.ndarray]
@@ -74,24 +78,45 @@ def test_every_state_is_reachable_viable_and_distinct(drawn: Table) -> None:
     assert targets | {machine.start} == set(range(machine.num_states))
 
 
-@given(tables(), tables())
-def test_intersection_holds_the_strings_of_both(left: Table, right: Table) -> None:
-    product = ByteAutomaton.of_table(*left).intersection(ByteAutomaton.of_table(*right))
-    assert product is not None
-    assert strings_of(product, 6) == language(*left, 6) & language(*right, 6)
+@pytest.mark.parametrize(
+    ("combined", "expected"),
+    [
+        (automaton_algebra.intersection, set.__and__),
+        (automaton_algebra.union, set.__or__),
+        (automaton_algebra.difference, set.__sub__),
+    ],
+)
+@given(left=tables(), right=tables())
+def test_combinations_hold_the_strings_that_those_of_sets_hold(
+    combined: Callable, expected: Callable, left: Table, right: Table
+) -> None:
+    product = combined(ByteAutomaton.of_table(*left), ByteAutomaton.of_table(*right))
+    assert strings_of(product, 6) == expected(language(*left, 6), language(*right, 6))
 
 
-def test_intersection_that_grows_too_large_is_none() -> None:
+def test_combination_that_grows_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     cycles = []
     for size in (7, 11):
         table = np.full((size, 256), -1, np.int32)
         table[:, ord("a")] = (np.arange(size) + 1) % size
         cycles.append(ByteAutomaton.of_table(table, 0, np.arange(size) == 0))
-    left, right = cycles
-    assert left.intersection(right, max_states=76) is None
-    product = left.intersection(right, max_states=77)
-    assert product is not None
-    assert product.num_states == 77
+    monkeypatch.setattr(automaton_algebra, "MAX_PAIRS", 76)
+    with pytest.raises(TooLarge):
+        automaton_algebra.intersection(*cycles)
+    monkeypatch.setattr(automaton_algebra, "MAX_PAIRS", 77)
+    assert automaton_algebra.intersection(*cycles).num_states == 77
+
+
+def test_pairs_that_can_accept_nothing_are_not_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one side has ended, an intersection has, and a difference if that is the left one."""
+    monkeypatch.setattr(automaton_algebra, "MAX_PAIRS", 6)
+    short, long = regex("abcde").automaton(), regex("abcd[a-z]{7}").automaton()
+    assert short is not None
+    assert long is not None
+    assert automaton_algebra.intersection(short, regex("ab.*").automaton()) == short
+    assert automaton_algebra.difference(short, long) == short
+    with pytest.raises(TooLarge):
+        automaton_algebra.difference(long, short)
 
 
 @given(tables(), st.binary(max_size=6))

@@ -217,25 +217,32 @@ def test_wrong_options_are_errors() -> None:
     with pytest.raises(InvalidInputError, match="'compact', 'bounded', 'any'"):
         lp.json(whitespace="none")
     with pytest.raises(InvalidInputError, match="draft="):
-        lp.json({}, draft="4")
+        lp.json({}, draft="3")
 
 
 @pytest.mark.parametrize(
     ("schema", "where", "keyword"),
     [
-        ({"properties": {"a/b": {"contains": {}}}, "required": ["a/b"]}, "/properties/a~1b", "contains"),
-        ({"items": {"uniqueItems": True}}, "/items", "uniqueItems"),
+        (
+            {"properties": {"a/b": {"$dynamicRef": "#x"}}, "required": ["a/b"]},
+            "/properties/a~1b",
+            "$dynamicRef",
+        ),
+        ({"items": {"not": {"uniqueItems": True}}}, "/items/not", "uniqueItems"),
         ({"allOf": [{"pattern": "(?=a)"}]}, "/allOf/0", "pattern"),
         ({"$ref": "https://example.org/x"}, "/", "$ref"),
         ({"$ref": "#/$defs/x"}, "/", "$ref"),
         ({"$ref": "#"}, "/", "$ref"),
-        ({"not": {"additionalProperties": False}}, "/not", "additionalProperties"),
         ({"type": "str"}, "/", "type"),
         ({"type": "string", "nullable": True}, "/", "nullable"),
-        ({"exclusiveMinimum": True}, "/", "exclusiveMinimum"),
-        ({"$schema": "http://json-schema.org/draft-04/schema#"}, "/", "$schema"),
+        ({"$schema": "http://json-schema.org/draft-03/schema#"}, "/", "$schema"),
         ({"dependencies": {"a": ["b"]}}, "/", "dependencies"),
-        ({"anyOf": [{"unevaluatedProperties": False, "allOf": [{}]}]}, "/anyOf/0", "unevaluatedProperties"),
+        (
+            {"anyOf": [{"not": {"unevaluatedProperties": False, "allOf": [{}]}}]},
+            "/anyOf/0/not",
+            "unevaluatedProperties",
+        ),
+        ({"unevaluatedItems": False, "contains": {}}, "/", "contains"),
         ({"multipleOf": 0.1234567}, "/", "multipleOf"),
     ],
 )

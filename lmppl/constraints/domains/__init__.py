@@ -1,0 +1,1 @@
+"""Constraints that know a subject: records, plans, SQL, Python source, chemistry."""

@@ -1,0 +1,336 @@
+"""Whether the names in the beginning of a query can exist: columns as soon as their tables are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lmppl.constraints.domains.sql_words import KEYWORDS, RESERVED, Lexeme, lexemes
+
+_ROW_IDS = frozenset({"rowid", "oid", "_rowid_"})
+_DATABASES = frozenset({"main", "temp"})
+_SCHEMA_TABLES = frozenset({"sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema"})
+_AFTER_FROM = ("where", "group", "having", "order", "limit", "window", "union", "intersect", "except")
+_BEFORE_TABLE = {"from": ("select",), "join": ("joined", "on")}
+_ENDS_EXPRESSION = ("end", "null", "isnull", "notnull", "true", "false", "current_date", "current_time")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What names a query may use, in lower case.
+
+    Attributes:
+        tables: The columns of each table and view.
+        functions: That may be called.
+        table_functions: That may be selected from.
+    """
+
+    tables: Mapping[str, frozenset[str]]
+    functions: frozenset[str]
+    table_functions: frozenset[str]
+
+
+class _Hopeless(Exception):
+    """No query that begins so has only names that exist."""
+
+
+@dataclass
+class _Core:
+    """One SELECT: what it selects from, and the names that wait for that to be known.
+
+    Attributes:
+        depth: Of the parentheses that it stands in.
+        clause: `select`, `from` (a table is expected), `joined` (one has been named), `on`, or `after`.
+        sources: By the name of a table or its alias, the columns; None where they are not known.
+        aliases: Of results.
+        waiting: Pairs of a table's name, or None, and a column.
+        is_open: Whether it selects from something whose columns are not known.
+        is_compound: Whether UNION or the like joins it to one before it.
+        last_table: The one that an alias would stand for.
+    """
+
+    depth: int
+    clause: str = "select"
+    sources: dict[str, frozenset[str] | None] = field(default_factory=dict)
+    aliases: set[str] = field(default_factory=set)
+    waiting: list[tuple[str | None, str]] = field(default_factory=list)
+    is_open: bool = False
+    is_compound: bool = False
+    last_table: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all that it selects from has been named, with its columns."""
+        return self.clause == "after" and not self.is_open
+
+    def has(self, table: str | None, column: str, *, begun: bool = False) -> bool:
+        """Says whether it gives a column; with `begun`, one that begins so."""
+        if table is not None:
+            if table not in self.sources:
+                return False
+            columns = self.sources[table]
+            return columns is None or _is_among(column, columns | _ROW_IDS, begun)
+        columns = {name for source in self.sources.values() for name in source or ()}
+        return _is_among(column, columns | self.aliases | _ROW_IDS, begun)
+
+
+def can_exist(text: str, names: Names) -> bool:
+    """Says whether the names in the beginning of a query can all exist.
+
+    Never says no to what SQLite compiles. It follows SELECT, FROM and parentheses and no more of the grammar:
+    what it cannot place, it lets pass.
+    """
+    found = lexemes(text)
+    if found is None:
+        return False
+    try:
+        _Reader(names, found).read()
+    except _Hopeless:
+        return False
+    return True
+
+
+class _Reader:
+    """Reads the pieces of a query once, with a stack of the SELECTs that stand inside each other."""
+
+    def __init__(self, names: Names, found: list[Lexeme]):
+        self.names = names
+        self.found = found
+        self.depth = 0
+        self.cores: list[_Core] = []
+        self.common: dict[str, None] = {}
+        self.naming_common: list[int] = []  # depths where WITH has not come to its SELECT
+        self.types: list[int] = []  # depths of CAST, whose AS names a type
+
+    def read(self) -> None:
+        if self.found and not _begins_query(self.found[0]):
+            raise _Hopeless
+        for at, lexeme in enumerate(self.found):
+            self._read_one(at, lexeme)
+
+    def _read_one(self, at: int, lexeme: Lexeme) -> None:
+        if lexeme.kind == "sign":
+            self._read_sign(at, lexeme.text)
+        elif lexeme.is_word("with"):
+            self.naming_common.append(self.depth)
+        elif self._names_common_table(at, lexeme):
+            self.common[lexeme.text] = None
+        elif lexeme.is_word("select", "values"):
+            self._begin_core()
+        elif self._core is None or self._core.depth <= max(self.naming_common, default=-1):
+            return  # the columns of a common table, say
+        elif self._is_table_expected:
+            self._read_table(at, lexeme)
+        elif not self._read_clause(at, lexeme):
+            self._read_in_expression(at, lexeme)
+
+    @property
+    def _core(self) -> _Core | None:
+        return self.cores[-1] if self.cores else None
+
+    @property
+    def _is_table_expected(self) -> bool:
+        core = self._core
+        return core is not None and core.clause == "from" and core.depth == self.depth
+
+    def _before(self, at: int, back: int = 1) -> Lexeme:
+        return self.found[at - back] if at >= back else Lexeme("sign", "", True)
+
+    def _after(self, at: int) -> Lexeme | None:
+        return self.found[at + 1] if at + 1 < len(self.found) else None
+
+    def _read_sign(self, at: int, sign: str) -> None:
+        core = self._core
+        if sign == "(":
+            if self._is_table_expected and core is not None:
+                core.is_open, core.clause = True, "joined"
+            if self._before(at).is_word("cast"):
+                self.types.append(self.depth + 1)
+            self.depth += 1
+        elif sign == ")":
+            self._end_cores()
+            self.types = [depth for depth in self.types if depth < self.depth]
+            self.naming_common = [depth for depth in self.naming_common if depth < self.depth]
+            self.depth -= 1
+            if self.depth < 0:
+                raise _Hopeless
+        elif (
+            sign == "," and core is not None and core.depth == self.depth and core.clause in ("joined", "on")
+        ):
+            core.clause = "from"
+        elif sign == ";" and (self.depth > 0 or self._after(at) is not None):
+            raise _Hopeless
+
+    def _names_common_table(self, at: int, lexeme: Lexeme) -> bool:
+        if self.naming_common[-1:] != [self.depth] or lexeme.kind not in ("word", "double", "quoted"):
+            return False
+        return self._before(at).is_word("with", "recursive") or self._before(at).is_sign(",")
+
+    def _begin_core(self) -> None:
+        if self.naming_common[-1:] == [self.depth]:
+            self.naming_common.pop()
+        outer = [core for core in self.cores if core.depth != self.depth]
+        self.cores = [*outer, _Core(self.depth, is_compound=len(outer) < len(self.cores))]
+
+    def _end_cores(self) -> None:
+        while self.cores and self.cores[-1].depth == self.depth:
+            core = self.cores[-1]
+            core.clause = "after"
+            self._resolve(core)
+            self.cores.pop()
+            if self.cores:  # a name of an outer SELECT, which may not be known yet
+                self.cores[-1].waiting.extend(core.waiting)
+
+    def _read_table(self, at: int, lexeme: Lexeme) -> None:
+        core = self._core
+        assert core is not None
+        if lexeme.kind not in ("word", "double", "quoted", "string"):
+            raise _Hopeless
+        after = self._after(at)
+        if lexeme.kind == "string" or (after is not None and (after.is_sign("(") or after.is_sign("."))):
+            if lexeme.text in _DATABASES and after is not None and after.is_sign("."):
+                return  # the table comes behind the dot
+            core.is_open, core.clause = True, "joined"
+            return
+        may_be = {*self.names.tables, *self.common, *self.names.table_functions, *_SCHEMA_TABLES}
+        if not lexeme.closed:
+            may_be |= {*_DATABASES, "pragma_"}
+        is_free = self.naming_common or lexeme.text.startswith("pragma_")
+        if not is_free and not _is_among(lexeme.text, may_be, begun=not lexeme.closed):
+            raise _Hopeless
+        if not lexeme.closed:
+            return
+        columns = None if lexeme.text in self.common else self.names.tables.get(lexeme.text)
+        core.sources[lexeme.text] = columns
+        core.is_open |= columns is None
+        core.clause, core.last_table = "joined", lexeme.text
+
+    def _read_clause(self, at: int, lexeme: Lexeme) -> bool:
+        """Follows the words that say which clause comes; False for all else."""
+        core = self._core
+        assert core is not None
+        if core.depth != self.depth or lexeme.kind != "word" or not lexeme.closed:
+            return False
+        word = lexeme.text
+        is_comparison = self._before(at).is_word("distinct")  # IS DISTINCT FROM
+        if word in ("from", "join") and core.clause in _BEFORE_TABLE[word] and not is_comparison:
+            core.clause = "from"
+        elif word in ("on", "using") and core.clause == "joined":
+            core.clause = "on"
+        elif word in _AFTER_FROM:
+            core.clause = "after"
+            core.is_open |= word == "window"
+            self._resolve(core)
+            core.is_open |= word == "order" and core.is_compound  # it may name what any of them gives
+        else:
+            return False
+        return True
+
+    def _read_in_expression(self, at: int, lexeme: Lexeme) -> None:
+        core, before, after = self._core, self._before(at), self._after(at)
+        assert core is not None
+        if self._read_alias(at, lexeme, core) or lexeme.kind not in ("word", "double", "quoted"):
+            return
+        if before.is_sign("."):
+            self._read_column_of(at, lexeme, core)
+        elif after is not None and after.is_sign("("):
+            if lexeme.is_name and lexeme.text not in self.names.functions:
+                raise _Hopeless
+        elif self._names_no_column(at) or (after is not None and after.is_sign(".")):
+            return
+        elif lexeme.kind != "double" and (lexeme.is_name or not lexeme.closed):  # "x" may be a string
+            self._require(core, None, lexeme)
+
+    def _read_column_of(self, at: int, lexeme: Lexeme, core: _Core) -> None:
+        table, after = self._before(at, 2), self._after(at)
+        is_last = after is None or not after.is_sign(".")
+        is_second = table.kind in ("word", "quoted", "double") and not self._before(at, 3).is_sign(".")
+        if is_last and is_second and table.text not in _DATABASES:
+            self._require(core, table.text, lexeme)
+
+    def _names_no_column(self, at: int) -> bool:
+        """Says whether a name here is that of a collation, window, table or index."""
+        before = self._before(at)
+        return before.is_word("collate", "over", "in") or (
+            before.is_word("by") and self._before(at, 2).is_word("indexed")
+        )
+
+    def _read_alias(self, at: int, lexeme: Lexeme, core: _Core) -> bool:
+        """Takes up a new name, given by `AS` or without it; True also for the type in a CAST."""
+        before = self._before(at)
+        if self.types and any(word.is_word("as") for word in self._inside_cast(at)):
+            return True
+        if lexeme.is_word("as"):
+            return True
+        is_given = before.is_word("as")
+        is_bare = lexeme.kind in ("word", "double", "quoted") and lexeme.text not in RESERVED
+        if not is_given and not (is_bare and self._ends_operand(at, core)):
+            return False
+        if core.clause == "joined":
+            core.sources[lexeme.text] = core.sources.get(core.last_table)
+        else:
+            core.aliases.add(lexeme.text)
+        return True
+
+    def _inside_cast(self, at: int) -> Iterable[Lexeme]:
+        """Gives what stands before, back to the parenthesis of the innermost CAST."""
+        depth = self.depth
+        for lexeme in reversed(self.found[:at]):
+            depth += lexeme.is_sign(")") - lexeme.is_sign("(")
+            if depth < self.types[-1]:
+                return
+            if depth == self.types[-1]:
+                yield lexeme
+
+    def _ends_operand(self, at: int, core: _Core) -> bool:
+        """Says whether a name here would be an alias: an operand or a table stands before it."""
+        before = self._before(at)
+        if core.clause not in ("select", "joined") or core.depth != self.depth:
+            return False
+        if before.kind in ("string", "number", "double", "quoted") or before.is_name:
+            return True
+        return (
+            before.is_sign(")")
+            or before.is_sign("*")
+            or before.is_word(*_ENDS_EXPRESSION)
+            or (before.kind == "word" and before.text not in RESERVED)
+        )
+
+    def _require(self, core: _Core, table: str | None, lexeme: Lexeme) -> None:
+        """Refuses a column that cannot be; one of which that is not known yet has to wait."""
+        if lexeme.closed:
+            core.waiting.append((table, lexeme.text))
+            if core.clause == "after":
+                self._resolve(core)
+            return
+        if lexeme.kind != "word" or not all(each.is_known for each in self.cores):
+            return
+        if any(each.has(table, lexeme.text, begun=True) for each in self.cores):
+            return
+        tables = {name for each in self.cores for name in each.sources}
+        others = () if table is not None else {*KEYWORDS, *self.names.functions, *tables, *_DATABASES}
+        if not _begins_one(lexeme.text, others):
+            raise _Hopeless
+
+    def _resolve(self, core: _Core) -> None:
+        """Drops the names that exist, and refuses those that no SELECT around them can have."""
+        inside = [each for each in self.cores if each.depth <= core.depth]
+        waiting = [pair for pair in core.waiting if not any(each.has(*pair) for each in inside)]
+        if waiting and all(each.is_known for each in inside):
+            raise _Hopeless
+        core.waiting = waiting
+
+
+def _begins_query(lexeme: Lexeme) -> bool:
+    if lexeme.kind != "word":
+        return False
+    firsts = ("select", "with", "values")
+    return lexeme.text in firsts if lexeme.closed else _begins_one(lexeme.text, firsts)
+
+
+def _is_among(name: str, names: Iterable[str], begun: bool) -> bool:
+    return _begins_one(name, names) if begun else name in names
+
+
+def _begins_one(beginning: str, names: Iterable[str]) -> bool:
+    return any(name.startswith(beginning) for name in names)

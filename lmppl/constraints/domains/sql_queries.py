@@ -1,0 +1,98 @@
+"""`lp.sql`: queries that SQLite can run on a given database."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+from lmppl.constraints.described_check import DescribedCheck
+from lmppl.constraints.domains.sql_names import can_exist
+from lmppl.constraints.domains.sql_schema import Database, Schema, read_database
+from lmppl.constraints.domains.sql_words import lexemes
+from lmppl.constraints.protocol import Constraint
+from lmppl.constraints.python_check import Check
+from lmppl.constraints.remembered_answers import Answers, require_askable
+from lmppl.constraints.time_limits import TimeLimitReached
+
+_STEPS_BETWEEN_LOOKS = 1_000  # of SQLite's virtual machine: well below a millisecond
+
+
+def sql(schema: Schema, *, execute: bool = False, timeout: float | None = 5.0) -> Constraint:
+    """Allows one query in SQLite's dialect, all of whose names exist in a database.
+
+    A complete text is judged by SQLite itself: it must compile, as one statement that only reads (SELECT,
+    WITH or VALUES; a semicolon may end it), without parameters. So tables, columns, functions and
+    the numbers of their arguments are right.
+
+    A prefix is judged by its names: a table must exist, or begin the name of one, as soon as it is written
+    after FROM or JOIN; a column once it is known what its SELECT selects from, so one in the list before FROM
+    when the clause after it begins. Grammar is judged at the end only: join `lp.lark` by `&` to judge
+    it earlier. Viability is over-approximate, and no prefix of a query that is allowed is refused.
+
+    Args:
+        schema: Columns by table; or the path of a SQLite file, or an open connection. A file or connection is
+            read now, with its rows; what is changed later is not seen.
+        execute: Whether the query must also run to its end without an error.
+        timeout: Seconds for one answer, of which all but some microseconds are `execute`. A query that takes
+            longer is lost mass (`check timed out`), as for `lp.check`.
+
+    Raises:
+        InvalidInputError: There are no tables, or the file is no SQLite database.
+        InvalidTypeError: The schema is nothing of these.
+    """
+    database = read_database(schema)
+    tables = ", ".join(sorted(database.names.tables))
+    shown = f"sql({tables}{', execute=True' if execute else ''})"
+    functions = {"prefix": Prefix(database), "complete": Query(database, execute, timeout)}
+    require_askable(shown, functions, timeout)
+    return DescribedCheck(Check(Answers(shown, functions, timeout)), shown)
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Whether the names in the beginning of a query can exist."""
+
+    database: Database
+
+    def __call__(self, text: str) -> bool:
+        return can_exist(text, self.database.names)
+
+
+@dataclass(frozen=True)
+class Query:
+    """Whether SQLite compiles a query, and runs it if that is asked for."""
+
+    database: Database
+    execute: bool
+    timeout: float | None
+
+    def __call__(self, text: str) -> bool:
+        if not lexemes(text):
+            return False  # SQLite runs nothing without an error
+        connection, lock = _connection(self.database)
+        with lock:
+            return self._runs(connection, text)
+
+    def _runs(self, connection: sqlite3.Connection, text: str) -> bool:
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+
+        def is_late() -> bool:
+            return deadline is not None and time.monotonic() > deadline
+
+        connection.set_progress_handler(is_late, _STEPS_BETWEEN_LOOKS)
+        try:
+            for _ in connection.execute(text if self.execute else f"EXPLAIN {text}"):
+                pass
+        except (sqlite3.Error, sqlite3.Warning, ValueError):  # ValueError: a NUL or half a surrogate pair
+            if is_late():
+                raise TimeLimitReached from None
+            return False
+        return True
+
+
+@lru_cache(16)
+def _connection(database: Database) -> tuple[sqlite3.Connection, threading.Lock]:
+    return database.connect(), threading.Lock()

@@ -1,0 +1,94 @@
+"""The rules of a grammar as numbers, without those that derive no string."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+from lmppl.errors import ConstraintError
+
+Sides = Mapping[int, Mapping[tuple[int, ...], None]]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A context-free grammar whose every symbol can derive some string.
+
+    Symbols are numbers: terminals below `first_nonterminal`, nonterminals from there on.
+
+    Attributes:
+        first_nonterminal: The least number of a nonterminal.
+        productions: Nonterminal -> right-hand sides, without duplicates.
+        nullable: Nonterminals that derive the empty string.
+        start: A nonterminal.
+    """
+
+    first_nonterminal: int
+    productions: dict[int, tuple[tuple[int, ...], ...]]
+    nullable: frozenset[int]
+    start: int
+
+
+def grammar_rules(loaded: Any, start: str, terminals: Mapping[str, int], live: Set[int]) -> Rules:
+    """Reads the rules of a grammar that Lark has loaded: imports, templates and EBNF are expanded.
+
+    Args:
+        loaded: Lark's parser.
+        start: The rule that stands for the whole text.
+        terminals: The number of each terminal.
+        live: The terminals that may occur in a text.
+
+    Raises:
+        ConstraintError: No string is in the language.
+    """
+    first = max(terminals.values(), default=-1) + 1
+    rules: dict[str, int] = {}
+    sides: dict[int, dict[tuple[int, ...], None]] = defaultdict(dict)
+
+    def number(symbol: Any) -> int:
+        name = str(symbol.name)
+        return terminals[name] if symbol.is_term else rules.setdefault(name, first + len(rules))
+
+    for rule in loaded.rules:
+        sides[number(rule.origin)][tuple(map(number, rule.expansion))] = None
+    derive = _closed(live, sides)
+    productions = {
+        origin: tuple(side for side in options if derive.issuperset(side))
+        for origin, options in sides.items()
+        if origin in derive
+    }
+    if rules[start] not in derive:
+        declared = sorted(terminals.keys() - {str(terminal.name) for terminal in loaded.terminals})
+        hint = "".join(
+            f" Terminal {n} is declared but has no pattern, so it matches nothing." for n in declared
+        )
+        raise ConstraintError(
+            f"No string is in the language of the grammar: every derivation of {start!r} goes on for ever, "
+            f"or needs a terminal that is never found.{hint} Give its recursive rules an alternative that "
+            "ends."
+        )
+    return Rules(first, productions, frozenset(_closed(set(), sides)), rules[start])
+
+
+def _closed(symbols: Set[int], sides: Sides) -> set[int]:
+    """Adds nonterminals that have a right-hand side inside the set, until there are none."""
+    uses: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    missing: dict[tuple[int, int], int] = {}
+    closed = set(symbols)
+    for origin, options in sides.items():
+        for which, side in enumerate(options):
+            missing[origin, which] = len(side)
+            for symbol in side:
+                uses[symbol].append((origin, which))
+            if not side:
+                closed.add(origin)
+    todo = list(closed)
+    while todo:
+        for rule in uses[todo.pop()]:
+            missing[rule] -= 1
+            if not missing[rule] and rule[0] not in closed:
+                closed.add(rule[0])
+                todo.append(rule[0])
+    return closed

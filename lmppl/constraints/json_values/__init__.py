@@ -1,0 +1,1 @@
+"""JSON texts and JSON Schema, from the schema document to the acceptor that judges byte by byte."""

@@ -1,0 +1,299 @@
+"""The incremental acceptor of JSON values: states are values, and nesting is a chain of frames.
+
+At each place of a text it is known which nodes the value there is read as. An array or object is read
+once, in one frame, as all shapes of all those nodes side by side; when it ends, the frame says which
+nodes it belongs to, and the frame around it keeps the entries that waited for one of these. So the
+number of entries does not grow with the depth. Every entry can be completed on its own (see
+`reachable_nodes`), and so a beginning is viable exactly while there is an entry left.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+from lmppl.constraints.json_values import frames, property_names
+from lmppl.constraints.json_values.frames import Frame, Item
+from lmppl.constraints.json_values.item_values import (
+    Pieces,
+    container_key,
+    grown,
+    item_added,
+    property_added,
+    scalar_key,
+)
+from lmppl.constraints.json_values.nodes import Node
+from lmppl.constraints.json_values.property_names import Entry, Reading, is_taken, taken_and
+from lmppl.constraints.json_values.repeated_items import is_exact, only_taken_numbers, only_taken_strings
+from lmppl.constraints.json_values.spelling import QUOTE, character_text
+from lmppl.constraints.json_values.string_sets import Lengths
+from lmppl.constraints.transition_tables import DEAD
+
+VALUE, ITEM_OR_END, NAME_OR_END, NAME_START, COLON, AFTER, END = range(
+    7
+)  # between tokens: the detail is a gap
+WORD, NUMBER, STRING, NAME = range(7, 11)  # inside one
+
+_FRESH = -1  # a gap in which nothing has been written yet
+_SPACES = b" \n\t\r"
+_INDENT = 4  # the most spaces a level behind a newline
+_IN_NUMBER = frozenset(b"+-.eE0123456789")
+_WORDS = {ord("n"): b"null", ord("t"): b"true", ord("f"): b"false"}
+_CLOSED = -2  # the state of a string read by length, behind its quote
+
+
+class State(NamedTuple):
+    """Where a text stands: the innermost frame, what is being read there, and how far it is.
+
+    Attributes:
+        text: Of the scalar that is being read, where its key will be needed.
+    """
+
+    frame: Frame
+    phase: int
+    detail: int | tuple | Reading
+    text: Pieces = ()
+
+
+class Machine:
+    """The acceptor of a plan.
+
+    Args:
+        nodes: What can stand somewhere; the first is the whole.
+        whitespace: `compact`, `bounded` or `any`.
+        is_unique: Whether an object has each name once at most.
+    """
+
+    def __init__(self, nodes: list[Node], whitespace: str, is_unique: bool):
+        self.nodes = nodes
+        self.whitespace = whitespace
+        self.is_unique = is_unique
+        self._gap = 0 if whitespace == "compact" else _FRESH
+        around = self._gap if whitespace == "any" else 0
+        self.initial = State(Frame(None, (), False), VALUE, around)
+        self._character = character_text()
+
+    @cached_property
+    def is_exact(self) -> bool:
+        """Whether every viable beginning can be completed."""
+        return all(is_exact(shape, self.nodes) for node in self.nodes for shape in node.arrays) and all(
+            not shape.dues or (shape.high is None and all(due.is_open for due in shape.dues))
+            for node in self.nodes
+            for shape in node.objects
+        )
+
+    def accepts(self, state: State) -> bool:
+        """Says whether the text is complete."""
+        frame, phase, detail, _ = state
+        if frame.parent is not None:
+            return False
+        return phase == END or (phase == NUMBER and bool(self._numbers_ended(detail)))
+
+    def advance(self, state: State, byte: int) -> State | None:
+        """Gives the state after one byte, or None if no allowed text begins so."""
+        frame, phase, detail, text = state
+        if phase == NAME:
+            return self._in_name(frame, detail, byte)
+        if phase in (STRING, NUMBER, WORD):
+            assert isinstance(detail, tuple)
+            longer = grown(text, byte) if frame.is_keyed else ()
+            if phase == STRING:
+                return self._in_string(frame, detail, byte, longer)
+            if phase == WORD:
+                return self._in_word(frame, detail, byte, longer)
+            if byte in _IN_NUMBER:
+                return self._number_state(frame, detail, byte, longer)
+            ended = self._ended(frame, self._numbers_ended(detail), text)
+            return None if ended is None else self.advance(ended, byte)
+        if byte in _SPACES:
+            gap = self._spaced(frame, detail, byte)
+            return None if gap is None else State(frame, phase, gap)
+        return self._token(frame, phase, byte)
+
+    def _spaced(self, frame: Frame, gap: int | tuple, byte: int) -> int | None:
+        """Gives what may still be written between two tokens: any number of spaces from 0 on, or anything."""
+        if gap == _FRESH:
+            if self.whitespace == "any":
+                return _FRESH
+            return {ord(" "): 0, ord("\n"): _INDENT * frame.depth}.get(byte)
+        assert isinstance(gap, int)
+        return gap - 1 if gap and byte == ord(" ") else None
+
+    def _token(self, frame: Frame, phase: int, byte: int) -> State | None:
+        if phase in (VALUE, ITEM_OR_END):
+            if phase == ITEM_OR_END:
+                if byte == ord("]"):
+                    return self._close(frame)
+                begun = frames.begun(frame, self.nodes)
+                return None if begun is None else self._value(begun, byte)
+            return self._value(frame, byte)
+        if phase in (NAME_OR_END, NAME_START):
+            if phase == NAME_OR_END and byte == ord("}"):
+                return self._close(frame)
+            reading = property_names.begun(frame.entries, frame.taken) if byte == QUOTE else None  # type: ignore[arg-type]
+            return State(frame, NAME, reading) if reading else None
+        if phase == COLON:
+            return State(frame, VALUE, self._gap) if byte == ord(":") else None
+        if phase == AFTER:
+            if byte == ord(","):
+                return self._comma(frame)
+            if byte == ord("}" if frame.is_object else "]"):
+                return self._close(frame)
+        return None
+
+    def _value(self, frame: Frame, byte: int) -> State | None:
+        text = grown((), byte) if frame.is_keyed else ()
+        if byte == QUOTE:
+            strings = tuple(
+                (node, (0, 0) if isinstance(texts, Lengths) else texts.advance(texts.start, b'"'))
+                for node in frame.wanted
+                if (texts := self.nodes[node].strings) is not None
+            )
+            return self._standing(frame, STRING, strings, text)
+        if byte in _WORDS:
+            word = _WORDS[byte]
+            able = tuple(node for node in frame.wanted if word.decode() in self.nodes[node].words)
+            words = tuple((node, word[1:]) for node in able)
+            return self._standing(frame, WORD, words, text)
+        if byte == ord("["):
+            items = tuple(
+                Item.at_start(node, shape) for node in frame.wanted for shape in self.nodes[node].arrays
+            )
+            return State(Frame(frame, items, False), ITEM_OR_END, self._gap) if items else None
+        if byte == ord("{"):
+            entries = tuple(
+                Entry.at_start(node, shape) for node in frame.wanted for shape in self.nodes[node].objects
+            )
+            return State(Frame(frame, entries, True), NAME_OR_END, self._gap) if entries else None
+        starts = tuple((n, m.start) for n in frame.wanted if (m := self.nodes[n].numbers) is not None)
+        return self._number_state(frame, starts, byte, text)
+
+    def _standing(self, frame: Frame, phase: int, states: tuple, text: Pieces) -> State | None:
+        """Gives the state inside a scalar, without the ways to read it that only repeat an item."""
+        if not states:
+            return None
+        if frame.is_unique:
+            repeated = {node for node, state in states if self._only_repeats(frame, phase, node, state, text)}
+            if repeated:
+                entries = tuple(e for e in frame.entries if not (e.child in repeated and e.shape.is_unique))  # type: ignore[union-attr]
+                frame = frame.with_entries(entries)
+                states = tuple(pair for pair in states if pair[0] in frame.wanted)
+                if not states:
+                    return None
+        return State(frame, phase, states, text)
+
+    def _only_repeats(self, frame: Frame, phase: int, node: int, state, text: Pieces) -> bool:
+        if phase == WORD:
+            return is_taken(frame.taken, b"".join(text) + state)
+        judge = only_taken_strings if phase == STRING else only_taken_numbers
+        return judge(self.nodes[node], state, text, frame.taken)
+
+    def _number_state(self, frame: Frame, states: tuple, byte: int, text: Pieces) -> State | None:
+        after = []
+        for node, state in states:
+            machine = self.nodes[node].numbers
+            assert machine is not None
+            target = machine.flat[256 * state + byte]
+            if target != DEAD:
+                after.append((node, target))
+        return self._standing(frame, NUMBER, tuple(after), text)
+
+    def _numbers_ended(self, states) -> list[int]:
+        return [node for node, state in states if self.nodes[node].numbers.accepts(state)]  # type: ignore[union-attr]
+
+    def _in_word(self, frame: Frame, states, byte: int, text: Pieces) -> State | None:
+        rest = states[0][1]
+        if byte != rest[0]:
+            return None
+        if len(rest) == 1:
+            return self._ended(frame, [node for node, _ in states], text)
+        return State(frame, WORD, tuple((node, rest[1:]) for node, _ in states), text)
+
+    def _in_string(self, frame: Frame, states, byte: int, text: Pieces) -> State | None:
+        after = []
+        closed = []
+        for node, state in states:
+            texts = self.nodes[node].strings
+            assert texts is not None
+            if isinstance(texts, Lengths):
+                target = self._lengthened(texts, state, byte)
+                is_closed = target == _CLOSED
+            else:
+                target = texts.flat[256 * state + byte]
+                target = None if target == DEAD else target
+                is_closed = target is not None and texts.accepts(target)
+            if is_closed:
+                closed.append(node)
+            elif target is not None:
+                after.append((node, target))
+        if closed:
+            return self._ended(frame, closed, text)
+        return self._standing(frame, STRING, tuple(after), text)
+
+    def _lengthened(
+        self, lengths: Lengths, state: tuple[int, int], byte: int
+    ) -> tuple[int, int] | int | None:
+        """Moves (state inside a character, number of whole characters up to where it matters)."""
+        inside, length = state
+        if inside == 0:
+            if byte == QUOTE:
+                return _CLOSED if length in lengths else None
+            longest = lengths.longest
+            if longest is not None and length >= longest:
+                return None
+        target = self._character.flat[256 * inside + byte]
+        if target == DEAD:
+            return None
+        if self._character.accepts(target):
+            return (0, min(length + 1, lengths.last_edge))
+        return (target, length)
+
+    def _in_name(self, frame: Frame, reading, byte: int) -> State | None:
+        if byte != QUOTE or reading.escape:
+            after = property_names.advanced(reading, byte, frame.taken, self.is_unique)
+            return State(frame, NAME, after) if after else None
+        name, entries = property_names.finished(reading, frame.taken)
+        if not entries:
+            return None
+        taken = taken_and(frame.taken, name) if self.is_unique else ()
+        kept = name if frame.is_keyed else b""
+        return State(Frame(frame.parent, entries, True, taken, frame.digest, kept), COLON, self._gap)
+
+    def _ended(self, frame: Frame, able, text: Pieces) -> State | None:
+        """Goes on behind a scalar that belongs to some nodes."""
+        key = scalar_key(b"".join(text)) if frame.is_keyed and able else b""
+        return self._after(frame, able, key)
+
+    def _after(self, frame: Frame, able, key: bytes) -> State | None:
+        """Goes on behind a value that belongs to some nodes, and whose key is known where it is needed."""
+        if frame.parent is None:
+            return State(frame, END, self.initial.detail) if able else None
+        digest, taken = frame.digest, frame.taken
+        if frame.is_object:
+            entries = tuple(
+                dict.fromkeys(entry._replace(child=-1) for entry in frame.entries if entry.child in able)  # type: ignore[union-attr]
+            )
+            if frame.is_keyed:
+                digest = property_added(digest, frame.name, key)
+        else:
+            is_repeated = frame.is_unique and is_taken(taken, key)
+            if frame.is_unique and not is_repeated:
+                taken = taken_and(taken, key)
+            entries = frames.ended(frame, able, is_repeated, taken, self.nodes)
+            if frame.is_keyed:
+                digest = item_added(digest, key)
+        after = Frame(frame.parent, entries, frame.is_object, taken, digest)
+        return State(after, AFTER, self._gap) if entries else None
+
+    def _comma(self, frame: Frame) -> State | None:
+        if frame.is_object:
+            more = property_names.begun(frame.entries, frame.taken)  # type: ignore[arg-type]
+            return State(frame, NAME_START, self._gap) if more else None
+        begun = frames.begun(frame, self.nodes)
+        return None if begun is None else State(begun, VALUE, self._gap)
+
+    def _close(self, frame: Frame) -> State | None:
+        able = {entry.node for entry in frame.entries if entry.may_close}
+        assert frame.parent is not None
+        key = container_key(frame.is_object, frame.digest) if frame.parent.is_keyed else b""
+        return self._after(frame.parent, able, key) if able else None

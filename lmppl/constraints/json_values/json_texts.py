@@ -1,0 +1,209 @@
+"""`lp.json`: JSON texts, free or described by a schema, judged byte by byte."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_format
+from functools import lru_cache
+from typing import Any, cast
+
+from lmppl.constraints.character_automaton import TooLarge
+from lmppl.constraints.json_values.acceptor import Machine
+from lmppl.constraints.json_values.acceptor import State as Standing
+from lmppl.constraints.json_values.documents import Document
+from lmppl.constraints.json_values.drafts import check_draft
+from lmppl.constraints.json_values.reachable_nodes import plan
+from lmppl.constraints.json_values.schema_reader import Reader
+from lmppl.constraints.protocol import Constraint, State
+from lmppl.errors import (
+    ConstraintError,
+    InvalidInputError,
+    InvalidTypeError,
+    MissingExtraError,
+    UnsupportedSchema,
+)
+
+WHITESPACE = ("compact", "bounded", "any")
+
+
+def json(
+    schema: Any = None, *, whitespace: str = "bounded", formats: bool = False, draft: str | None = None
+) -> JsonText:
+    """Allows JSON texts (RFC 8259), all of them or those of values that satisfy a JSON Schema.
+
+    A schema is enforced exactly or refused: nothing in it is silently left out. A prefix is viable exactly
+    when it can be completed, but for `uniqueItems` of other than free scalars and for bounds on the number
+    of properties beside a negation that asks for some property; `viable_is_exact` says so. Objects may have
+    their properties in any order, each name once (without a schema a name may come again, as RFC 8259
+    allows). Each value that satisfies the schema has a text, but not every spelling of it is allowed:
+
+    - A number that the schema says more about than its type is written without exponent; integers and
+      constants without needless zeros, but that `.0` may follow an integer.
+    - In a string that the schema says more about than its lengths, and in names of objects whose schema
+      tells names apart, only quotes, backslashes and control characters are escaped, as
+      `json.dumps(ensure_ascii=False)` does. Elsewhere every escape is allowed but a lone surrogate.
+
+    Args:
+        schema: A JSON Schema as a dict, bool or JSON text; a pydantic model, dataclass or other type that
+            pydantic knows; or None for all JSON texts.
+        whitespace: `compact` has none. `bounded` has, between two tokens, nothing, one space, or a newline
+            and up to four spaces for each level of nesting. `any` is RFC 8259's.
+        formats: Whether `format` is enforced. Those that are no regular language are then refused:
+            `hostname`, `idn-hostname`, `idn-email` and `regex`. Else it is an annotation, as the drafts say,
+            like `title`, `description`, `default` and all keywords and formats that no draft defines.
+        draft: `4`, `6`, `7`, `2019-09` or `2020-12`, whatever `$schema` says; by default what it says.
+            Where it says nothing it is 2020-12, unless a boolean `exclusiveMinimum` or `exclusiveMaximum`
+            (draft 4) or a list of `items` (2019-09 or 7) shows that it cannot be.
+
+    Raises:
+        UnsupportedSchema: The schema cannot be enforced exactly. The message names the place and keyword.
+        ConstraintError: No value satisfies the schema.
+        MissingExtraError: A type was given, and pydantic is not installed.
+    """
+    if whitespace not in WHITESPACE:
+        raise InvalidInputError(
+            f"`whitespace=` of json() is one of {', '.join(map(repr, WHITESPACE))}, "
+            f"but was given {whitespace!r}."
+        )
+    check_draft(draft)
+    if schema is None:
+        return _json("true", None, whitespace, formats, draft)
+    model = None
+    if isinstance(schema, str):
+        text = _text(_parsed(schema))
+    elif isinstance(schema, dict | bool):
+        text = _text(schema)
+    else:
+        model = schema
+        text = _text(_adapter(model).json_schema())
+    return _json(text, model, whitespace, formats, draft, is_unique=True)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json_format.loads(text)
+    except RecursionError:
+        raise UnsupportedSchema("The schema at '/' is nested too deeply. Use '$defs' and '$ref'.") from None
+    except ValueError as error:
+        raise InvalidInputError(
+            f"json() was given the text {text[:60]!r}, which is no JSON: {error}."
+        ) from error
+
+
+def _text(schema: Any) -> str:
+    try:
+        return json_format.dumps(schema)
+    except (TypeError, ValueError) as error:
+        raise InvalidTypeError(
+            f"A JSON Schema consists of JSON values, but json() was given {error}."
+        ) from error
+    except RecursionError:
+        raise UnsupportedSchema("The schema at '/' is nested too deeply. Use '$defs' and '$ref'.") from None
+
+
+@lru_cache(64)
+def _adapter(model: Any) -> Any:
+    if not (isinstance(model, type) or hasattr(model, "__origin__") or hasattr(model, "__args__")):
+        raise InvalidTypeError(
+            f"json() takes a JSON Schema (dict, bool or text), a pydantic model or dataclass, not {model!r}."
+        )
+    try:
+        from pydantic import TypeAdapter
+        from pydantic.errors import PydanticUserError
+    except ImportError as error:
+        raise MissingExtraError("json() of a type needs pydantic: pip install 'lmppl[json]'") from error
+    try:
+        return TypeAdapter(model)
+    except PydanticUserError as error:
+        raise InvalidTypeError(f"pydantic makes no JSON Schema of {model!r}: {error}") from error
+
+
+@lru_cache(128)
+def _json(
+    text: str, model: Any, whitespace: str, formats: bool, draft: str | None, is_unique: bool = False
+) -> JsonText:
+    schema = json_format.loads(text)
+    try:
+        reader = Reader(Document(schema, draft), formats)
+        nodes = plan(reader.values, reader.wanted(reader.document.root))
+    except TooLarge:
+        raise UnsupportedSchema(
+            "The schema at '/' needs too many states in all. Use smaller bounds, or fewer different schemas."
+        ) from None
+    except RecursionError:
+        raise UnsupportedSchema("The schema at '/' is nested too deeply. Use '$defs' and '$ref'.") from None
+    if not nodes:
+        raise ConstraintError(f"No value satisfies the JSON Schema {text[:80]!r}: its conditions contradict.")
+    machine = Machine(nodes, whitespace, is_unique)
+    return JsonText(text, model, whitespace, formats, draft, is_unique, machine)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class JsonText(Constraint):
+    """JSON texts, of all values or of those that satisfy a schema. Made by `json`.
+
+    Attributes:
+        schema: The schema as JSON text.
+        model: The type that the schema came from, if it came from one.
+        whitespace, formats, draft: As given to `json`.
+        is_unique: Whether an object has each name once at most.
+    """
+
+    schema: str
+    model: Any
+    whitespace: str
+    formats: bool
+    draft: str | None
+    is_unique: bool
+    machine: Machine = dataclasses.field(compare=False)
+
+    def parse(self, text: str | bytes) -> Any:
+        """Gives the value of a text: an instance of the model, or what `json.loads` gives.
+
+        Raises:
+            InvalidInputError: The text is not in the language, or the model refuses it for a reason that its
+                schema does not give; the cause is then chained.
+        """
+        data = text.encode() if isinstance(text, str) else text
+        state = self.advance(self.initial(), data)
+        if state is None or not self.accepts(state):
+            raise InvalidInputError(f"{text!r} is not in the language of {self.describe()}.")
+        if self.model is None:
+            return json_format.loads(data)
+        try:
+            return _adapter(self.model).validate_json(data)
+        except ValueError as error:
+            raise InvalidInputError(f"{self.model!r} refuses {text!r}: {error}") from error
+
+    @property
+    def viable_is_exact(self) -> bool:
+        """Whether a viable beginning can always be completed; see `uniqueItems` in the documentation."""
+        return self.machine.is_exact
+
+    def initial(self) -> State:
+        """Gives the state of the empty string."""
+        return self.machine.initial
+
+    def advance(self, state: State, data: bytes) -> State | None:
+        """Gives the state after `data`, or None if no allowed text begins so."""
+        after: Standing | None = cast(Standing, state)
+        for byte in data:
+            after = self.machine.advance(after, byte)
+            if after is None:
+                return None
+        return after
+
+    def accepts(self, state: State) -> bool:
+        """Says whether the text that led to `state` is complete."""
+        return self.machine.accepts(cast(Standing, state))
+
+    def describe(self) -> str:
+        """Gives the beginning of the schema, or the name of the model."""
+        if not self.is_unique:
+            return "json()"
+        if self.model is not None:
+            return f"json({getattr(self.model, '__name__', repr(self.model))})"
+        return f"json({self.schema if len(self.schema) <= 40 else self.schema[:37] + '...'})"
+
+    def __reduce__(self):
+        return _json, (self.schema, self.model, self.whitespace, self.formats, self.draft, self.is_unique)

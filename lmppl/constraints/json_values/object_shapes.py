@@ -1,0 +1,128 @@
+"""Sets of objects by their names, what must stand under them, and what must stand under some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.json_values import string_sets
+from lmppl.constraints.json_values.conditions import (
+    ANYTHING,
+    MAX_COUNTED,
+    NOTHING,
+    TooManyShapes,
+    Wanted,
+    joined,
+)
+from lmppl.constraints.json_values.spelling import any_content
+from lmppl.constraints.json_values.string_sets import EVERY_TEXT, Texts
+
+
+class Some(NamedTuple):
+    """A property must be there whose name is one of some, and whose value satisfies something."""
+
+    names: ByteAutomaton
+    wanted: Wanted
+
+
+@dataclass(frozen=True)
+class ObjectShape:
+    """Objects, by their names and what stands under them. A name that is nowhere is not allowed.
+
+    Attributes:
+        named: What must stand under some names, sorted.
+        classes: Disjoint sets of names, and what must stand under those that are not in `named`.
+        required: Names that must be there; all are in `named`.
+        low, high: Bounds of the number of names; None is no bound.
+        somes: Properties that must be there, of each kind at least one. One may serve for several.
+    """
+
+    named: tuple[tuple[str, Wanted], ...] = ()
+    classes: tuple[tuple[ByteAutomaton, Wanted], ...] = ()
+    required: frozenset[str] = frozenset()
+    low: int = 0
+    high: int | None = None
+    somes: tuple[Some, ...] = ()
+
+    @cached_property
+    def _wanted_under(self) -> dict[str, Wanted]:
+        return dict(self.named)
+
+    def under(self, name: str) -> Wanted:
+        """Gives what must stand under a name."""
+        known = self._wanted_under.get(name)
+        if known is not None:
+            return known
+        for names, wanted in self.classes:
+            if contains(names, name):
+                return wanted
+        return NOTHING
+
+    def requiring(self, names: Iterable[str]) -> ObjectShape:
+        """Gives the shape with further names required."""
+        required = self.required | set(names)
+        known = dict(self.named)
+        for name in required:
+            known.setdefault(name, self.under(name))
+        return replace(self, named=tuple(sorted(known.items())), required=required)
+
+    def normal(self) -> ObjectShape | None:
+        """Gives the shape without classes that nothing can be under; None if no object has it."""
+        known = self._wanted_under
+        if any(known[name] == NOTHING for name in self.required):
+            return None
+        low = max(self.low, bool(self.somes))
+        if self.high is not None and self.high < max(low, len(self.required)):
+            return None
+        if any(some.wanted == NOTHING or some.names.is_empty for some in self.somes):
+            return None
+        if len(self.somes) > MAX_COUNTED:
+            raise TooManyShapes
+        return replace(self, low=low, classes=tuple(pair for pair in self.classes if pair[1] != NOTHING))
+
+    def intersection(self, other: ObjectShape) -> ObjectShape | None:
+        """Gives the objects that have both shapes.
+
+        Raises:
+            TooLarge: The names' automata have too many states.
+            TooManyShapes: They ask for too many further properties.
+        """
+        if other == _EVERY_OBJECT or self == _EVERY_OBJECT:
+            return (self if other == _EVERY_OBJECT else other).normal()
+        names = {name for name, _ in (*self.named, *other.named)}
+        classes: list[tuple[ByteAutomaton, Wanted]] = []
+        for mine, wanted in self.classes:
+            for theirs, also in other.classes:
+                common = string_sets.content(string_sets.both(_texts(mine), _texts(theirs)))
+                if not common.is_empty:
+                    classes.append((common, joined(wanted, also)))
+        highs = [high for high in (self.high, other.high) if high is not None]
+        return ObjectShape(
+            tuple((name, joined(self.under(name), other.under(name))) for name in sorted(names)),
+            tuple(classes),
+            self.required | other.required,
+            max(self.low, other.low),
+            min(highs) if highs else None,
+            tuple(dict.fromkeys((*self.somes, *other.somes))),
+        ).normal()
+
+
+def contains(names: ByteAutomaton, name: str) -> bool:
+    """Says whether a name is in a set; a lone surrogate is in none."""
+    state = names.advance(names.start, name.encode(errors="surrogatepass"))
+    return state is not None and names.accepts(state)
+
+
+def _texts(names: ByteAutomaton) -> Texts:
+    return EVERY_TEXT if names is any_content() else names
+
+
+def any_object() -> ObjectShape:
+    """Every object."""
+    return _EVERY_OBJECT
+
+
+_EVERY_OBJECT = ObjectShape(classes=((any_content(), ANYTHING),))

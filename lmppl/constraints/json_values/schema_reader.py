@@ -1,0 +1,276 @@
+"""From the places of a JSON Schema document to sets of values: references and how schemas combine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import combinations
+
+from lmppl.constraints.character_automaton import TooLarge
+from lmppl.constraints.json_values.array_keywords import ARRAYS
+from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Literal, TooManyShapes, Wanted
+from lmppl.constraints.json_values.documents import Document, Place, refusal
+from lmppl.constraints.json_values.drafts import FIRST_DRAFT, why_undefined
+from lmppl.constraints.json_values.object_keywords import OBJECTS
+from lmppl.constraints.json_values.scalar_keywords import SIMPLE, Keyword, SchemaReader, is_beside_others
+from lmppl.constraints.json_values.shapes import Values, every_value, intersection_of, union_of
+from lmppl.constraints.json_values.unevaluated_parts import unevaluated
+from lmppl.errors import ConstraintError, UnsupportedSchema
+
+MAX_SCHEMAS = 20_000
+_DEPTH = 3  # how far the search for a contradiction goes
+
+_GROUPS = {
+    **dict.fromkeys(("items", "prefixItems", "additionalItems", "unevaluatedItems"), "items"),
+    "patternProperties": "properties",
+    "additionalProperties": "properties",
+    "unevaluatedProperties": "properties",
+    "then": "if",
+    "else": "if",
+    "minContains": "contains",
+    "maxContains": "contains",
+}
+
+
+class Reader(SchemaReader):
+    """The schemas of a document by number, and the values of each, read when first asked for.
+
+    Args:
+        document: The schemas.
+        formats: Whether `format` is enforced.
+    """
+
+    def __init__(self, document: Document, formats: bool):
+        self.document = document
+        self.formats = formats
+        self._numbers: dict[str, int] = {}
+        self._places: list[Place] = []
+        self._known: dict[Literal, Values] = {}
+        self._under_way: set[Literal] = set()
+
+    def wanted(self, place: Place, positive: bool = True) -> Wanted:
+        """Gives what the schema at a place, or its negation, wants of a value."""
+        schema = place.schema
+        if not isinstance(schema, dict | bool):
+            raise refusal(
+                place, place.pointer.rpartition("/")[2], f"{schema!r} is no schema. Write an object."
+            )
+        if schema is True or (schema is not False and not set(schema) & _MEANINGFUL):
+            return ANYTHING if positive else NOTHING
+        if schema is False:
+            return NOTHING if positive else ANYTHING
+        number = self._numbers.setdefault(_identity(place), len(self._places))
+        if number == len(self._places):
+            if number >= MAX_SCHEMAS:
+                raise refusal(place, "$ref", f"more than {MAX_SCHEMAS:,} schemas. Use a smaller document.")
+            self._places.append(place)
+        return frozenset({Literal(number, positive)})
+
+    def values(self, wanted: Wanted) -> Values:
+        """Gives the values that are wanted."""
+        if wanted == NOTHING:
+            return Values()
+        literals = sorted(wanted)
+        if len(literals) == 1:
+            return self._literal(literals[0])
+        with _named(self._places[literals[0].schema] if literals else self.document.root, "allOf"):
+            return intersection_of([self._literal(each) for each in literals])
+
+    def certainly_empty(self, values: Values) -> bool:
+        """Says whether there is certainly no such value, as far as three levels show."""
+        return self._empty(values, _DEPTH)
+
+    def _empty(self, values: Values, depth: int) -> bool:
+        if values.has_scalars:
+            return False
+        return all(
+            any(
+                self._unsatisfiable(shape.item(i), depth)
+                for i in range(min(shape.low, len(shape.prefix) + 1))
+            )
+            for shape in values.arrays
+        ) and all(
+            any(self._unsatisfiable(shape.under(name), depth) for name in shape.required)
+            for shape in values.objects
+        )
+
+    def _unsatisfiable(self, wanted: Wanted, depth: int) -> bool:
+        if wanted == NOTHING or depth == 0 or wanted & self._under_way:
+            return wanted == NOTHING
+        try:
+            return self._empty(self.values(wanted), depth - 1)
+        except UnsupportedSchema:  # what is refused for good will be refused by who needs it
+            return False
+
+    def _literal(self, literal: Literal) -> Values:
+        if literal not in self._known:
+            place = self._places[literal.schema]
+            if literal in self._under_way:
+                raise refusal(
+                    place,
+                    "$ref",
+                    "to know what it allows one must know what it allows. Let it refer to itself only below "
+                    "'properties' or 'items'.",
+                )
+            self._under_way.add(literal)
+            try:
+                self._known[literal] = self._read(place, literal.positive)
+            finally:
+                self._under_way.discard(literal)
+        return self._known[literal]
+
+    def _read(self, place: Place, positive: bool) -> Values:
+        found = []
+        for keyword, meaning in self._meanings(place):
+            with _named(place, keyword):
+                found.append(meaning(self, place, positive))
+        with _named(place, " with ".join(sorted(set(place.schema) & _MEANINGFUL))):
+            return intersection_of(found) if positive else union_of(found)
+
+    def _meanings(self, place: Place) -> Iterator[tuple[str, Keyword]]:
+        """Gives the keywords of a schema, those that only mean something together once."""
+        schema = place.schema
+        if self.document.stands_alone(schema):
+            yield "$ref", _KEYWORDS["$ref"]
+            return
+        seen: set[str] = set()
+        for keyword in schema:
+            self._check(place, keyword)
+            group = _GROUPS.get(keyword, keyword)
+            if keyword.startswith("unevaluated") and is_beside_others(schema):
+                group = keyword
+            if group in _KEYWORDS and group not in seen:
+                seen.add(group)
+                yield group, _KEYWORDS[group]
+
+    def _check(self, place: Place, keyword: str) -> None:
+        """Raises where a keyword cannot be enforced in its schema."""
+        schema = place.schema
+        undefined = why_undefined(keyword, self.document.draft)
+        if undefined:
+            raise refusal(place, keyword, undefined)
+        if keyword == "nullable" and schema[keyword]:
+            raise refusal(place, keyword, "it is OpenAPI, not JSON Schema. Add 'null' to the 'type'.")
+
+
+def _identity(place: Place) -> str:
+    """Gives the pointer, or what the schema says where nothing is inside: equal ones have one number."""
+    if any(isinstance(value, dict | list) for value in place.schema.values()):
+        return f"{place.scope} {place.pointer}"
+    return f"{place.scope} {place.base} {sorted(place.schema.items())!r}"
+
+
+@contextmanager
+def _named(place: Place, keyword: str):
+    """Says where a schema is too large, or what is wrong with its pattern."""
+    try:
+        yield
+    except (TooLarge, TooManyShapes) as error:
+        reason = (
+            "more than 256 alternatives come of it. Use fewer, or less nested ones."
+            if isinstance(error, TooManyShapes)
+            else "it needs too many states. Use smaller bounds, or fewer conditions on one value."
+        )
+        raise refusal(place, keyword, reason) from None
+    except UnsupportedSchema:
+        raise
+    except ConstraintError as error:
+        raise refusal(place, keyword, f"{error}. Change it, or test it in lp.check(complete=...).") from error
+
+
+def _reference(keyword: str) -> Keyword:
+    def reference(reader: SchemaReader, place: Place, positive: bool) -> Values:
+        return reader.values(reader.wanted(reader.document.target(place, keyword), positive))
+
+    return reference
+
+
+def _several(reader: SchemaReader, place: Place, keyword: str, positive: bool) -> list[Values]:
+    schemas = place.schema[keyword]
+    if not isinstance(schemas, list) or not schemas:
+        raise refusal(place, keyword, f"{schemas!r} is no list of schemas. Write one or more.")
+    inside = reader.document.inside
+    return [reader.values(reader.wanted(inside(place, keyword, i), positive)) for i in range(len(schemas))]
+
+
+def _all_of(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    found = _several(reader, place, "allOf", positive)
+    return intersection_of(found) if positive else union_of(found)
+
+
+def _any_of(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    found = _several(reader, place, "anyOf", positive)
+    return union_of(found) if positive else intersection_of(found)
+
+
+def _one_of(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    """Negations are only asked for where two alternatives may have a value in common."""
+    options = _several(reader, place, "oneOf", True)
+    if positive and "type" in place.schema:  # what the schema rules out anyway need not be told apart
+        around = SIMPLE["type"](reader, place, True)
+        options = [option.intersection(around) for option in options]
+    common = {
+        (i, j): both
+        for i, j in combinations(range(len(options)), 2)
+        if not reader.certainly_empty(both := options[i].intersection(options[j]))
+    }
+    overlapping = {i for pair in common for i in pair}
+    outside = {
+        i: reader.values(reader.wanted(reader.document.inside(place, "oneOf", i), False))
+        for i in range(len(options))
+        if i in overlapping or not positive
+    }
+    if not positive:
+        return union_of([intersection_of(outside.values()), *common.values()])
+    alone = [
+        intersection_of([option, *(outside[j] for j in overlapping if (min(i, j), max(i, j)) in common)])
+        for i, option in enumerate(options)
+    ]
+    return union_of(alone)
+
+
+def _not(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    return reader.values(reader.wanted(reader.document.inside(place, "not"), not positive))
+
+
+def _if(reader: SchemaReader, place: Place, positive: bool) -> Values:
+    everything = every_value() if positive else Values()
+    branches = [
+        (keyword == "then", reader.document.inside(place, keyword))
+        for keyword in ("then", "else")
+        if keyword in place.schema
+    ]
+    if "if" not in place.schema or not branches:
+        return everything
+    condition = reader.document.inside(place, "if")
+    found = []
+    for holds in (True, False):
+        inner = [reader.values(reader.wanted(branch, positive)) for when, branch in branches if when == holds]
+        inner = inner or [everything]
+        found.append(reader.values(reader.wanted(condition, holds)).intersection(inner[0]))
+    return union_of(found)
+
+
+_KEYWORDS: dict[str, Keyword] = {
+    **SIMPLE,
+    **ARRAYS,
+    **OBJECTS,
+    "$ref": _reference("$ref"),
+    "$dynamicRef": _reference("$dynamicRef"),
+    "$recursiveRef": _reference("$recursiveRef"),
+    "allOf": _all_of,
+    "anyOf": _any_of,
+    "oneOf": _one_of,
+    "not": _not,
+    "if": _if,
+    "unevaluatedItems": partial(unevaluated, "unevaluatedItems"),
+    "unevaluatedProperties": partial(unevaluated, "unevaluatedProperties"),
+}
+_MEANINGFUL = frozenset({*_KEYWORDS, *_GROUPS, *FIRST_DRAFT, "nullable"}) - {
+    "$anchor",
+    "$dynamicAnchor",
+    "$recursiveAnchor",
+    "minContains",
+    "maxContains",
+}

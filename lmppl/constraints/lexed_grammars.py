@@ -1,0 +1,128 @@
+"""From a grammar that Lark has loaded to the states of the texts that a lexer cuts for a parser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+from lmppl.constraints.earley_sets import EarleySets, Frame
+from lmppl.constraints.grammar_rules import Rules, grammar_rules
+from lmppl.constraints.grammar_terminals import Terminal
+from lmppl.constraints.lalr_stacks import LalrParser, Stack
+from lmppl.constraints.lalr_tables import END, GrammarRule, LalrTable, lalr_table
+from lmppl.constraints.lexed_texts import LexedTexts
+from lmppl.constraints.lexer_exactness import lexemes_can_be_ended
+from lmppl.constraints.scanner import Scanner
+
+
+def lalr_texts(loaded: Any, start: str, contextual: bool) -> LexedTexts[Stack]:
+    """Gives the texts of a grammar that Lark's LALR parser takes.
+
+    Raises:
+        ConstraintError: A terminal has no automaton.
+        NotLalr: The grammar is not LALR(1).
+    """
+    scanners = _Scanners(loaded)
+    table = _table(loaded, start, scanners.tokens)
+    wanted = [{*s, *r} - {END} for s, r in zip(table.shifts, table.reductions, strict=True)]
+    by_state = [scanners.of(tokens if contextual else scanners.tokens.values()) for tokens in wanted]
+    is_exact = (
+        not table.has_conflicts
+        and scanners.lexemes_can_be_ended
+        and _all_derive(loaded)
+        and all(
+            scanner.can_find(token)
+            for scanner, tokens in dict.fromkeys(zip(by_state, map(frozenset, wanted), strict=True))
+            for token in tokens
+        )
+    )
+    return LexedTexts(LalrParser(table), lambda stack: by_state[stack.state], is_exact)
+
+
+def earley_texts(loaded: Any, start: str) -> LexedTexts[Frame]:
+    """Gives the texts of a grammar that Lark's Earley parser takes with the basic lexer.
+
+    Raises:
+        ConstraintError: A terminal has no automaton; or no string is in the language.
+    """
+    scanners = _Scanners(loaded)
+    scanner = scanners.of(scanners.tokens.values())
+    rules = grammar_rules(loaded, start, scanners.tokens, scanner.tokens())
+    return LexedTexts(_EarleyParser(rules), lambda frame: scanner, scanners.lexemes_can_be_ended)
+
+
+def _all_derive(loaded: Any) -> bool:
+    """Says whether every nonterminal derives a string, if every terminal is found."""
+    sides = [(str(r.origin.name), {str(s.name) for s in r.expansion if not s.is_term}) for r in loaded.rules]
+    derive: set[str] = set()
+    size = -1
+    while size != len(derive):
+        size = len(derive)
+        derive |= {origin for origin, needed in sides if needed <= derive}
+    return derive == {origin for origin, _ in sides}
+
+
+def _table(loaded: Any, start: str, tokens: dict[str, int]) -> LalrTable:
+    first = len(tokens) + 1
+    numbers: dict[str, int] = {}
+
+    def number(symbol: Any) -> int:
+        name = str(symbol.name)
+        return tokens[name] if symbol.is_term else numbers.setdefault(name, first + len(numbers))
+
+    rules = [
+        GrammarRule(number(rule.origin), tuple(map(number, rule.expansion)), rule.options.priority or 0)
+        for rule in loaded.rules
+    ]
+    return lalr_table(rules, first, numbers[start])
+
+
+class _Scanners:
+    """The scanners of a grammar, by the tokens that they may find."""
+
+    def __init__(self, loaded: Any):
+        declared = {str(s.name) for rule in loaded.rules for s in rule.expansion if s.is_term}
+        names = dict.fromkeys([str(terminal.name) for terminal in loaded.terminals] + sorted(declared))
+        self.tokens = {name: token for token, name in enumerate(names, 1)}
+        in_order = sorted(loaded.terminals, key=_rank)
+        self._terminals = [Terminal.of_lark(t, self.tokens[str(t.name)]) for t in in_order]
+        for terminal in self._terminals:
+            _ = terminal.automaton  # so that one that is not supported is refused now
+        self._ignored = frozenset(map(str, loaded.ignore_tokens))
+        self._scanners: dict[frozenset[int], Scanner] = {}
+
+    @cached_property
+    def lexemes_can_be_ended(self) -> bool:
+        return lexemes_can_be_ended(self._terminals, self._ignored)
+
+    def of(self, tokens: Iterable[int]) -> Scanner:
+        """Gives the scanner of some terminals, and of the ignored ones."""
+        key = frozenset(tokens)
+        if key not in self._scanners:
+            terminals = [t for t in self._terminals if t.token in key or t.name in self._ignored]
+            self._scanners[key] = Scanner(terminals, self._ignored)
+        return self._scanners[key]
+
+
+def _rank(terminal: Any) -> tuple[int, int, int, str]:
+    """Gives the place of a terminal in the order in which Lark's lexers try them."""
+    pattern = terminal.pattern
+    return -terminal.priority, -pattern.max_width, -len(pattern.value), terminal.name
+
+
+class _EarleyParser:
+    """Earley sets as the stacks of a parser of tokens."""
+
+    def __init__(self, rules: Rules):
+        self._sets = EarleySets(rules)
+        self.initial = self._sets.initial
+
+    def after(self, stack: Frame, token: int) -> Frame | None:
+        """Gives the set after a token, or None if no rule wants it."""
+        items = self._sets.waiting(stack, token)
+        return self._sets.frame(items) if items else None
+
+    def ends(self, stack: Frame) -> bool:
+        """Says whether the text may end here."""
+        return self._sets.accepts(stack)

@@ -1,0 +1,213 @@
+"""Texts that a lexer cuts into tokens for a parser, byte by byte: the states of `lp.lark` with a lexer.
+
+The lexer cuts off what its scanner finds, which may be known only later: after `1` of `1.5` or `1..2` the
+number may be `1`, `1.5` or `1.`. So a state follows the lexeme under way, and beside it, for each slot of
+the scanner, what comes of the text if the lexeme ended there. That is a state again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from lmppl.constraints.scanner import IGNORED, Point, Scanner
+
+MAX_STATES = 200_000
+MAX_STEPS = 400_000
+MAX_SEARCHED = 5_000
+
+Stack = TypeVar("Stack")
+
+
+class TokenParser(Protocol[Stack]):
+    """An incremental parser of tokens, whose stacks are values."""
+
+    @property
+    def initial(self) -> Stack:
+        """The stack before the first token."""
+        ...
+
+    def after(self, stack: Stack, token: int) -> Stack | None:
+        """Gives the stack after a token, or None if the parser refuses it."""
+        ...
+
+    def ends(self, stack: Stack) -> bool:
+        """Says whether the text may end here."""
+        ...
+
+
+@dataclass(eq=False)
+class Reading(Generic[Stack]):
+    """A state. Equal to itself only; made once, while known.
+
+    Attributes:
+        stack: Of the parser, before the lexeme under way.
+        scanner: Of that place.
+        point: In the lexeme.
+        slots: What has come of the text if the lexeme ended where the slot says; None is refused.
+    """
+
+    stack: Stack
+    scanner: Scanner
+    point: Point
+    slots: tuple[Reading[Stack] | None, ...]
+
+    @property
+    def is_between(self) -> bool:
+        """Whether no lexeme is under way."""
+        return self.point is self.scanner.start
+
+    def __repr__(self) -> str:
+        return f"<Reading after {self.stack!r}>"
+
+
+class LexedTexts(Generic[Stack]):
+    """The states of one parser and its scanners.
+
+    Args:
+        parser: Of the tokens.
+        scanner: Gives the scanner of a place.
+        is_exact: Whether every live stack of the parser can be completed, and every lexeme ended.
+    """
+
+    def __init__(self, parser: TokenParser[Stack], scanner: Callable[[Stack], Scanner], is_exact: bool):
+        self.is_exact = is_exact
+        self._parser = parser
+        self._scanner = scanner
+        self._readings: dict[tuple, Reading[Stack]] = {}
+        self._steps: dict[tuple[Reading[Stack], int], Reading[Stack] | None] = {}
+        self._live: dict[Stack, bool] = {}
+        self._decided: dict[Reading[Stack], bool] = {}
+        self._is_searching = False
+        self.initial = self._between(parser.initial)
+
+    def advance(self, reading: Reading[Stack] | None, data: bytes) -> Reading[Stack] | None:
+        """Gives the state after some bytes, or None if nothing that starts so is in the language."""
+        steps = self._steps
+        for byte in data:
+            if reading is None:
+                return None
+            try:
+                reading = steps[reading, byte]
+            except KeyError:
+                if len(steps) >= MAX_STEPS:
+                    steps.clear()
+                before = reading
+                reading = steps[before, byte] = self._step(before, byte)
+        return reading
+
+    def accepts(self, reading: Reading[Stack] | None) -> bool:
+        """Says whether the text so far is in the language."""
+        while reading is not None and not reading.is_between:
+            end = reading.point.end
+            reading = reading.slots[end] if end >= 0 else None
+        return reading is not None and self._parser.ends(reading.stack)
+
+    def _step(self, reading: Reading[Stack] | None, byte: int) -> Reading[Stack] | None:
+        """Moves by one byte; a chain of single slots is walked and not recursed into."""
+        chain: list[tuple[Reading[Stack], Point]] = []
+        after: Reading[Stack] | None = None
+        while reading is not None:
+            point = reading.scanner.after(reading.point, byte)
+            if point is None:
+                break
+            if len(point.slots) == 1 and point.slots[0] >= 0:
+                if not point.settled:
+                    chain.append((reading, point))
+                reading = reading.slots[point.slots[0]]
+                continue
+            slots = tuple(self._slot(reading, slot, byte) for slot in point.slots)
+            after = slots[0] if point.settled else self._made(reading, point, slots)
+            break
+        for reading, point in reversed(chain):
+            after = self._made(reading, point, (after,))
+        return after
+
+    def _slot(self, reading: Reading[Stack], slot: int, byte: int) -> Reading[Stack] | None:
+        if slot >= 0:
+            return self._step(reading.slots[slot], byte)
+        stack = reading.stack if ~slot == IGNORED else self._parser.after(reading.stack, ~slot)
+        return None if stack is None else self._between(stack)
+
+    def _between(self, stack: Stack) -> Reading[Stack] | None:
+        scanner = self._scanner(stack)
+        if not self._is_live(stack):
+            return None
+        return self._known(stack, scanner, scanner.start, ())
+
+    def _is_live(self, stack: Stack) -> bool:
+        if stack not in self._live:
+            if len(self._live) >= MAX_STATES:
+                self._live.clear()
+            scanner = self._scanner(stack)
+            self._live[stack] = self._parser.ends(stack) or scanner.finds(
+                scanner.start,
+                lambda token: token != IGNORED and self._parser.after(stack, token) is not None,
+            )
+        return self._live[stack]
+
+    def _made(
+        self, reading: Reading[Stack], point: Point, slots: tuple[Reading[Stack] | None, ...]
+    ) -> Reading[Stack] | None:
+        """Gives a state within a lexeme, or None if nothing can come of it."""
+        stack = reading.stack
+        leads_on = reading.scanner.finds(point, lambda token: self._leads_on(stack, token))
+        if not leads_on and not any(slots):
+            return None
+        made = self._known(stack, reading.scanner, point, slots)
+        if leads_on or not self.is_exact or self._is_searching or not self._is_open(made):
+            return made
+        return made if self._can_be_cut(made) else None
+
+    def _is_open(self, reading: Reading[Stack]) -> bool:
+        """Says whether all that can come of a state is a lexeme whose end is still open since before."""
+        alive = (slot for slot, kept in zip(reading.point.slots, reading.slots, strict=True) if kept)
+        return all(slot >= 0 for slot in alive)
+
+    def _can_be_cut(self, reading: Reading[Stack]) -> bool:
+        """Looks for bytes after which a lexeme that the parser refuses is out of the question."""
+        if reading not in self._decided:
+            if len(self._decided) >= MAX_STATES:
+                self._decided.clear()
+            self._is_searching = True
+            try:
+                self._decided[reading] = self._search(reading)
+            finally:
+                self._is_searching = False
+        return self._decided[reading]
+
+    def _search(self, reading: Reading[Stack]) -> bool:
+        seen = {reading}
+        todo = [reading]
+        for state in todo:  # grows while it is walked; gaps are short where this is asked
+            if len(todo) > MAX_SEARCHED:
+                return True
+            for byte in range(256):
+                after = self._step(state, byte)
+                if after is None or after in seen:
+                    continue
+                stack = after.stack
+                if after.is_between or not self._is_open(after):
+                    return True
+                if after.scanner.finds(after.point, lambda token, stack=stack: self._leads_on(stack, token)):
+                    return True
+                seen.add(after)
+                todo.append(after)
+        return False
+
+    def _leads_on(self, stack: Stack, token: int) -> bool:
+        if token == IGNORED:
+            return True
+        after = self._parser.after(stack, token)
+        return after is not None and self._is_live(after)
+
+    def _known(
+        self, stack: Stack, scanner: Scanner, point: Point, slots: tuple[Reading[Stack] | None, ...]
+    ) -> Reading[Stack]:
+        key = (stack, id(point), slots)
+        if key not in self._readings:
+            if len(self._readings) >= MAX_STATES:
+                self._readings.clear()
+            self._readings[key] = Reading(stack, scanner, point, slots)
+        return self._readings[key]

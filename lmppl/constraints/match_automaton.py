@@ -1,0 +1,367 @@
+"""What `re.match` finds at the beginning of a text, byte by byte: the ends of matches as they are met.
+
+`re` looks ahead without bound: whether it takes a match that ends here depends on whether one that it
+likes better comes later. So a state keeps a list of **slots**, one for each match that has been met and
+may be the one, best first; whoever follows the automaton keeps for each what comes of ending there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from lmppl.constraints.character_sets import case_variants
+from lmppl.constraints.match_program import Ahead, Behind, Choice, Found, Program, Step
+from lmppl.constraints.regex_syntax import Alternation, Character, Node, Repetition, Sequence
+from lmppl.constraints.transition_tables import DEAD, canonical
+from lmppl.constraints.utf8_encoding import byte_rows
+from lmppl.errors import ConstraintError
+
+NEW = -1
+MAX_STATES = 5_000
+MAX_THREADS = 500_000  # over all states: some seconds
+
+Condition = tuple[bool, frozenset[int]]
+"""What must not (True) or must (False) come next: places in the program of a look-ahead."""
+
+Conditions = frozenset[Condition]
+Thread = tuple[int, Conditions]
+"""A place in the program, 0 for a match, and what the text from here on must and must not be."""
+
+
+class Label(NamedTuple):
+    """What entering a state says.
+
+    Attributes:
+        slots: For each slot, the one before this character that it was, or NEW for a match that ends
+            here. None within a character: all slots stay as they are.
+        certain: Whether the last slot is a match in any case, so that there is one.
+        end: The slot that is found if the text ends here, or -1.
+    """
+
+    slots: tuple[int, ...] | None
+    certain: bool
+    end: int
+
+
+class MatchAutomaton:
+    """The states of one pattern; 0 is the start.
+
+    Attributes:
+        flat: The next state of `state` is at `256 * state + byte`, -1 if nothing is found that way.
+        labels: By state.
+        settled: By state, whether nothing but its only slot can be found any more. It has no next one.
+        runs: By state, whether more matches may be met.
+    """
+
+    def __init__(self, table: np.ndarray, labels: list[Label]):
+        self.flat = np.ascontiguousarray(table, np.int32).reshape(-1).data
+        self.labels = labels
+        self.settled = [
+            label.certain and label.slots is not None and len(label.slots) == 1 and not goes_on
+            for label, goes_on in zip(labels, (table != DEAD).any(1).tolist(), strict=True)
+        ]
+        self.runs = _running(table, labels).tolist()
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether a match may depend on what follows it, by look-ahead."""
+        return any(label.slots and not (label.certain and len(label.slots) == 1) for label in self.labels)
+
+    def find(self, data: bytes) -> int | None:
+        """Gives the length of the match at the beginning of a whole text, None if there is none."""
+        slots: list[int] = []
+        state = 0
+        for position, byte in enumerate(data, 1):
+            state = self.flat[256 * state + byte]
+            if state == DEAD:
+                return None
+            label = self.labels[state]
+            if label.slots is not None:
+                slots = [position if slot == NEW else slots[slot] for slot in label.slots]
+            if self.settled[state]:
+                return slots[0]
+        end = self.labels[state].end
+        return slots[end] if end >= 0 else None
+
+
+@lru_cache(4096)
+def match_automaton(pattern: str) -> MatchAutomaton:
+    """Makes the automaton of a pattern in the syntax of `re`, look-around included.
+
+    Matches of the empty string are left out.
+
+    Raises:
+        ConstraintError: It is no pattern, needs what stands before it, is too large, or has
+            back-references or what else is not supported.
+    """
+    try:
+        return _Construction(Program(pattern)).automaton()
+    except RecursionError as error:
+        raise ConstraintError(
+            f"The pattern {pattern[:60]!r} is nested too deeply. Use fewer groups."
+        ) from error
+
+
+@lru_cache(4096)
+def word_automaton(word: str, ignore_case: bool) -> MatchAutomaton:
+    """Makes the automaton of a literal string, without the cost of a pattern."""
+    rows = [np.full(256, DEAD, np.int32)]
+    at = 0
+    for character in word:
+        spellings = [character.encode()]
+        if ignore_case:
+            numbers = (n for span in case_variants(character, re.IGNORECASE) for n in range(*span))
+            spellings = [chr(n if n < 0xD800 else n + 0x800).encode() for n in numbers]
+        after = len(rows)
+        rows.append(np.full(256, DEAD, np.int32))
+        for spelling in spellings:
+            state = at
+            for byte in spelling[:-1]:
+                if rows[state][byte] == DEAD:
+                    rows[state][byte] = len(rows)
+                    rows.append(np.full(256, DEAD, np.int32))
+                state = rows[state][byte]
+            rows[state][spelling[-1]] = after
+        at = after
+    labels = [Label((), False, -1)] * len(rows)
+    labels[at] = Label((NEW,), True, 0)
+    return MatchAutomaton(np.stack(rows), labels)
+
+
+class _State(NamedTuple):
+    """Threads in order of preference, the last characters, and the slots of the matches among them."""
+
+    threads: tuple[Thread, ...]
+    past: tuple[int, ...]
+    slots: tuple[int, ...]
+
+
+class _Construction:
+    """The subset construction, with subsets that are ordered."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self.code = program.instructions
+        self.context = self._contexts()
+        self.work = 0
+
+    def automaton(self) -> MatchAutomaton:
+        states, table = self._explored()
+        labels = [self._label(state) for state in states]
+        table = _trimmed(table, labels)
+        rows = byte_rows(self.program.partition, table)
+        labels += [Label(None, False, -1)] * (len(rows) - len(labels))
+        return MatchAutomaton(*_smallest(rows, labels))
+
+    def _explored(self) -> tuple[list[_State], np.ndarray]:
+        threads = [thread for thread in self.closed([(self.program.begin, frozenset())], ()) if thread[0]]
+        first = _State(tuple(threads), (), ())
+        numbers = {first: 0}
+        states = [first]
+        rows: list[list[int]] = []
+        for state in states:  # grows while it is walked
+            row = []
+            for symbol in range(self.program.partition.num_classes):
+                target = self.after(state, symbol)
+                if target is not None and target not in numbers:
+                    numbers[target] = len(states)
+                    states.append(target)
+                row.append(DEAD if target is None else numbers[target])
+            rows.append(row)
+            self.work += len(state.threads) * len(row)
+            if len(states) > MAX_STATES or self.work > MAX_THREADS:
+                raise ConstraintError(
+                    f"The pattern {self.program.pattern[:60]!r} needs too large an automaton. Write smaller "
+                    "bounds or `*`."
+                )
+        return states, np.array(rows, np.int32)
+
+    def after(self, state: _State, symbol: int) -> _State | None:
+        past = ()
+        if self.program.look_behind:
+            past = (*state.past, self.context[symbol])[-self.program.look_behind :]
+        threads: list[Thread] = []
+        slots: list[int] = []
+        seen: set[Thread] = set()
+        slot = -1
+        for place, conditions in state.threads:
+            slot += place == 0
+            left = self._conditions_after(conditions, symbol)
+            if left is None:
+                continue
+            if place == 0:
+                new = [(0, left)]
+            else:
+                step = self.code[place]
+                assert isinstance(step, Step)
+                new = self.closed([(step.after, left)], past, seen) if step.classes >> symbol & 1 else []
+            for thread in new:
+                threads.append(thread)
+                if thread[0] == 0:
+                    slots.append(slot if place == 0 else NEW)
+            if threads and threads[-1] == (0, frozenset()):
+                break
+        if not threads:
+            return None
+        return _State(tuple(threads), past if any(p for p, _ in threads) else (), tuple(slots))
+
+    def closed(
+        self, threads: Iterable[Thread], past: tuple[int, ...], seen: set[Thread] | None = None
+    ) -> list[Thread]:
+        """Follows choices and assertions in order; what comes after a sure match is dropped."""
+        seen = set() if seen is None else seen
+        found: list[Thread] = []
+        todo = list(threads)
+        while todo:
+            thread = todo.pop()
+            if thread in seen:
+                continue
+            place, conditions = thread
+            instruction = self.code[place]
+            if not isinstance(instruction, Found):
+                seen.add(thread)
+            match instruction:
+                case Found():
+                    found.append(thread)
+                    if not conditions:
+                        break
+                case Step():
+                    found.append(thread)
+                case Choice(options):
+                    todo.extend((option, conditions) for option in reversed(options))
+                case Behind(negative, _, _, _, after):
+                    if self._is_behind(instruction, past) != negative:
+                        todo.append((after, conditions))
+                case Ahead(negative, begin, after):
+                    places = self._closed_places([begin])
+                    if 0 not in places:
+                        todo.append((after, conditions | {(negative, places)}))
+                    elif not negative:
+                        todo.append((after, conditions))
+        return found
+
+    def _conditions_after(self, conditions: Conditions, symbol: int) -> Conditions | None:
+        """Gives the conditions that are still open after a character; None if one is broken."""
+        left: set[Condition] = set()
+        for negative, places in conditions:
+            steps = (self.code[place] for place in places)
+            moved = [s.after for s in steps if isinstance(s, Step) and s.classes >> symbol & 1]
+            reached = self._closed_places(moved)
+            if (0 in reached) if negative else not reached:
+                return None
+            if 0 not in reached and reached:
+                left.add((negative, reached))
+        return frozenset(left)
+
+    def _closed_places(self, places: Iterable[int]) -> frozenset[int]:
+        return frozenset(place for place, _ in self.closed_unordered(places))
+
+    def closed_unordered(self, places: Iterable[int]) -> Iterator[Thread]:
+        """Follows the choices of a look-ahead, which has no assertions."""
+        met = set(places)
+        todo = list(met)
+        while todo:
+            place = todo.pop()
+            instruction = self.code[place]
+            if isinstance(instruction, Choice):
+                new = set(instruction.options) - met
+                met |= new
+                todo.extend(new)
+            else:
+                yield place, frozenset()
+
+    def _is_behind(self, behind: Behind, past: tuple[int, ...]) -> bool:
+        if len(past) < behind.width:
+            raise self.program.refusal("depends on what stands before it", behind.position)
+        start = len(past) - behind.width
+        return len(past) in self._ends(behind.item, past, {start})
+
+    def _ends(self, tree: Node, past: tuple[int, ...], starts: set[int]) -> set[int]:
+        match tree:
+            case Character(options):
+                bits = self.program.classes(options)
+                return {i + 1 for i in starts if i < len(past) and bits >> past[i] & 1}
+            case Sequence(items):
+                for item in items:
+                    starts = self._ends(item, past, starts)
+                return starts
+            case Alternation(options):
+                return set().union(*(self._ends(option, past, starts) for option in options))
+            case Repetition(item, low):
+                for _ in range(low):
+                    starts = self._ends(item, past, starts)
+                return starts
+        raise AssertionError(tree)
+
+    def _contexts(self) -> list[int]:
+        """Gives each class the first one that no look-behind tells apart from it."""
+        looked_at = [
+            self.program.classes(node.options)
+            for behind in self.code
+            if isinstance(behind, Behind)
+            for node in _characters(behind.item)
+        ]
+        first: dict[tuple[int, ...], int] = {}
+        return [
+            first.setdefault(tuple(bits >> c & 1 for bits in looked_at), c)
+            for c in range(self.program.partition.num_classes)
+        ]
+
+    def _label(self, state: _State) -> Label:
+        matches = [conditions for place, conditions in state.threads if place == 0]
+        at_end = [i for i, conditions in enumerate(matches) if all(negative for negative, _ in conditions)]
+        return Label(state.slots, bool(matches) and not matches[-1], at_end[0] if at_end else -1)
+
+
+def _characters(tree: Node) -> Iterator[Character]:
+    match tree:
+        case Character():
+            yield tree
+        case Sequence(items) | Alternation(items):
+            for item in items:
+                yield from _characters(item)
+        case Repetition(item):
+            yield from _characters(item)
+
+
+def _trimmed(table: np.ndarray, labels: list[Label]) -> np.ndarray:
+    """Drops ways to states from which nothing can be found, and all ways out of settled ones."""
+    useful = np.array([bool(label.slots) for label in labels])
+    runs = _running(table, labels)
+    settled = np.array([label.certain and len(label.slots or ()) == 1 for label in labels]) & ~runs
+    trimmed = np.where((table != DEAD) & (useful | runs)[table], table, DEAD)
+    trimmed[settled] = DEAD
+    return trimmed.astype(np.int32)
+
+
+def _running(table: np.ndarray, labels: list[Label]) -> np.ndarray:
+    """Gives the states from which a match can be met that is not there yet."""
+    brings = np.array([NEW in (label.slots or ()) for label in labels])
+    runs = np.zeros(len(labels), bool)
+    while True:
+        reached = np.any(np.where(table == DEAD, False, (brings | runs)[table]), axis=1)
+        if np.array_equal(reached, runs):
+            return runs
+        runs = reached
+
+
+def _smallest(rows: np.ndarray, labels: list[Label]) -> tuple[np.ndarray, list[Label]]:
+    """Merges states that nothing tells apart: a label is one more symbol, with a sink behind it."""
+    kinds = list(dict.fromkeys(labels))
+    table = np.full((len(rows) + 1, 256 + len(kinds)), DEAD, np.int32)
+    table[:-1, :256] = rows
+    for state, label in enumerate(labels):
+        table[state, 256 + kinds.index(label)] = len(rows)
+    ends = np.zeros(len(table), bool)
+    ends[-1] = True
+    small, ends = canonical(table, 0, ends)
+    keep = np.flatnonzero(~ends)
+    number = np.full(len(small) + 1, DEAD, np.int32)
+    number[keep] = np.arange(len(keep))
+    kind_of = (small[keep, 256:] != DEAD).argmax(1).tolist()
+    return number[small[keep, :256]], [kinds[kind] for kind in kind_of]

@@ -1,0 +1,248 @@
+"""A regular expression as a program of ordered choices, which says what `re.match` would find first.
+
+Thompson's automaton with its choices in order (Pike 1987; Cox 2010, "Regular expression matching: the
+virtual machine approach"): of all ways to match, the backtracking of `re` finds the one that takes the
+earliest option at the earliest choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from lmppl.constraints.character_automaton import size, walk
+from lmppl.constraints.character_sets import NUM_CHARACTERS, CharacterSet, Partition, matched_by, single
+from lmppl.constraints.regex_syntax import (
+    Alternation,
+    Assertion,
+    Character,
+    Look,
+    Node,
+    Repetition,
+    Sequence,
+    parse,
+)
+from lmppl.errors import ConstraintError
+
+MAX_STEPS = 20_000
+MAX_LOOK_BEHIND = 4  # characters
+
+_ANYTHING: CharacterSet = ((0, NUM_CHARACTERS),)
+_NEWLINE = single("\n")
+_NO_NEWLINE = matched_by(".", 0)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Reads one character of some classes (bits), and goes on at `after`."""
+
+    classes: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Goes on at any of several places, the preferred first."""
+
+    options: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Goes on at `after` if a match of the program at `begin` comes next, or if none does."""
+
+    negative: bool
+    begin: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Behind:
+    """Goes on at `after` if the last `width` characters are, or are not, of `item`."""
+
+    negative: bool
+    item: Node
+    width: int
+    position: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """The end: of the whole, or of a look-ahead."""
+
+
+Instruction = Step | Choice | Ahead | Behind | Found
+
+
+class Program:
+    """The instructions of a pattern.
+
+    Attributes:
+        pattern: As it is written.
+        partition: The classes of characters that the pattern tells apart.
+        instructions: By number; 0 is the end.
+        begin: The first.
+
+    Raises:
+        ConstraintError: It is no pattern, or has what cannot be followed: the message says what.
+    """
+
+    def __init__(self, pattern: str):
+        self.pattern = pattern
+        tree = expanded(parse(pattern, look_around=True))
+        nodes = list(walk(tree))
+        self._refuse(tree, nodes)
+        self.partition = Partition.of(node.options for node in nodes if isinstance(node, Character))
+        self.instructions: list[Instruction] = [Found()]
+        self.begin = self._added(tree, 0)
+
+    @cached_property
+    def look_behind(self) -> int:
+        """How many characters back it looks."""
+        return max((i.width for i in self.instructions if isinstance(i, Behind)), default=0)
+
+    def classes(self, options: CharacterSet) -> int:
+        """Gives the bits of the classes that a set consists of."""
+        return sum(1 << number for number in self.partition.members[options])
+
+    def _new(self, instruction: Instruction) -> int:
+        self.instructions.append(instruction)
+        return len(self.instructions) - 1
+
+    def _added(self, tree: Node, after: int) -> int:
+        """Adds a tree that goes on at `after`, and gives where it begins."""
+        match tree:
+            case Character(options):
+                return self._new(Step(self.classes(options), after))
+            case Sequence(items):
+                for item in reversed(items):
+                    after = self._added(item, after)
+                return after
+            case Alternation(options):
+                return self._new(Choice(tuple(self._added(option, after) for option in options)))
+            case Repetition():
+                return self._repeated(tree, after)
+            case Look(item, True, negative):
+                return self._new(Ahead(negative, self._added(item, 0), after))
+            case Look(item, False, negative, position):
+                return self._new(Behind(negative, item, _width(item), position, after))
+        raise AssertionError(tree)
+
+    def _repeated(self, tree: Repetition, after: int) -> int:
+        def choice(more: int) -> tuple[int, int]:
+            return (after, more) if tree.lazy else (more, after)
+
+        begin = after
+        if tree.high is None:
+            begin = self._new(Choice(()))
+            self.instructions[begin] = Choice(choice(self._added(tree.item, begin)))
+        else:
+            for _ in range(tree.high - tree.low):
+                begin = self._new(Choice(choice(self._added(tree.item, begin))))
+        for _ in range(tree.low):
+            begin = self._added(tree.item, begin)
+        return begin
+
+    def _refuse(self, tree: Node, nodes: list[Node]) -> None:
+        if size(tree) > MAX_STEPS:
+            raise ConstraintError(
+                f"The pattern {self.pattern[:60]!r} has more than {MAX_STEPS:,} steps when its repeats are "
+                "written out. Write a smaller bound or `*`."
+            )
+        for node in nodes:
+            if isinstance(node, Repetition) and _may_be_empty(node.item) and _prefers_empty(node.item):
+                raise self.refusal("repeats what may be empty and prefers to be,", node.position)
+            if isinstance(node, Look):
+                inside = list(walk(node.item))[1:]
+                if any(isinstance(inner, Look) for inner in (node.item, *inside)):
+                    raise self.refusal("has look-around or an anchor inside look-around", node.position)
+                if not node.ahead and _width(node.item) > MAX_LOOK_BEHIND:
+                    raise self.refusal(f"looks back more than {MAX_LOOK_BEHIND} characters", node.position)
+
+    def refusal(self, what: str, position: int) -> ConstraintError:
+        """Gives the error for a pattern that does something that is not supported."""
+        return ConstraintError(
+            f"The pattern {self.pattern[:60]!r} {what} at position {position}, which is not supported in "
+            "a terminal. Write it without."
+        )
+
+
+def expanded(tree: Node) -> Node:
+    """Writes `^ $ \\A \\Z \\b \\B` as look-around."""
+    match tree:
+        case Sequence(items):
+            return Sequence(tuple(map(expanded, items)))
+        case Alternation(options):
+            return Alternation(tuple(map(expanded, options)))
+        case Repetition(item, low, high, position, lazy):
+            return Repetition(expanded(item), low, high, position, lazy)
+        case Look(item, ahead, negative, position):
+            return Look(expanded(item), ahead, negative, position)
+        case Assertion():
+            return _as_look_around(tree)
+    return tree
+
+
+def _as_look_around(assertion: Assertion) -> Node:
+    anything, no_newline = Character(_ANYTHING), Character(_NO_NEWLINE)
+    match assertion.kind:
+        case "text start":
+            return Look(anything, False, True, 0)
+        case "line start":
+            return Look(no_newline, False, True, 0)
+        case "text end":
+            return Look(anything, True, True, 0)
+        case "last line end":
+            more = Alternation((no_newline, Sequence((Character(_NEWLINE), anything))))
+            return Look(more, True, True, 0)
+        case "line end":
+            return Look(no_newline, True, True, 0)
+    word = Character(assertion.words)
+    sides = ((False, True), (True, False)) if assertion.kind == "word edge" else ((False,) * 2, (True,) * 2)
+    return Alternation(
+        tuple(Sequence((Look(word, False, no, 0), Look(word, True, none, 0))) for no, none in sides)
+    )
+
+
+def _width(tree: Node) -> int:
+    """Gives the length of every match; `re` has made sure that there is only one."""
+    match tree:
+        case Character():
+            return 1
+        case Sequence(items):
+            return sum(map(_width, items))
+        case Alternation(options):
+            return max(map(_width, options), default=0)
+        case Repetition(item, low):
+            return low * _width(item)
+    return 0
+
+
+def _may_be_empty(tree: Node) -> bool:
+    match tree:
+        case Character():
+            return False
+        case Sequence(items):
+            return all(map(_may_be_empty, items))
+        case Alternation(options):
+            return any(map(_may_be_empty, options))
+        case Repetition(item, low):
+            return low == 0 or _may_be_empty(item)
+    return True
+
+
+def _prefers_empty(tree: Node) -> bool:
+    """Says whether the empty match comes before another one: then `re` leaves a loop where we would not."""
+    match tree:
+        case Sequence(items):
+            return any(map(_prefers_empty, items))
+        case Alternation(options):
+            return any(map(_may_be_empty, options[:-1])) or any(map(_prefers_empty, options))
+        case Repetition(item, _, _, _, lazy):
+            return (lazy and not _is_empty(item)) or _prefers_empty(item)
+    return False
+
+
+def _is_empty(tree: Node) -> bool:
+    return tree == Sequence(())

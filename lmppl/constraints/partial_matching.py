@@ -1,0 +1,104 @@
+"""`lp.pattern`: expressions that are not regular, asked of the `regex` package one prefix at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import regex
+
+from lmppl.constraints.described_check import DescribedCheck
+from lmppl.constraints.protocol import Constraint
+from lmppl.constraints.python_check import Check
+from lmppl.constraints.remembered_answers import Answers, require_askable
+from lmppl.constraints.right_context import with_visible_ends
+from lmppl.constraints.time_limits import TimeLimitReached
+from lmppl.errors import ConstraintError, InvalidTypeError
+
+
+def pattern(expression: str, timeout: float | None = 5.0) -> Constraint:
+    """Allows the strings that an expression of the `regex` package matches as a whole.
+
+    For what `lp.regex` refuses: look-around, back-references, recursion, atomic groups, conditionals,
+    properties such as `\\p{Greek}`. The language is `{s : regex.fullmatch(expression, s)}`. Use `lp.regex`
+    where it takes the expression: it is exact and far quicker.
+
+    Viability is over-approximate: a prefix passes if the matcher comes to its end anywhere on its way.
+    In particular a look-ahead that would read beyond the end always passes, so `(?!.*aa)[a-z]+` refuses
+    "aa" only as a whole. Each prefix is matched from its beginning, so the cost of a text grows with the
+    square of its length.
+
+    Args:
+        expression: In the syntax of `regex`, version 0 as by default there; write `(?V1)` in front for set
+            operations such as `[\\w--\\d]`.
+        timeout: Seconds for one match. A match that takes longer, as catastrophic expressions do, is lost
+            mass (`check timed out`), as for `lp.check`. None waits for ever.
+
+    Raises:
+        ConstraintError: It is no expression; it writes a set operation without `(?V1)`; or it uses
+            approximate matching, `(?r)`, or an assertion about the end of a word or line where
+            that cannot be followed (in verbose expressions, and under `(?w)` or `(?m:...)`).
+    """
+    if not isinstance(expression, str):
+        raise InvalidTypeError(f"An expression is a str, but pattern() was given {expression!r}.")
+    shown = f"pattern({expression!r})"
+    functions = {"prefix": Prefix(expression, timeout), "complete": Whole(expression, timeout)}
+    require_askable(shown, functions, timeout)
+    compiled(expression)
+    return DescribedCheck(Check(Answers(shown, functions, timeout)), shown)
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Whether a text may be continued to a match, as far as partial matching can say."""
+
+    expression: str
+    timeout: float | None
+
+    def __call__(self, text: str) -> bool:
+        return _matches(compiled(self.expression)[1], text, self.timeout, partial=True)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Whether a text matches."""
+
+    expression: str
+    timeout: float | None
+
+    def __call__(self, text: str) -> bool:
+        return _matches(compiled(self.expression)[0], text, self.timeout, partial=False)
+
+
+def _matches(compiled_expression: Any, text: str, timeout: float | None, *, partial: bool) -> bool:
+    try:
+        return compiled_expression.fullmatch(text, partial=partial, timeout=timeout) is not None
+    except TimeoutError:
+        raise TimeLimitReached from None
+
+
+@lru_cache(256)
+def compiled(expression: str) -> tuple[Any, Any]:
+    """Gives the compiled expression, and the one that prefixes are asked of.
+
+    Raises:
+        ConstraintError: As `pattern`.
+    """
+    whole = _compile(expression)
+    if whole.flags & regex.REVERSE:
+        raise ConstraintError(
+            f"The expression {expression[:60]!r} is matched from its end, by `(?r)`, where no prefix can be "
+            "judged. Leave `(?r)` out."
+        )
+    rewritten = with_visible_ends(expression, whole.flags)
+    return whole, whole if rewritten == expression else _compile(rewritten)
+
+
+def _compile(expression: str) -> Any:
+    try:
+        return regex.compile(expression)
+    except (regex.error, RecursionError, OverflowError, ValueError) as error:
+        raise ConstraintError(
+            f"The expression {expression[:60]!r} cannot be used: {error}. It is read by the package `regex`."
+        ) from error

@@ -1,0 +1,51 @@
+"""Which terminals may follow one another in a grammar, left-out ones aside."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Set
+
+Productions = Mapping[int, tuple[tuple[int, ...], ...]]
+
+
+def followers(productions: Productions, nullable: Set[int], first_nonterminal: int) -> dict[int, set[int]]:
+    """Gives for each terminal those that may come right after it; one that may end the text has no more.
+
+    Args:
+        productions: Nonterminal -> right-hand sides.
+        nullable: Nonterminals that derive the empty string.
+        first_nonterminal: The least number of a nonterminal; terminals are below.
+    """
+    first = _edge_symbols(productions, nullable, 1)
+    last = _edge_symbols(productions, nullable, -1)
+    after: dict[int, set[int]] = defaultdict(set)
+    for sides in productions.values():
+        for side in sides:
+            for i, left in enumerate(side):
+                for right in side[i + 1 :]:
+                    for terminal in last[left] if left >= first_nonterminal else {left}:
+                        after[terminal] |= first[right] if right >= first_nonterminal else {right}
+                    if right not in nullable:
+                        break
+    return {
+        terminal: {symbol for symbol in found if symbol < first_nonterminal}
+        for terminal, found in after.items()
+        if terminal < first_nonterminal
+    }
+
+
+def _edge_symbols(productions: Productions, nullable: Set[int], step: int) -> dict[int, set[int]]:
+    """Gives for each nonterminal the symbols that its strings may begin (1) or end (-1) with."""
+    edges: dict[int, set[int]] = {origin: set() for origin in productions}
+    changed = True
+    while changed:
+        changed = False
+        for origin, sides in productions.items():
+            size = len(edges[origin])
+            for side in sides:
+                for symbol in side[::step]:
+                    edges[origin] |= {symbol, *edges.get(symbol, ())}
+                    if symbol not in nullable:
+                        break
+            changed |= len(edges[origin]) != size
+    return edges

@@ -1,0 +1,277 @@
+"""Input that is made to hurt ends in an answer or a clear error, in bounded time and memory."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+from collections.abc import Callable
+from functools import reduce
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lmppl as lp
+from lmppl.constraints.protocol import Constraint
+from lmppl.errors import ConstraintError
+
+MAX_SECONDS = 30.0  # of this process's time; the slowest take some 5 s
+MAX_MEGABYTES = 2_000  # of address space, Python and NumPy included
+
+IDEOGRAPHS = [chr(0x4E00 + i) for i in range(20_000)]
+MANY_CLASSES = "".join(f"[{first}-{chr(ord(first) + 64)}]" for first in IDEOGRAPHS[:5_000])
+WORDS = [f"option {i}" for i in range(400_000)]  # 5 MB
+NUMBERS = [format(i * 2_654_435_761 % 2**32, "08x") for i in range(500_000)]  # 5 MB with little in common
+
+
+def accepts(constraint: Constraint, data: bytes) -> bool:
+    state = constraint.advance(constraint.initial(), data)
+    return state is not None and constraint.accepts(state)
+
+
+@pytest.fixture(autouse=True)
+def within_seconds() -> object:
+    started = time.process_time()
+    yield
+    assert time.process_time() - started < MAX_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("a{1,100000}", r"repetition \{1,100000\} at position 1"),
+        (r"\w{1000}", r"repetition \{1000\} at position 2"),
+        ("((a{100}){100}){100}", r"repetition \{100\} at position 15"),
+        ("((a{0}){100000}){100000}", r"repetition \{100000\} at position 16"),
+        ("(a|b)*a(a|b){16}", r"repetition \{16\} at position 12"),
+        ("(?:" * 40 + "a" + "){2}" * 40, r"repetition \{2\} at position 278"),
+        ("(?:" * 12 + "a?b?" + "){0,2}" * 12, r"repetition \{0,2\}"),
+        ("(" * 10_000 + ")" * 10_000, "nested too deeply"),
+        ("a" * 199_000, "has 199,000 characters"),
+        ("a" * 5_000_000, "5,000,000 characters; at most 200,000"),
+        ("|".join(WORDS), "at most 200,000 are read. Give a long list of strings to lp.choices"),
+        ("".join(IDEOGRAPHS), "has 20,000 characters"),
+        (MANY_CLASSES, "more than 300 different classes of characters, that at position 1500"),
+        ("[\ud800-\udfff]", "matches no string"),
+    ],
+    ids=lambda value: value[:20].encode("ascii", "replace").decode(),
+)
+def test_large_patterns_are_refused_by_what_is_large(pattern: str, message: str) -> None:
+    with pytest.raises(ConstraintError, match=message):
+        lp.regex(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        ("a{20000}", "a" * 20_000, "a" * 19_999),
+        ("(x+x+)+y", "x" * 5_000 + "y", "x" * 5_000),
+        ("(?:a?){100}a{100}", "a" * 200, "a" * 201),
+        ("(){60000}", "", "a"),
+        ("(?:" * 80 + "a" + ")*" * 80, "a" * 500, "b"),
+        ("|".join(IDEOGRAPHS), "一", "一一"),
+        ("".join(IDEOGRAPHS[:3_000]), "".join(IDEOGRAPHS[:3_000]), "一"),
+        (r"(?i)\w{1,50}", "É" * 50, "É" * 51),
+        (r"(\b\w+\b\W*){20}", "é " * 20, "é " * 19),
+        ("(?x)" + " " * 100_000 + "a", "a", " a"),
+        ("a\0[\0-\2]*", "a\0\0\1", "a"),
+    ],
+    ids=lambda value: value[:20].encode("ascii", "replace").decode(),
+)
+def test_patterns_that_hurt_other_engines_are_exact(pattern: str, yes: str, no: str) -> None:
+    constraint = lp.regex(pattern)
+    assert accepts(constraint, yes.encode())
+    assert not accepts(constraint, no.encode())
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff", b"\x80", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\xc3a"]
+)
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        lp.regex("(?s:.)*"),
+        lp.length(0, 9),
+        lp.length(0, 10**9),
+        lp.words(lambda words: True, name="any"),
+        lp.check("any", prefix=lambda text: True),
+        ~lp.regex("a"),
+        "a" + lp.length(0, 10**9) | lp.length(0, 10**9),
+    ],
+    ids=repr,
+)
+def test_bytes_that_are_no_utf8_are_refused_by_all(constraint: Constraint, data: bytes) -> None:
+    assert constraint.advance(constraint.initial(), data) is None
+
+
+def test_nul_bytes_are_characters_like_others() -> None:
+    words = lp.words(lambda words: words[-1] == "\0", name="nul")
+    for constraint in (lp.regex("\0+"), lp.choices(["\0", "a\0"]), lp.length(1, 2), words, "" + lp.length(1)):
+        assert accepts(constraint, b"\0")
+    assert accepts(~lp.choices(["a"]), b"a\0")
+
+
+def test_large_lists_are_answered_or_refused() -> None:
+    few_states = lp.choices(WORDS)
+    assert accepts(few_states, b"option 399999")
+    assert not accepts(few_states, b"option 400000")
+    assert repr(few_states) == "choices(['option 0', 'option 1', 'option 2', 'option 3', ...])"
+    with pytest.raises(
+        ConstraintError, match=r"the longest, '0{8}'\.\.\., has 8 bytes|more than 50,000 states"
+    ):
+        lp.choices(NUMBERS)
+    with pytest.raises(ConstraintError, match=r"the longest, 'x{20}'\.\.\., has 5,000,000 bytes"):
+        lp.choices(["x" * 5_000_000])
+    with pytest.raises(ConstraintError, match="needs more than 50,000 states"):
+        repr("x" * 5_000_000 + lp.regex("a"))
+
+
+def test_large_counts_are_answered() -> None:
+    for constraint in (
+        lp.length(0, 10**30),
+        lp.regex("[ab]").repeat(3, 10**9),
+        lp.regex("a?b?").repeat(10**9),
+    ):
+        state = constraint.advance(constraint.initial(), b"ab" * 100)
+        assert state is not None
+        assert constraint.accepts(state)
+    most = lp.regex("a").repeat(0, 10**9)
+    assert most.advance(most.initial(), b"b") is None
+
+
+def test_combinations_that_explode_keep_their_strings() -> None:
+    one, other = lp.regex("[ab]*a[ab]{12}"), lp.regex("[ab]*b[ab]{13}")
+    text = b"ba" + b"b" * 12
+    for joined in (one & other, one | other):
+        assert joined.automaton() is None
+        assert accepts(joined, text)
+    assert accepts(one + other, text + text)
+    assert not accepts(~one, text)
+    with pytest.raises(ConstraintError, match=r"needs more than 20,000 states: .* has 20,001\."):
+        repr(~lp.regex("a{20000}"))
+    many = reduce(lambda a, b: a | b, [lp.regex(f"{i}x*") for i in range(100)])
+    assert many == lp.regex("[1-9]?[0-9]x*")
+
+
+def test_memory_is_bounded_too() -> None:
+    """Each of these runs in one process whose address space ends at 2 GB."""
+    program = textwrap.dedent(
+        """
+        import resource
+        import lmppl as lp
+        limit = MEGABYTES * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        wide = "|".join(chr(0x4e00 + i) for i in range(20_000))
+        long = "".join(chr(0x4e00 + i) for i in range(3_000))
+        for make in (
+            lambda: lp.regex("a{49990}"), lambda: lp.regex(wide), lambda: lp.regex(long),
+            lambda: lp.regex("a" * 199_000), lambda: lp.regex(r"\\\\w{1000}"),
+            lambda: lp.choices(["x" * 5_000_000]), lambda: lp.length(0, 1_000) & lp.regex(r"\\\\w+ \\\\w+"),
+        ):
+            try:
+                make()
+            except lp.errors.ConstraintError:
+                pass
+        print("done")
+        """
+    ).replace("MEGABYTES", str(MAX_MEGABYTES))
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace("\\\\\\\\", "\\\\")], capture_output=True, text=True
+    )
+    assert done.stdout == "done\n", done.stderr
+
+
+# Against `re`: any text at all as a pattern, and all short strings.
+
+PIECES = [
+    *"aab(|)*+?^$.-[]\\\n",
+    "{2}",
+    "{1,2}",
+    "{,1}",
+    "[^a]",
+    "(?:",
+    "\\b",
+    "\\w",
+    "(?i:",
+    "(?m:",
+    "(?s:",
+    "|",
+]
+LETTERS = "ab\n"
+STRINGS = ["".join(letters) for size in range(5) for letters in itertools.product(LETTERS, repeat=size)]
+
+
+def agrees_with_re(pattern: str, judged: Callable[[str], Constraint] = lp.regex) -> bool:
+    """Compares a pattern's language and prefixes with those of `re`; False if both refuse it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `re` warns of "[[" and the like
+        try:
+            matcher = re.compile(pattern)
+        except (re.error, OverflowError):
+            with pytest.raises(ConstraintError, match="is no regular expression|too large"):
+                judged(pattern)
+            return False
+        try:
+            constraint = judged(pattern)
+        except ConstraintError as error:
+            if "matches no string" in str(error):
+                assert not any(map(matcher.fullmatch, STRINGS))
+                return True
+            assert "That is not regular" in str(error)  # noqa: PT017
+            return False
+    matching = set(filter(matcher.fullmatch, STRINGS))
+    viable = {text[:size] for text in matching for size in range(len(text) + 1)}
+    for text in STRINGS:
+        state = constraint.advance(constraint.initial(), text.encode())
+        assert (text in matching) == (state is not None and constraint.accepts(state)), text
+        assert text not in viable or state is not None, text
+    machine = constraint.automaton()
+    if machine is not None and machine.num_states <= 3:  # a completion has at most two bytes
+        for text in STRINGS:
+            if len(text) <= 2 and not any(text + rest in matching for rest in STRINGS if len(rest) <= 2):
+                state = constraint.advance(constraint.initial(), text.encode())
+                assert state is None or needs_other_letters(constraint, state), text
+    return True
+
+
+def needs_other_letters(constraint: Constraint, state: object) -> bool:
+    """Says whether all completions of at most two characters hold some that are none of ours."""
+    rests = [*LETTERS, *map("".join, itertools.product(LETTERS, repeat=2)), ""]
+    after = [constraint.advance(state, rest.encode()) for rest in rests]
+    return not any(each is not None and constraint.accepts(each) for each in after)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+def test_any_text_as_a_pattern_agrees_with_re(pattern: str) -> None:
+    agrees_with_re(pattern)
+
+
+@pytest.mark.slow
+def test_many_texts_as_patterns_agree_with_re(record_property: Callable) -> None:
+    num_inputs = num_compared = 0
+
+    @settings(max_examples=20_000, deadline=None, database=None)
+    @given(st.lists(st.sampled_from(PIECES), max_size=16).map("".join))
+    def fuzz(pattern: str) -> None:
+        nonlocal num_inputs, num_compared
+        num_inputs += 1
+        num_compared += agrees_with_re(pattern)
+
+    fuzz()
+    record_property("inputs", num_inputs)
+    record_property("compared string by string", num_compared)
+    assert num_inputs >= 20_000
+    assert num_compared >= 2_000
+
+
+def test_the_comparison_with_re_catches_a_wrong_language() -> None:
+    with pytest.raises(AssertionError):
+        agrees_with_re("a?", lambda pattern: lp.regex("a"))
+    with pytest.raises(AssertionError):
+        agrees_with_re("a", lambda pattern: lp.length(1, 1))

@@ -1,0 +1,200 @@
+"""Keywords that count or compare parts of a value, on languages so small that they can be written down."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import lmppl as lp
+from lmppl.constraints.json_values import frames, item_tallies, nodes, property_names
+from lmppl.constraints.protocol import Constraint, State
+from lmppl.errors import UnsupportedSchema
+
+SCALARS = ["a", "ab", True, 1, None]
+ARRAYS = [list(items) for size in range(4) for items in itertools.product(SCALARS, repeat=size)]
+NAMES = ["x", "y", "xy"]
+OBJECTS = [
+    dict(zip(names, values, strict=True))
+    for size in range(4)
+    for names in itertools.permutations(NAMES, size)
+    for values in itertools.product([1, "a"], repeat=size)
+]
+
+ITEMS = {"type": "array", "items": {"enum": SCALARS}, "maxItems": 3}
+COUNTED = [
+    {**ITEMS, "contains": {"type": "string"}},
+    {**ITEMS, "contains": {"type": "string"}, "minContains": 2},
+    {**ITEMS, "contains": {"type": "string"}, "minContains": 0, "maxContains": 1},
+    {**ITEMS, "contains": {"enum": ["a", 1]}, "minContains": 2, "maxContains": 2},
+    {**ITEMS, "contains": {"const": "a"}, "allOf": [{"contains": {"const": "ab"}}]},
+    {
+        **ITEMS,
+        "minItems": 2,
+        "contains": {"const": "a"},
+        "prefixItems": [{"const": "ab"}],
+        "items": {"enum": SCALARS},
+    },
+    {**ITEMS, "not": {"contains": {"type": "string"}}},
+    {**ITEMS, "not": {"items": {"type": "string"}}},
+    {**ITEMS, "not": {"prefixItems": [{"const": "a"}], "items": {"const": "a"}}},
+    {**ITEMS, "if": {"contains": {"const": 1}}, "then": {"maxItems": 2}, "else": {"minItems": 1}},
+    {**ITEMS, "uniqueItems": True},
+    {**ITEMS, "uniqueItems": True, "minItems": 3},
+    {**ITEMS, "uniqueItems": True, "items": {"enum": ["a", "ab", 1]}, "minItems": 2},
+    {**ITEMS, "uniqueItems": True, "items": {"enum": ["a", True]}},
+    {**ITEMS, "anyOf": [{"uniqueItems": True}, {"items": {"type": "string"}}]},
+]
+FREE = {"type": "object", "propertyNames": {"enum": NAMES}, "additionalProperties": {"enum": [1, "a"]}}
+PRESENT = [
+    {**FREE, "not": {"properties": {"x": True}, "additionalProperties": False}},
+    {**FREE, "not": {"properties": {"x": {"const": 1}}, "additionalProperties": {"type": "string"}}},
+    {**FREE, "not": {"patternProperties": {"^x": {"type": "string"}}}},
+    {**FREE, "not": {"propertyNames": {"maxLength": 1}}},
+    {
+        **FREE,
+        "oneOf": [
+            {"properties": {"x": True}, "additionalProperties": False},
+            {"properties": {"y": True}, "additionalProperties": False},
+        ],
+    },
+]
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def spellings(value: Any) -> Iterator[str]:
+    """Gives all texts of a value: an integer may end in `.0`."""
+    if isinstance(value, list):
+        for items in itertools.product(*map(spellings, value)):
+            yield "[" + ",".join(items) + "]"
+    elif isinstance(value, dict):
+        for items in itertools.product(*map(spellings, value.values())):
+            yield "{" + ",".join(f'"{name}":{text}' for name, text in zip(value, items, strict=True)) + "}"
+    else:
+        yield compact(value)
+        if type(value) is int:
+            yield compact(value) + ".0"
+
+
+def viable(constraint: Constraint) -> tuple[set[str], set[str]]:
+    """Gives all viable beginnings, and all texts."""
+    beginnings, whole = set(), set()
+    todo: list[tuple[str, State]] = [("", constraint.initial())]
+    while todo:
+        text, state = todo.pop()
+        beginnings.add(text)
+        if constraint.accepts(state):
+            whole.add(text)
+        for byte in b'[]{},:"abxytruenl10.':
+            after = constraint.advance(state, bytes((byte,)))
+            if after is not None:
+                todo.append((text + chr(byte), after))
+    return beginnings, whole
+
+
+def expected(schema: dict, values: list[Any]) -> tuple[set[str], set[str]]:
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(schema)
+    whole = {text for value in values if validator.is_valid(value) for text in spellings(value)}
+    return {text[:cut] for text in whole for cut in range(len(text) + 1)}, whole
+
+
+def compared(schema: dict, values: list[Any]) -> tuple[bool, bool]:
+    """Says whether the beginnings, and the texts, are those that a validator finds."""
+    constraint = lp.json(schema, whitespace="compact")
+    found, wanted = viable(constraint), expected(schema, values)
+    assert wanted[1]
+    if not constraint.viable_is_exact:
+        return found[0] >= wanted[0], found[1] == wanted[1]
+    return found[0] == wanted[0], found[1] == wanted[1]
+
+
+@pytest.mark.parametrize("schema", COUNTED, ids=range(len(COUNTED)))
+def test_arrays_are_judged_right_at_every_byte(schema: dict) -> None:
+    assert compared(schema, ARRAYS) == (True, True)
+
+
+@pytest.mark.parametrize("schema", PRESENT, ids=range(len(PRESENT)))
+def test_objects_are_judged_right_at_every_byte(schema: dict) -> None:
+    assert compared(schema, OBJECTS) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_exact"),
+    [
+        ({"uniqueItems": True, "items": {"type": "string"}}, True),
+        ({"uniqueItems": True, "items": {"type": ["integer", "null"]}}, True),
+        ({"uniqueItems": True, "items": {"enum": ["a", 1]}}, True),
+        ({"uniqueItems": True}, False),
+        ({"uniqueItems": True, "items": {"type": "number", "maximum": 3}}, False),
+        ({"uniqueItems": True, "items": {"maxLength": 2, "type": "string"}}, False),
+        ({"contains": {"const": 1}}, True),
+        ({"not": {"additionalProperties": False}}, True),
+        ({"not": {"additionalProperties": False}, "maxProperties": 3}, False),
+    ],
+)
+def test_it_is_said_where_viability_is_over_approximate(schema: dict, is_exact: bool) -> None:
+    assert lp.json(schema).viable_is_exact == is_exact
+
+
+def test_items_are_equal_as_values_and_not_as_texts() -> None:
+    constraint = lp.json({"uniqueItems": True}, whitespace="any")
+
+    def accepts(text: str) -> bool:
+        state = constraint.advance(constraint.initial(), text.encode())
+        return state is not None and constraint.accepts(state)
+
+    for text in (
+        "[1, 1.0]",
+        "[100, 1e2]",
+        "[0, -0.0]",
+        '["a", "\\u0061"]',
+        '[{"a": 1, "b": [2]}, {"b": [2.0], "a": 1}]',
+        "[[1, 2], [1, 2]]",
+        "[null, null]",
+    ):
+        assert not accepts(text), text
+    for text in (
+        "[1, true]",
+        "[0, false]",
+        '[1, "1"]',
+        '[{"a": 1}, {"a": 2}]',
+        "[[1, 2], [2, 1]]",
+        "[[], {}]",
+    ):
+        assert accepts(text), text
+    assert accepts('[[1, 1], {"a": [2, 2]}]')
+
+
+def test_the_negation_of_unique_items_is_refused() -> None:
+    with pytest.raises(UnsupportedSchema, match="'/not', keyword 'uniqueItems'"):
+        lp.json({"not": {"uniqueItems": True}})
+
+
+def fresh(schema: dict, mutant: str) -> dict:
+    """Gives an equal schema that no cache knows."""
+    return {**schema, "$comment": mutant}
+
+
+def test_mutants_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_counted(tallies: Any, index: int, counts: Any) -> list:
+        return item_tallies.ways(tallies, index, counts)[-1:]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nodes, "ways", only_counted)
+        assert compared(fresh(COUNTED[0], "an item always counts"), ARRAYS)[1] is False
+    with monkeypatch.context() as patch:
+        patch.setattr(nodes, "is_met", lambda tallies, counts: True)
+        assert compared(fresh(COUNTED[1], "too few will do"), ARRAYS)[1] is False
+    with monkeypatch.context() as patch:
+        patch.setattr(frames, "left", lambda node, taken: None)
+        assert compared(fresh(COUNTED[13], "values never run out"), ARRAYS)[0] is False
+    with monkeypatch.context() as patch:
+        patch.setattr(property_names, "_serving", lambda entry, name, kind: iter(()))
+        constraint = lp.json(fresh(PRESENT[0], "nothing serves"), whitespace="compact")
+        assert viable(constraint)[1] == set()

@@ -1,0 +1,170 @@
+"""`lp.json` against the package jsonschema, on random schemas and random values."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+from collections import Counter
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, assume, given, note, settings
+from hypothesis import strategies as st
+
+import lmppl as lp
+from lmppl.constraints.protocol import Constraint, State
+from lmppl.errors import ConstraintError, UnsupportedSchema
+
+Draft = pytest.importorskip("jsonschema").Draft202012Validator
+
+NAMES = st.sampled_from(["a", "b", "ab", "c", "a\n"])
+COUNTS = st.integers(0, 3)
+NUMBERS = st.sampled_from([0, 1, 2, -1, 1.5, 10])
+TEXTS = st.sampled_from(["", "a", "ab", "b\u00e9", '"\\', "c\n"])
+SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=6,
+)
+PATTERNS = st.sampled_from(["^a", "b", "^[ab]{1,2}$", "^$"])
+TYPES = st.sampled_from(["null", "boolean", "integer", "number", "string", "array", "object"])
+
+
+def keywords(schemas: st.SearchStrategy) -> st.SearchStrategy:
+    """Gives schemas of a few keywords, whose inner schemas are drawn from `schemas`."""
+    lists = st.lists(schemas, min_size=1, max_size=3)
+    maps = st.dictionaries(NAMES, schemas, max_size=3)
+    names = st.lists(NAMES, max_size=2, unique=True)
+    one_of = {
+        "type": TYPES | st.lists(TYPES, min_size=1, max_size=3, unique=True),
+        "enum": st.lists(VALUES, min_size=1, max_size=3),
+        "const": VALUES,
+        "minimum": NUMBERS,
+        "exclusiveMaximum": NUMBERS,
+        "multipleOf": st.sampled_from([1, 2, 0.5, 3]),
+        "minLength": COUNTS,
+        "maxLength": COUNTS,
+        "pattern": PATTERNS,
+        "items": schemas,
+        "prefixItems": lists,
+        "minItems": COUNTS,
+        "maxItems": COUNTS,
+        "uniqueItems": st.just(True),
+        "contains": schemas,
+        "minContains": COUNTS,
+        "maxContains": COUNTS,
+        "properties": maps,
+        "additionalProperties": schemas,
+        "patternProperties": st.dictionaries(PATTERNS, schemas, max_size=2),
+        "propertyNames": schemas,
+        "required": names,
+        "minProperties": COUNTS,
+        "maxProperties": COUNTS,
+        "dependentRequired": st.dictionaries(NAMES, names, max_size=2),
+        "dependentSchemas": st.dictionaries(NAMES, schemas, max_size=2),
+        "allOf": lists,
+        "anyOf": lists,
+        "oneOf": lists,
+        "not": schemas,
+        "if": schemas,
+        "then": schemas,
+        "else": schemas,
+        "unevaluatedProperties": schemas,
+        "unevaluatedItems": st.just(False),
+    }
+    chosen = st.lists(st.sampled_from(sorted(one_of)), min_size=1, max_size=4, unique=True)
+    return chosen.flatmap(lambda names: st.fixed_dictionaries({name: one_of[name] for name in names}))
+
+
+SCHEMAS = st.recursive(keywords(st.booleans()), keywords, max_leaves=6)
+
+
+def written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def walked(constraint: Constraint, text: str) -> tuple[bytes, State, bool]:
+    """Gives the longest viable beginning, its state, and whether all of the text is accepted."""
+    state: State = constraint.initial()
+    data = text.encode()
+    for position, byte in enumerate(data):
+        after = constraint.advance(state, bytes((byte,)))
+        if after is None:
+            return data[:position], state, False
+        state = after
+    return data, state, constraint.accepts(state)
+
+
+ALPHABET = bytes(sorted(set(b'"\\{}[],:-.01235679enfrtulsabcxu\xc3\xa9')))
+
+
+def completion(constraint: Constraint, state: State, most: int = 600) -> bytes | None:
+    """Searches a completion, short ones and shallow states first; None where the search ends without one."""
+    number = itertools.count()
+    todo = [(0, next(number), state, b"")]
+    seen = {state}
+    while todo and len(seen) < most:
+        _, _, state, text = heapq.heappop(todo)
+        if constraint.accepts(state):
+            return text
+        for byte in ALPHABET:
+            after = constraint.advance(state, bytes((byte,)))
+            if after is not None and after not in seen:
+                seen.add(after)
+                frame = cast(Any, after)[0]
+                missing = min((len(getattr(entry, "missing", ())) for entry in frame.entries), default=0)
+                cost = len(text) + 10 * frame.depth + 20 * missing
+                heapq.heappush(todo, (cost, next(number), after, text + bytes((byte,))))
+    return None if todo else b"there is none"
+
+
+TRIED: Counter[str] = Counter()
+
+
+def judged(schema: Any, values: list[Any]) -> None:
+    """Compares the judgement of each value; a viable beginning of a refused one must have a completion."""
+    validator = Draft(schema)
+    try:
+        constraint = lp.json(schema, whitespace="compact")
+    except UnsupportedSchema:
+        TRIED["refused schemas"] += 1
+        assume(False)
+        return
+    except ConstraintError:
+        TRIED["empty schemas"] += 1
+        assert not any(validator.is_valid(value) for value in values)
+        return
+    TRIED["schemas"] += 1
+    for value in values:
+        TRIED["values"] += 1
+        beginning, state, accepted = walked(constraint, written(value))
+        assert accepted == validator.is_valid(value), (schema, value)
+        if not accepted and constraint.viable_is_exact:
+            rest = completion(constraint, state)
+            if rest is None:
+                continue
+            TRIED["completions"] += 1
+            note(f"{beginning!r} is completed by {rest!r}")
+            assert validator.is_valid(json.loads(beginning + rest)), (schema, beginning, rest)
+
+
+@given(SCHEMAS, st.lists(VALUES, min_size=3, max_size=6))
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_random_schemas_judge_random_values_as_jsonschema_does(schema: Any, values: list[Any]) -> None:
+    judged(schema, values)
+
+
+@pytest.mark.slow
+@given(SCHEMAS, st.lists(VALUES, min_size=3, max_size=8))
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+def test_many_random_schemas_judge_random_values_as_jsonschema_does(schema: Any, values: list[Any]) -> None:
+    judged(schema, values)
+
+
+def test_the_fuzz_has_tried_something(record_property: Any) -> None:
+    """Says how much: in the report of the run, as properties of this test."""
+    for what, number in TRIED.items():
+        record_property(what, number)
+    assert not TRIED or TRIED["values"] > 50

@@ -1,0 +1,333 @@
+"""`lp.lark` with every parser and lexer, against Lark with the same options."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import lark as lark_package
+import pytest
+
+from lmppl.constraints import lexed_grammars, scanner
+from lmppl.constraints.grammar import Grammar, _lark, lark
+from lmppl.constraints.grammar_terminals import Terminal
+from lmppl.constraints.protocol import Constraint, State
+from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
+from lmppl.testing import check_constraint
+
+MODES = (
+    ("lalr", "contextual"),
+    ("lalr", "basic"),
+    ("earley", "basic"),
+    ("earley", "dynamic"),
+    ("earley", "dynamic_complete"),
+)
+TERMINALS = ('"a"', '"b"', '"ab"', '"ba"', '"a"i', "A", "B", "C")
+PATTERNS = [
+    "/a+/",
+    "/a|ab/",
+    "/[ab]/",
+    "/b+?a/",
+    "/a*b/",
+    "/ab?/",
+    "/(?i:a)b/",
+    "/b(?!a)/",
+    "/a(?=b)/",
+    "/[ab]+/",
+    "/aab/",
+    "/a*?b/",
+    "/b{1,2}/",
+    "/ab(?!b)/",
+    "/a(?!bb)/",
+    "/a(?!.*bb)/",
+    "/a(?<!b)b/",
+]
+
+
+def random_grammar(rng: random.Random) -> str:
+    """Gives a grammar whose terminals overlap, with priorities, flags, look-around and ignored ones."""
+    lines = []
+    for name in ("start", "x", "y"):
+        sides = {
+            " ".join(rng.choices((*TERMINALS, "x", "y"), k=rng.choice((0, 1, 1, 2, 2, 3, 3))))
+            for _ in range(rng.randint(1, 3))
+        }
+        lines.append(f"{name}: " + " | ".join(sorted(sides)))
+    for name in "ABC":
+        priority = f".{rng.randint(-1, 2)}" if rng.random() < 0.2 else ""
+        lines.append(f"{name}{priority}: {rng.choice(PATTERNS)}")
+    if rng.random() < 0.4:
+        lines.append("%ignore " + rng.choice(("A", '" "', "/ +/", "/ab+/", "/a.*?b/")))
+    return "\n".join(lines)
+
+
+def loaded(grammar: str, parser: str, lexer: str, **options: str) -> lark_package.Lark:
+    more = {"ambiguity": "forest"} if parser == "earley" else {}
+    return lark_package.Lark(grammar, parser=parser, lexer=lexer, **more, **options)  # type: ignore[arg-type]
+
+
+def parses(parser: lark_package.Lark, text: str) -> bool | None:
+    """Says whether Lark takes a text; None where Lark itself fails ("Please report this bug")."""
+    try:
+        parser.parse(text)
+    except lark_package.exceptions.UnexpectedInput:
+        return False
+    except RuntimeError:
+        return None
+    return True
+
+
+def accepts(constraint: Constraint, text: str) -> bool:
+    state = constraint.advance(constraint.initial(), text.encode())
+    return state is not None and constraint.accepts(state)
+
+
+def can_be_completed(constraint: Constraint, state: State, most: int = 2_000) -> bool:
+    """Looks for a completion, breadth first; it gives up after some states, and then says no."""
+    seen = {state}
+    todo = [state]
+    for each in todo:  # grows while it is walked
+        if constraint.accepts(each):
+            return True
+        for byte in b"ab A":
+            after = constraint.advance(each, bytes((byte,)))
+            if after is not None and after not in seen and len(seen) < most:
+                seen.add(after)
+                todo.append(after)
+    return False
+
+
+def compare(mode: tuple[str, str], seed: int, num: int, length: int) -> Counter[str]:
+    """Compares random grammars with Lark on every string up to a length, and counts what it finds."""
+    rng = random.Random(f"{mode} {seed}")
+    found: Counter[str] = Counter()
+    while found["grammars"] < num:
+        grammar = random_grammar(rng)
+        try:
+            parser = loaded(grammar, *mode)
+            constraint = lark(grammar, parser=mode[0], lexer=mode[1])
+        except (lark_package.exceptions.LarkError, ConstraintError):
+            continue
+        found["grammars"] += 1
+        strings = ["".join(p) for n in range(length + 1) for p in itertools.product("ab ", repeat=n)]
+        expected = {text: parses(parser, text) for text in strings}
+        viable = {text[:i] for text, yes in expected.items() if yes for i in range(len(text) + 1)}
+        for text, yes in expected.items():
+            state = constraint.advance(constraint.initial(), text.encode())
+            found["accepted"] += bool(yes)
+            found["wrong"] += yes is not None and (state is not None and constraint.accepts(state)) != yes
+            found["dead too early"] += state is None and text in viable
+            if constraint.viable_is_exact and state is not None and text not in viable and len(text) <= 2:
+                found["exact"] += 1
+                found["not exact"] += not can_be_completed(constraint, state)
+    return found
+
+
+@pytest.mark.parametrize("mode", MODES, ids="-".join)
+def test_random_grammar_agrees_with_lark_on_every_string(mode: tuple[str, str]) -> None:
+    found = compare(mode, seed=0, num=12, length=4)
+    assert found["accepted"] > 5
+    assert not found["wrong"]
+    assert not found["dead too early"]
+    assert not found["not exact"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES, ids="-".join)
+def test_many_random_grammars_agree_with_lark_on_every_string(mode: tuple[str, str]) -> None:
+    found = compare(mode, seed=1, num=300, length=5)
+    assert not found["wrong"] + found["dead too early"] + found["not exact"]
+
+
+@pytest.mark.parametrize("mutant", ["no order", "no names", "no context"])
+def test_broken_lexer_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if mutant == "no order":
+        monkeypatch.setattr(lexed_grammars, "_rank", lambda terminal: terminal.name)
+    elif mutant == "no names":
+        monkeypatch.setattr(Terminal, "takes", lambda self, word: False)
+    else:
+        original = lexed_grammars._Scanners.of
+        monkeypatch.setattr(
+            lexed_grammars._Scanners, "of", lambda self, tokens: original(self, self.tokens.values())
+        )
+    monkeypatch.setattr("lmppl.constraints.grammar._lark", _lark.__wrapped__)
+    found = compare(("lalr", "contextual"), seed=0, num=25, length=4)
+    assert found["wrong"]
+
+
+def test_bet_that_is_forgotten_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmppl.constraints.earley.Recogniser._kept", lambda self, bets, byte: frozenset())
+    monkeypatch.setattr("lmppl.constraints.grammar._lark", _lark.__wrapped__)
+    assert compare(("earley", "dynamic"), seed=0, num=25, length=4)["wrong"]
+
+
+DOCUMENTS = {
+    "study_json": ['{"a": [1, -2.5e+3, true], "é\\u00e9": {}}', "[[],[1]]"],
+    "study_sql": ["SELECT a.b, count(*) FROM t -- x\nWHERE y = 'it''s' LIMIT 3;", "select x from t as y"],
+    "study_arith": ["1 + 2*(x-foo(3,4^2))", " 1.5e3 /\n_b "],
+    "syncode_json_grammar": ['{"a": [1, "b\\"c", null]}'],
+    "syncode_calc_grammar": ["(1+2)*3.5"],
+    "syncode_sql_grammar": ["SELECT a, b FROM t WHERE a > 3 GROUP BY b"],
+    "lark_lark": ['start: "a"i? /b+/x -> c\n%ignore " "\n%import common.WS\n'],
+    "syncode_go_grammar": ['package main\nimport "fmt"\nfunc main() {\nx := 1 + 2.5\nfmt.Println(x)\n}\n'],
+    "syncode_java_grammar": ["public class A { public static void main(String[] x) { int a = 1; } }"],
+    "lark_python": ["x = [1, 0.5j, 'a' \"\"] # c\nif x: pass\n", "f(a, *b)\n"],
+}
+
+
+@pytest.mark.parametrize("mode", MODES[:4], ids="-".join)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_shared_grammar_agrees_with_lark_on_mutated_documents(
+    name: str, mode: tuple[str, str], test_data: Path
+) -> None:
+    path = test_data / "lark_grammars" / f"{name}.lark"
+    start = "file_input" if name == "lark_python" else "start"
+    parser = loaded(path.read_text(), *mode, start=start, source_path=str(path))
+    constraint = lark(path, start, parser=mode[0], lexer=mode[1])
+    rng = random.Random(0)
+    num_accepted = 0
+    for document in DOCUMENTS[name]:
+        for text in [document, *(mutated(rng, document) for _ in range(12))]:
+            try:
+                expected = parses(parser, text)
+            except KeyError:  # Lark's own, on a declared terminal without a pattern
+                continue
+            state: State | None = constraint.initial()
+            for i, byte in enumerate(text.encode()):
+                state = state and constraint.advance(state, bytes((byte,)))
+                assert state is not None or not expected, text.encode()[: i + 1]
+            assert expected is None or (state is not None and constraint.accepts(state)) == expected, text
+            num_accepted += bool(expected)
+    assert num_accepted or (name, mode) in NEVER_ACCEPTED
+
+
+NEVER_ACCEPTED: set[tuple[str, tuple[str, str]]] = set()
+
+
+def mutated(rng: random.Random, text: str) -> str:
+    i, j = rng.randrange(len(text)), rng.randrange(len(text))
+    new = rng.choice(("", text[i] * 2, text[j], rng.choice('()[]{}",:1a+ -*.;\n'), " "))
+    return text[:i] + new + text[i + rng.choice((0, 1)) :]
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "expected"),
+    [
+        (("lalr", "basic"), "iffy", False),  # one name
+        (("lalr", "basic"), "if fy", True),
+        (("lalr", "basic"), "if if", False),  # the keyword wins
+        (("lalr", "contextual"), "if if", True),  # no keyword may stand there
+        (("lalr", "contextual"), "iffy", True),  # no name may stand here
+        (("earley", "dynamic"), "iffy", True),
+        (("earley", "dynamic"), "if if", True),
+    ],
+)
+def test_keywords_and_names_are_told_apart_as_lark_does(
+    mode: tuple[str, str], text: str, expected: bool
+) -> None:
+    grammar = 'start: "if" NAME\nNAME: /[a-z]+/\n%ignore " "'
+    assert parses(loaded(grammar, *mode), text) is expected
+    assert accepts(lark(grammar, parser=mode[0], lexer=mode[1]), text) is expected
+
+
+@pytest.mark.parametrize("mode", MODES, ids="-".join)
+def test_grammar_keeps_the_laws(mode: tuple[str, str]) -> None:
+    grammar = 'start: "(" start* ")" | NUMBER | WORD\nNUMBER: /\\d+(\\.\\d+)?/\nWORD: /[a-zé]+/\n%ignore " "'
+    check_constraint(lark(grammar, parser=mode[0], lexer=mode[1]), ["(1 2.5 aé)", "1.", "(()", " ( ) "])
+
+
+def test_default_is_that_of_lark() -> None:
+    grammar = "start: A A\nA: /a+/"
+    assert not accepts(lark(grammar), "aa")
+    assert parses(lark_package.Lark(grammar), "aa") is False
+    assert accepts(lark(grammar, lexer="dynamic_complete"), "aa")
+
+
+@pytest.mark.parametrize("mode", MODES[:4], ids="-".join)
+def test_common_grammars_are_exact(mode: tuple[str, str], test_data: Path) -> None:
+    for name in ("study_json", "study_arith", "study_sql", "syncode_json_grammar", "syncode_calc_grammar"):
+        path = test_data / "lark_grammars" / f"{name}.lark"
+        assert lark(path, parser=mode[0], lexer=mode[1]).viable_is_exact, name
+
+
+def test_files_import_from_beside_them_and_from_folders(tmp_path: Path) -> None:
+    (tmp_path / "names.lark").write_text("NAME: /[a-z]+/\n")
+    (tmp_path / "main.lark").write_text('start: _list{NAME}\n_list{x}: x ("," x)*\n%import .names.NAME\n')
+    for grammar in (tmp_path / "main.lark", str(tmp_path / "main.lark")):
+        assert accepts(lark(grammar, parser="lalr"), "a,bc")
+    text = "start: NAME\n%import names.NAME"
+    assert accepts(lark(text, import_paths=[tmp_path]), "abc")
+    with pytest.raises(ConstraintError, match="import"):
+        lark(text)
+    with pytest.raises(ConstraintError, match=r"cannot be read"):
+        lark(tmp_path / "missing.lark")
+
+
+@pytest.mark.parametrize("parser", ["lalr", "earley"])
+def test_deep_nesting_needs_no_recursion(parser: str) -> None:
+    constraint = lark('start: "[" start "]" | /x+/', parser=parser)
+    depth = 3_000
+    assert accepts(constraint, "[" * depth + "xx" + "]" * depth)
+    assert not accepts(constraint, "[" * depth + "xx" + "]" * (depth + 1))
+
+
+def test_chain_of_lexemes_under_way_needs_no_recursion() -> None:
+    constraint = lark("start: (A | B)*\nA: /a/\nB: /a*b/", parser="lalr")
+    assert accepts(constraint, "a" * 1_500)
+    assert accepts(constraint, "a" * 1_500 + "b")
+    assert not accepts(constraint, "a" * 1_500 + "c")
+
+
+def test_optional_lists_do_not_blow_up() -> None:
+    grammar = "start: " + " ".join(f'"a{i}"?' for i in range(9)) + ' ("," start)*'
+    started = time.perf_counter()
+    assert accepts(lark(grammar), "a0a8" + ",a1a2" * 50)
+    assert time.perf_counter() - started < 60
+
+
+def test_cost_of_a_byte_does_not_grow_with_the_length(test_data: Path) -> None:
+    """The work is counted, so a slow machine does not matter: steps that were not known before."""
+    constraint = lark(test_data / "lark_grammars" / "study_sql.lark", parser="lalr")
+    assert isinstance(constraint, Grammar)
+    calls: Counter[str] = Counter()
+    original = scanner.Scanner.after
+
+    def counted(self: scanner.Scanner, point: scanner.Point, byte: int) -> scanner.Point | None:
+        calls["after"] += 1
+        return original(self, point, byte)
+
+    def cost(num: int) -> float:
+        text = "SELECT a FROM t WHERE " + " AND ".join(
+            f"f({'(' * (i % 7)}x{')' * (i % 7)}) < {i}.5" for i in range(num)
+        )
+        calls.clear()
+        assert accepts(constraint, text)
+        return calls["after"] / len(text)
+
+    cost(5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scanner.Scanner, "after", counted)
+        short, long = cost(10), cost(400)
+    assert long < 2 * short + 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"grammar": 3}, InvalidTypeError, "text of a grammar, or a path"),
+        ({"grammar": 'start: "a"', "parser": "cyk"}, InvalidInputError, "'earley' or 'lalr'"),
+        ({"grammar": 'start: "a"', "parser": "lalr", "lexer": "dynamic"}, InvalidInputError, "'contextual'"),
+        ({"grammar": 'start: x | y\nx: "a"\ny: "a"', "parser": "lalr"}, ConstraintError, "Reduce/Reduce"),
+        (
+            {"grammar": "start: A\nA: /a(?=b)/", "lexer": "dynamic_complete"},
+            ConstraintError,
+            "lexer='dynamic'",
+        ),
+    ],
+)
+def test_bad_option_is_refused_with_its_reason(arguments: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        lark(**arguments)

@@ -1,0 +1,237 @@
+"""`lp.pattern` against `regex`: the same strings, and no prefix of one refused."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import random
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import regex
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lmppl as lp
+from lmppl.constraints import partial_matching
+from lmppl.constraints.partial_matching import compiled, pattern
+from lmppl.constraints.protocol import Constraint
+from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
+from lmppl.testing import check_constraint
+
+ATOMS = (
+    *("a", "b", ".", r"\n", "[^a]", r"(a|b)\1", r"(?=a)", r"(?!b)", r"(?<=a)", r"(?<!b)", "(?>a|ab)", "a*+"),
+    *("$", r"\b", r"\B", r"\Z", r"\m", r"\M", "^", "(?=a$)", r"(?!a\b)", r"(?<=a\B)", "(?(?=a)a|b)"),
+)
+STRINGS = ["".join(s) for n in range(5) for s in itertools.product("ab\n ", repeat=n)]
+
+expressions = st.recursive(
+    st.sampled_from(ATOMS),
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map(lambda pair: re.sub(r"\(a\|b\)\\1", "(?:aa|bb)", pair[0]) + pair[1]),
+        st.tuples(inner, inner).map(lambda pair: f"(?:{pair[0]}|{pair[1]})".replace(r"\1", "a")),
+        st.tuples(inner, st.sampled_from(["*", "+", "?", "{2}", "+?", "?+"])).map(
+            lambda pair: f"(?:{pair[0]}){pair[1]}"
+        ),
+    ),
+    max_leaves=6,
+)
+
+
+def allows(constraint: Constraint, text: str) -> bool:
+    state = constraint.advance(constraint.initial(), text.encode())
+    return state is not None and constraint.accepts(state)
+
+
+def refused_prefixes(whole: Any, prefix: Any, texts: list[str]) -> list[tuple[str, str]]:
+    """Gives matching texts with a prefix that partial matching says no to."""
+    return [
+        (text, text[:cut])
+        for text in texts
+        if whole.fullmatch(text, timeout=2.0)
+        for cut in range(len(text) + 1)
+        if not prefix.fullmatch(text[:cut], partial=True, timeout=2.0)
+    ]
+
+
+@settings(max_examples=300, deadline=None)
+@given(expressions, st.booleans())
+def test_every_prefix_of_a_match_is_viable(expression: str, by_lines: bool):
+    whole, prefix = compiled("(?m)" * by_lines + expression)
+    assert not refused_prefixes(whole, prefix, STRINGS)
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"), [(r"a\Bb", "ab"), ("(?m)a(?!$)b", "ab"), (r"a(?!\b)b", "ab"), ("a(?!$)b", "ab")]
+)
+def test_without_the_rewriting_prefixes_of_matches_are_refused(expression: str, text: str):
+    plain = regex.compile(expression)
+    assert refused_prefixes(plain, plain, [text])
+    assert not refused_prefixes(*compiled(expression), [text])
+
+
+@settings(max_examples=200, deadline=None)
+@given(expressions, st.booleans())
+def test_the_rewritten_expression_has_the_same_matches(expression: str, by_lines: bool):
+    whole, prefix = compiled("(?m)" * by_lines + expression)
+    for text in STRINGS:
+        assert bool(whole.fullmatch(text)) == bool(prefix.fullmatch(text)), text
+
+
+@pytest.mark.parametrize(
+    ("expression", "inside", "outside"),
+    [
+        (r"(\w+) \1", ["ab ab"], ["ab a", "ab abc"]),
+        (r"\((?R)*\)", ["()", "(()())"], ["(", "())"]),
+        (r"(?!.*aa)[a-z]+", ["aba"], ["baab"]),
+        (r"(?V1)[\p{Greek}&&\p{Lu}]+", ["ΑΒ"], ["α", "Αβ"]),
+        (r"(?>a|ab)c", ["ac"], ["abc"]),
+        (r"[]$\]]{2}\$$", ["$]$"], ["$$", "a]$"]),
+        (r'(?=.){"side": \d}', ['{"side": 1}'], ['{"side": a}']),
+    ],
+)
+def test_the_laws_hold_and_the_language_is_that_of_fullmatch(
+    expression: str, inside: list[str], outside: list[str]
+):
+    constraint = lp.pattern(expression)
+    check_constraint(constraint, [*inside, *outside])
+    assert all(allows(constraint, text) for text in inside)
+    assert not any(allows(constraint, text) for text in outside)
+    assert not constraint.viable_is_exact
+    assert constraint == lp.pattern(expression) != lp.pattern(expression + "?")
+
+
+def test_a_prefix_that_no_text_continues_is_refused_at_once():
+    constraint = lp.pattern(r"(\w)\1(?=!)!")
+    assert constraint.advance(constraint.initial(), b"aa") is not None
+    assert constraint.advance(constraint.initial(), b"ab") is None
+
+
+def test_a_catastrophic_expression_is_lost_mass_and_does_not_hang():
+    constraint = lp.pattern(r"(?:(a+)+\1)+b", timeout=0.1)
+    start = time.monotonic()
+    with pytest.raises(CheckTimedOut):
+        allows(constraint, "a" * 60 + "c")
+    assert time.monotonic() - start < 2.0
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("(a", "missing"),
+        ("(?r)abc", "from its end"),
+        ("(?:abc){e<=1}", "approximate"),
+        ("(?:abc){1<=e<=3}", "approximate"),
+        ("(?:abc){i<=1,2i+2d+1s<=4}", "approximate"),
+        (r"[\w--\d]", r"\(\?V1\)"),
+        (r"(?x) a \b b", "verbose"),
+        (r"(?m:^a$)b", "sets `m`"),
+        (r"(?w)a\b", r"\(\?w\)"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_with_its_reason(expression: str, reason: str):
+    with pytest.raises(ConstraintError, match=reason):
+        pattern(expression)
+
+
+def test_wrong_input_is_refused():
+    with pytest.raises(InvalidTypeError, match="str"):
+        pattern(b"a")
+    with pytest.raises(InvalidInputError, match="timeout"):
+        pattern("a", timeout=0.0)
+
+
+def recorded(test_data: Path) -> list[str]:
+    with (test_data / "patterns" / "patterns.csv").open(newline="") as file:
+        return [row["regex"] for row in csv.DictReader(file)]
+
+
+def test_every_recorded_pattern_is_enforced(test_data: Path):
+    """334 of the wild: what Python's `re` cannot say is enforced here, set operations by `(?V1)`."""
+    counts = dict.fromkeys(("automaton", "pattern", "version 1"), 0)
+    for expression in recorded(test_data):
+        for kind, make in (
+            ("automaton", lambda: lp.regex(expression)),  # noqa: B023 (called at once)
+            ("pattern", lambda: pattern(expression)),  # noqa: B023
+            ("version 1", lambda: pattern("(?V1)" + expression)),  # noqa: B023
+        ):
+            try:
+                make()
+            except (ConstraintError, FutureWarning):  # `re` warns of what may be a set operation
+                continue
+            counts[kind] += 1
+            break
+    assert sum(counts.values()) == 334
+    assert counts["pattern"] + counts["version 1"] > 200
+
+
+@pytest.mark.slow
+def test_no_prefix_of_a_match_of_a_recorded_pattern_is_refused(test_data: Path):
+    matched = set()
+    for expression in recorded(test_data):
+        try:
+            whole, prefix = compiled(expression)
+        except ConstraintError:
+            whole, prefix = compiled("(?V1)" + expression)
+        texts = [text for text in (*short(expression), *drawn(expression)) if whole.fullmatch(text)]
+        matched.update([expression] if texts else [])
+        assert not refused_prefixes(whole, prefix, texts), expression
+    assert len(matched) >= 240
+
+
+def short(expression: str) -> list[str]:
+    """Gives all texts of up to four of the expression's own characters and some others."""
+    rng = random.Random(expression)
+    own = sorted({letter for letter in expression if letter.isalnum() or letter in ' -_.@/:"\n'})
+    rng.shuffle(own)
+    letters = (own[:4] + list("\na1 A-α("))[:7]
+    return ["".join(text) for n in range(5) for text in itertools.product(letters, repeat=n)]
+
+
+def drawn(expression: str) -> list[str]:
+    """Draws texts that Python's parser of `re` reads the expression as; few of them need match it."""
+    try:
+        tree = re._parser.parse(expression)
+    except (re.error, OverflowError, FutureWarning):
+        return []
+    rng = random.Random(expression)
+    return [spelled(tree, rng, {}) for _ in range(200)]
+
+
+def spelled(tree: Any, rng: random.Random, groups: dict[int, str]) -> str:
+    """Draws a text from a tree of `re`, without its look-around."""
+    return "".join(spelled_part(str(name), value, rng, groups) for name, value in tree)
+
+
+def spelled_part(name: str, value: Any, rng: random.Random, groups: dict[int, str]) -> str:
+    if name == "LITERAL":
+        return chr(value)
+    if name == "IN":
+        kind, inner = rng.choice(value)
+        if str(kind) == "RANGE":
+            return chr(rng.randint(*inner))
+        return chr(inner) if str(kind) == "LITERAL" else rng.choice("aZ0 -_é")
+    if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
+        low, high, inner = value
+        count = rng.randint(low, min(int(high), low + 2))
+        return "".join(spelled(inner, rng, groups) for _ in range(count))
+    if name == "SUBPATTERN":
+        groups[value[0]] = text = spelled(value[-1], rng, groups)
+        return text
+    if name == "BRANCH":
+        return spelled(rng.choice(value[1]), rng, groups)
+    if name == "ATOMIC_GROUP":
+        return spelled(value, rng, groups)
+    if name == "GROUPREF":
+        return groups.get(value, "")
+    return "" if name in ("AT", "ASSERT", "ASSERT_NOT", "GROUPREF_EXISTS") else rng.choice("aZ0 -_é")
+
+
+def test_a_timeout_of_the_matcher_is_raised_as_a_time_limit():
+    whole = partial_matching.Whole(r"(?:(a+)+\1)+b", 0.05)
+    with pytest.raises(partial_matching.TimeLimitReached):
+        whole("a" * 60 + "c")

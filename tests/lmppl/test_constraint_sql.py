@@ -1,0 +1,262 @@
+"""`lp.sql` against SQLite: no prefix of a query that it compiles is refused, and how early others are."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+import lmppl as lp
+from lmppl.constraints.domains import sql_names
+from lmppl.constraints.domains.sql_names import can_exist
+from lmppl.constraints.domains.sql_schema import read_database
+from lmppl.constraints.protocol import Constraint
+from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.errors import InvalidInputError, InvalidTypeError
+from lmppl.testing import check_constraint
+
+SCHEMA = {
+    "singer": ["Singer_ID", "Name", "Country", "Age", "Is_male"],
+    "concert": ["concert_ID", "concert_Name", "Theme", "Stadium_ID", "Year"],
+    "stadium": ["Stadium_ID", "Location", "Name", "Capacity"],
+    "singer_in_concert": ["concert_ID", "Singer_ID"],
+    "odd table": ["a column", "key"],
+    "guest": ["Singer_ID"],
+}
+VALID = """
+SELECT count(*) FROM singer
+select Name, Age from singer order by age desc limit 3;
+SELECT DISTINCT Country FROM singer WHERE Age > 20 AND Name LIKE '%Hey%'
+SELECT T1.Name, count(*) AS n FROM stadium AS T1 JOIN concert T2 ON T1.Name = Theme GROUP BY 1 HAVING n > 1
+SELECT s.Name FROM singer s, guest x, concert c WHERE s.Singer_ID = x.Singer_ID AND c.Year = s.Age
+SELECT Name FROM stadium WHERE Stadium_ID NOT IN (SELECT Stadium_ID FROM concert WHERE Year = 2014)
+SELECT Name FROM stadium EXCEPT SELECT T2.Name FROM concert T1 JOIN stadium T2 USING (Stadium_ID)
+SELECT Name FROM singer UNION SELECT Location FROM stadium ORDER BY Name
+SELECT avg(Capacity) m, max(Capacity) "the most" FROM stadium WHERE m IS NULL OR 1
+SELECT x FROM (SELECT Name AS x FROM singer) WHERE x > 'a'
+SELECT t.x FROM (SELECT max(Age) x, Country FROM singer GROUP BY Country) t WHERE t.x BETWEEN 1 AND 3
+WITH old AS (SELECT * FROM singer WHERE Age > 40) SELECT Name FROM old WHERE Country = "France"
+WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT i + 1 FROM n WHERE i < 5) SELECT i, i * i AS q FROM n ORDER BY q
+WITH a AS (SELECT * FROM b), b AS (SELECT 1 AS one) SELECT one FROM a
+SELECT Name FROM singer WHERE EXISTS (SELECT 1 FROM singer_in_concert y WHERE y.Singer_ID = singer.Singer_ID)
+SELECT (SELECT Name FROM stadium WHERE stadium.Stadium_ID = concert.Stadium_ID) FROM concert
+SELECT (SELECT Theme) FROM concert WHERE Year > 2000
+SELECT CASE WHEN Age > 30 THEN 'old' ELSE 'young' END AS kind, count(*) FROM singer GROUP BY kind
+SELECT CAST(Age AS INTEGER) + 1, CAST(Age AS DOUBLE PRECISION) d FROM singer ORDER BY d
+SELECT Name FROM singer ORDER BY Name COLLATE NOCASE, 2 - Age
+SELECT row_number() OVER (PARTITION BY Country ORDER BY Age) AS r FROM singer
+SELECT sum(Age) OVER w FROM singer WINDOW w AS (ORDER BY Name)
+SELECT count(*) FILTER (WHERE Age > 3) FROM singer
+SELECT a.Name FROM singer a LEFT OUTER JOIN stadium b ON a.Name = b.Name WHERE b.Name IS NOT NULL
+SELECT * FROM singer NATURAL JOIN singer_in_concert
+SELECT [a column], `key` FROM "odd table" WHERE "a column" = "no such name"
+SELECT main.singer.Name, singer.* FROM main.singer WHERE main.singer.Age IS NOT DISTINCT FROM 3
+SELECT rowid, oid FROM singer WHERE _rowid_ = 1
+SELECT name FROM sqlite_master
+SELECT value FROM json_each('[1, 2]') WHERE value > 1
+SELECT key FROM json_each
+SELECT 1 -- of what?
+SELECT /* all */ 'it''s', x'0aff', 1.5e-3, .5, 0x1F, NULL, current_date, true
+VALUES (1, 'a'), (2, 'b')
+SELECT Name FROM singer WHERE Age IN (1, 2, 3) AND (Country, Name) IN (VALUES ('a', 'b'))
+SELECT Name FROM (singer JOIN singer_in_concert ON singer.Singer_ID = singer_in_concert.Singer_ID)
+SELECT s.Age first, s.Name FROM singer s WHERE first > 1
+SELECT first.Age FROM singer first WHERE first.Age > 1
+SELECT iif(Age > 1, upper(Name), coalesce(Country, '?')) FROM singer WHERE Name GLOB 'a*' OR Name || 'x' = 'y'
+SELECT Name FROM singer WHERE Singer_ID IN (WITH c(a) AS (SELECT 1) SELECT a FROM c)
+SELECT group_concat(Name, ', ') FROM singer GROUP BY Country HAVING min(Age) <> 2 LIMIT 1 OFFSET 2
+SELECT Name FROM stadium WHERE Capacity > (SELECT avg(Age) FROM singer) INTERSECT SELECT Theme FROM concert
+SELECT a.Name FROM singer AS a WHERE a.Age = (SELECT max(b.Age) FROM singer AS b WHERE b.Country = a.Country)
+SELECT Name, Age FROM singer WHERE Singer_ID IN guest OR 1
+SELECT Name FROM singer INDEXED BY no_such_index
+""".strip().splitlines()[:-1]
+WRONG = [  # a query, and the part of it after which it must have been refused
+    ("SELECT Name FROM singers WHERE Age > 3", "SELECT Name FROM singers"),
+    ("SELECT Name FROM dancer", "SELECT Name FROM da"),
+    ("SELECT Name FROM singer JOIN albums ON 1", "SELECT Name FROM singer JOIN a"),
+    ("SELECT Name FROM singer WHERE Salary > 3", "SELECT Name FROM singer WHERE Sal"),
+    ("SELECT Salary FROM singer WHERE Age > 3", "SELECT Salary FROM singer WHERE "),
+    ("SELECT Name FROM singer WHERE singer.Salary > 3", "SELECT Name FROM singer WHERE singer.Sa"),
+    ("SELECT T1.Theme FROM singer AS T1 ORDER BY Age", "SELECT T1.Theme FROM singer AS T1 ORDER "),
+    ("SELECT Name FROM singer ORDER BY T2.Name", "SELECT Name FROM singer ORDER BY T2.N"),
+    ("SELECT median(Age) FROM singer", "SELECT median("),
+    ("SELECT Name FROM singer WHERE Age = (SELECT Foo FROM concert)", None),
+    ("SELECT 1)", "SELECT 1)"),
+    ("DELETE FROM singer", "D"),
+    ("SELECT 'a' FROM singer; SELECT 2", "SELECT 'a' FROM singer; S"),
+    (
+        "SELECT Name FROM stadium UNION SELECT Foo FROM singer WHERE 1",
+        "SELECT Name FROM stadium UNION SELECT Foo FROM singer WHERE ",
+    ),
+]
+
+
+def allows(constraint: Constraint, text: str) -> bool:
+    state = constraint.advance(constraint.initial(), text.encode())
+    return state is not None and constraint.accepts(state)
+
+
+def is_viable(constraint: Constraint, text: str) -> bool:
+    return constraint.advance(constraint.initial(), text.encode()) is not None
+
+
+@pytest.mark.parametrize("query", VALID)
+def test_every_prefix_of_a_query_that_compiles_is_viable(query: str):
+    constraint = lp.sql(SCHEMA)
+    assert allows(constraint, query)
+    assert [query[:cut] for cut in range(len(query)) if not is_viable(constraint, query[:cut])] == []
+
+
+@pytest.mark.parametrize(("query", "refused"), WRONG)
+def test_a_wrong_name_is_refused_and_how_early(query: str, refused: str | None):
+    constraint = lp.sql(SCHEMA)
+    assert not allows(constraint, query)
+    if refused is not None:
+        assert query.startswith(refused)
+        assert not is_viable(constraint, refused)
+        assert is_viable(constraint, refused[:-4])
+
+
+def test_the_laws_hold():
+    check_constraint(
+        lp.sql(SCHEMA), ["SELECT Name FROM singer", "SELECT 'é' FROM x", "SELECT * FROM singer s"]
+    )
+
+
+PARTS = (
+    "Name",
+    "s.Name",
+    "Age",
+    "Theme",
+    "x",
+    "t.Year",
+    "count(*)",
+    "max(Age)",
+    "'a'",
+    "1",
+    '"Name"',
+    "rowid",
+)
+TABLES = (
+    "singer",
+    "singer s",
+    "concert AS t",
+    "stadium",
+    "(SELECT Name x FROM singer)",
+    "(SELECT Theme FROM concert) t",
+)
+ENDS = (
+    "",
+    " WHERE {0} > {1}",
+    " GROUP BY {0}",
+    " ORDER BY {0}, {1}",
+    " WHERE {0} IN (SELECT {1} FROM concert)",
+)
+
+
+def random_query(rng: random.Random, depth: int = 1) -> str:
+    part = lambda: f"({random_query(rng, 0)})" if depth and rng.random() < 0.15 else rng.choice(PARTS)  # noqa: E731
+    selected = ", ".join(part() + rng.choice(["", "", " AS x", " y"]) for _ in range(rng.randint(1, 2)))
+    tables = rng.choice([", ", " JOIN "]).join(rng.choice(TABLES) for _ in range(rng.randint(1, 2)))
+    query = f"SELECT {selected} FROM {tables}" + rng.choice(ENDS).format(part(), part())
+    return f"{query} UNION {random_query(rng, 0)}" if depth and rng.random() < 0.2 else query
+
+
+def test_no_prefix_of_a_random_query_that_compiles_is_refused():
+    rng = random.Random(0)
+    database = read_database(SCHEMA)
+    connection = database.connect()
+    compiled = refused = 0
+    for _ in range(800):
+        query = random_query(rng)
+        try:
+            connection.execute(f"EXPLAIN {query}")
+        except sqlite3.Error:
+            refused += not all(can_exist(query[:cut], database.names) for cut in range(0, len(query) + 1, 5))
+            continue
+        compiled += 1
+        assert all(can_exist(query[:cut], database.names) for cut in range(len(query) + 1)), query
+    assert compiled > 80
+    assert refused > 80  # of those that do not compile, before they are complete
+
+
+def test_a_reader_that_forgets_outer_tables_is_found_out(monkeypatch: pytest.MonkeyPatch):
+    query = "SELECT Name FROM singer WHERE EXISTS (SELECT 1 FROM concert WHERE Year = Age AND 1)"
+    names = read_database(SCHEMA).names
+    assert can_exist(query, names)
+
+    def forgetful(reader: sql_names._Reader, core: sql_names._Core) -> None:
+        if not all(core.has(*pair) for pair in core.waiting) and core.is_known:
+            raise sql_names._Hopeless
+
+    monkeypatch.setattr(sql_names._Reader, "_resolve", forgetful)
+    assert not can_exist(query, names)
+
+
+def test_a_file_and_a_connection_are_read_with_their_rows(test_data: Path):
+    path = test_data / "spider_sample" / "concert_singer.sqlite"
+    queries = json.loads((test_data / "spider_sample" / "dev.json").read_text())
+    of_file, of_connection = lp.sql(path, execute=True), lp.sql(sqlite3.connect(path), execute=True)
+    for query in [each["query"] for each in queries]:
+        assert allows(of_file, query)
+        assert allows(of_connection, query)
+        assert all(is_viable(of_file, query[:cut]) for cut in range(len(query)))
+    assert of_file == of_connection == lp.sql(path, execute=True)
+    assert of_file != lp.sql(path)
+    assert allows(lp.sql(path), "SELECT abs(-9223372036854775808)")
+    assert not allows(of_file, "SELECT abs(-9223372036854775808)")  # compiles, and fails when run
+
+
+def test_a_query_that_runs_for_ever_is_lost_mass():
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT count(*) FROM n"
+    assert allows(lp.sql(SCHEMA), endless)
+    start = time.monotonic()
+    with pytest.raises(CheckTimedOut):
+        allows(lp.sql(SCHEMA, execute=True, timeout=0.1), endless)
+    assert time.monotonic() - start < 5.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT load_extension('x')",
+        "PRAGMA user_version",
+        "ATTACH 'x' AS y",
+        "SELECT ?",
+        "",
+        "SELECT 1; SELECT 2",
+    ],
+)
+def test_only_one_query_without_parameters_is_allowed(text: str):
+    assert not allows(lp.sql(SCHEMA, execute=True), text)
+
+
+def test_wrong_input_is_refused(tmp_path: Path):
+    with pytest.raises(InvalidInputError, match="no tables"):
+        lp.sql({})
+    with pytest.raises(InvalidInputError, match="no SQLite file"):
+        lp.sql(tmp_path / "missing.sqlite")
+    (tmp_path / "text").write_text("SELECT" * 1000)
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        lp.sql(tmp_path / "text")
+    with pytest.raises(InvalidInputError, match="cannot make the table"):
+        lp.sql({"a": []})
+    with pytest.raises(InvalidTypeError, match="columns by table"):
+        lp.sql(["singer"])
+    with pytest.raises(InvalidTypeError, match="strings"):
+        lp.sql({"a": [1]})
+
+
+def test_prefixes_of_sql_stay_cheap():
+    """A long query is read anew at each token; it is still some ten microseconds a name."""
+    query = "SELECT Name FROM singer WHERE " + " OR ".join(f"Age = {n}" for n in range(200))
+    names = read_database(SCHEMA).names
+    start = time.perf_counter()
+    for cut in itertools.islice(range(len(query)), 0, None, 100):
+        assert can_exist(query[:cut], names)
+    assert time.perf_counter() - start < 5.0
