@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lmppl.constraints.domains.smiles_strings import smiles
     from lmppl.constraints.domains.smt_records import smt
     from lmppl.constraints.domains.sql_queries import sql
-    from lmppl.constraints.grammar import lark
+    from lmppl.constraints.grammars.grammar import lark
     from lmppl.constraints.json_values.field_checks import json_check
     from lmppl.constraints.json_values.json_texts import json
     from lmppl.constraints.partial_matching import pattern
@@ -76,7 +76,7 @@ _HOMES = {
     "lmppl.constraints.domains.smiles_strings": ("smiles",),
     "lmppl.constraints.domains.smt_records": ("smt",),
     "lmppl.constraints.domains.sql_queries": ("sql",),
-    "lmppl.constraints.grammar": ("lark",),
+    "lmppl.constraints.grammars.grammar": ("lark",),
     "lmppl.constraints.json_values.field_checks": ("json_check",),
     "lmppl.constraints.json_values.json_texts": ("json",),
     "lmppl.constraints.partial_matching": ("pattern",),

@@ -16,7 +16,7 @@ import pytest
 
 from lmppl.acceptance import Acceptor, Cursor
 from lmppl.constraints import remembered_answers
-from lmppl.constraints.grammar import lark
+from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.protocol import Constraint, is_batched
 from lmppl.constraints.python_check import check
 from lmppl.constraints.regular_expression import regex

@@ -18,7 +18,7 @@ import lmppl as lp
 from lmppl.constraints import automaton_algebra, automaton_operations
 from lmppl.constraints.alternatives import choices
 from lmppl.constraints.concatenation import Concatenation
-from lmppl.constraints.grammar import lark
+from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.python_check import check
 from lmppl.constraints.regular_expression import regex

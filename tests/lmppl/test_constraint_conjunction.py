@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lmppl.constraints.alternatives import choices
 from lmppl.constraints.combinators import Conjunction, both
-from lmppl.constraints.grammar import lark
+from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.python_check import check
 from lmppl.constraints.regular_expression import regex

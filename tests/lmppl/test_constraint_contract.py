@@ -10,7 +10,7 @@ import pytest
 
 from lmppl.constraints.alternatives import choices
 from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.grammar import lark
+from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.python_check import check
 from lmppl.constraints.regular_expression import regex

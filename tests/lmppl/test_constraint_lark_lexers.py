@@ -12,8 +12,8 @@ import lark as lark_package
 import pytest
 
 from lmppl.constraints import lexed_grammars, scanner
-from lmppl.constraints.grammar import Grammar, _lark, lark
-from lmppl.constraints.grammar_terminals import Terminal
+from lmppl.constraints.grammars.grammar import Grammar, _lark, lark
+from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
 from lmppl.testing import check_constraint
@@ -153,14 +153,16 @@ def test_broken_lexer_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(
             lexed_grammars._Scanners, "of", lambda self, tokens: original(self, self.tokens.values())
         )
-    monkeypatch.setattr("lmppl.constraints.grammar._lark", _lark.__wrapped__)
+    monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
     found = compare(("lalr", "contextual"), seed=0, num=25, length=4)
     assert found["wrong"]
 
 
 def test_bet_that_is_forgotten_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lmppl.constraints.earley.Recogniser._kept", lambda self, bets, byte: frozenset())
-    monkeypatch.setattr("lmppl.constraints.grammar._lark", _lark.__wrapped__)
+    monkeypatch.setattr(
+        "lmppl.constraints.grammars.earley.Recogniser._kept", lambda self, bets, byte: frozenset()
+    )
+    monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
     assert compare(("earley", "dynamic"), seed=0, num=25, length=4)["wrong"]
 
 

@@ -9,7 +9,7 @@ import lark as lark_package
 import pytest
 
 from lmppl.constraints import lalr_tables
-from lmppl.constraints.lalr_tables import GrammarRule, LalrTable, NotLalr, lalr_table
+from lmppl.constraints.grammars.lalr_tables import GrammarRule, LalrTable, NotLalr, lalr_table
 
 STARTS = {"lark_python": ("file_input", "eval_input"), "pddl_grammar": ("domain", "problem", "plan")}
 

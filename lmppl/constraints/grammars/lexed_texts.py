@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from lmppl.constraints.scanner import IGNORED, Point, Scanner
+from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 
 MAX_STATES = 200_000
 MAX_STEPS = 400_000

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 
-from lmppl.constraints.earley import Matcher, Recogniser
-from lmppl.constraints.earley_exactness import can_always_complete
-from lmppl.constraints.grammar_rules import grammar_rules
-from lmppl.constraints.grammar_terminals import Terminal
-from lmppl.constraints.lalr_stacks import Stack
-from lmppl.constraints.lalr_tables import NotLalr
-from lmppl.constraints.lark_grammars import GrammarSource
-from lmppl.constraints.lexed_grammars import earley_texts, lalr_texts
-from lmppl.constraints.lexed_texts import LexedTexts
+from lmppl.constraints.grammars.earley import Matcher, Recogniser
+from lmppl.constraints.grammars.earley_exactness import can_always_complete
+from lmppl.constraints.grammars.grammar_rules import grammar_rules
+from lmppl.constraints.grammars.grammar_terminals import Terminal
+from lmppl.constraints.grammars.lalr_stacks import Stack
+from lmppl.constraints.grammars.lalr_tables import NotLalr
+from lmppl.constraints.grammars.lark_grammars import GrammarSource
+from lmppl.constraints.grammars.lexed_grammars import earley_texts, lalr_texts
+from lmppl.constraints.grammars.lexed_texts import LexedTexts
+from lmppl.constraints.grammars.token_neighbours import followers
 from lmppl.constraints.protocol import Constraint, State
-from lmppl.constraints.token_neighbours import followers
 from lmppl.errors import ConstraintError
 
 

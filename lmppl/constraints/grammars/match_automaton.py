@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lmppl.constraints.character_sets import case_variants
-from lmppl.constraints.match_program import Ahead, Behind, Choice, Found, Program, Step
+from lmppl.constraints.grammars.match_program import Ahead, Behind, Choice, Found, Program, Step
 from lmppl.constraints.regex_syntax import Alternation, Character, Node, Repetition, Sequence
 from lmppl.constraints.transition_tables import DEAD, canonical
 from lmppl.constraints.utf8_encoding import byte_rows

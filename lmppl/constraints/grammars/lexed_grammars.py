@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from lmppl.constraints.earley_sets import EarleySets, Frame
-from lmppl.constraints.grammar_rules import Rules, grammar_rules
-from lmppl.constraints.grammar_terminals import Terminal
-from lmppl.constraints.lalr_stacks import LalrParser, Stack
-from lmppl.constraints.lalr_tables import END, GrammarRule, LalrTable, lalr_table
-from lmppl.constraints.lexed_texts import LexedTexts
-from lmppl.constraints.lexer_exactness import lexemes_can_be_ended
-from lmppl.constraints.scanner import Scanner
+from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
+from lmppl.constraints.grammars.grammar_rules import Rules, grammar_rules
+from lmppl.constraints.grammars.grammar_terminals import Terminal
+from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
+from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, lalr_table
+from lmppl.constraints.grammars.lexed_texts import LexedTexts
+from lmppl.constraints.grammars.lexer_exactness import lexemes_can_be_ended
+from lmppl.constraints.grammars.scanner import Scanner
 
 
 def lalr_texts(loaded: Any, start: str, contextual: bool) -> LexedTexts[Stack]:

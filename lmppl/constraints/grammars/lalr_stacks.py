@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lmppl.constraints.lalr_tables import END, LalrTable
+from lmppl.constraints.grammars.lalr_tables import END, LalrTable
 
 MAX_STACKS = 200_000
 

@@ -1,0 +1,1 @@
+"""Context-free grammars: parsers and lexers of Lark, judged byte by byte."""
