@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lmppl.constraints import earley, earley_sets
+from lmppl.constraints.grammars import earley, earley_sets
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import ConstraintError

@@ -11,7 +11,7 @@ from pathlib import Path
 import lark as lark_package
 import pytest
 
-from lmppl.constraints import lexed_grammars, scanner
+from lmppl.constraints.grammars import lexed_grammars, scanner
 from lmppl.constraints.grammars.grammar import Grammar, _lark, lark
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.protocol import Constraint, State

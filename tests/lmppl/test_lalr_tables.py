@@ -8,7 +8,7 @@ from pathlib import Path
 import lark as lark_package
 import pytest
 
-from lmppl.constraints import lalr_tables
+from lmppl.constraints.grammars import lalr_tables
 from lmppl.constraints.grammars.lalr_tables import GrammarRule, LalrTable, NotLalr, lalr_table
 
 STARTS = {"lark_python": ("file_input", "eval_input"), "pddl_grammar": ("domain", "problem", "plan")}

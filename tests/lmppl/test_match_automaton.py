@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lmppl.constraints import match_program
+from lmppl.constraints.grammars import match_program
 from lmppl.constraints.grammars.match_automaton import MatchAutomaton, match_automaton, word_automaton
 from lmppl.errors import ConstraintError
 
