@@ -266,3 +266,42 @@ def test_random_texts_are_judged_as_python_judges_them() -> None:
         except ValueError:
             expected = False
         assert (status(anything, text) == "accepted") == expected, text
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string"},
+        {"type": "string", "minLength": 2, "maxLength": 4},
+        {"anyOf": [{"type": "string", "maxLength": 1}, {"type": "string", "minLength": 3}]},
+        {"type": "string", "pattern": "^[a-c]+$"},
+        {"type": "array", "items": {"type": "string", "maxLength": 3}, "uniqueItems": True},
+    ],
+    ids=str,
+)
+def test_runs_of_letters_in_strings_are_read_as_their_bytes_are(schema):
+    constraint = lp.json(schema)
+    texts = [
+        '"abc"',
+        '"ab"',
+        '"a"',
+        '""',
+        '"abcde"',
+        '"a\\"b"',
+        '"\u00e9a\u00e9"',
+        '["ab", "ab"]',
+        '["abc", "ab"]',
+    ]
+    for text in texts:
+        data = text.encode()
+        by_byte = [constraint.initial()]
+        for byte in data:
+            before = by_byte[-1]
+            by_byte.append(None if before is None else constraint.advance(before, bytes((byte,))))
+        for first in range(len(data) + 1):
+            for last in range(first, len(data) + 1):
+                if by_byte[first] is not None:
+                    assert constraint.advance(by_byte[first], data[first:last]) == by_byte[last], (
+                        text,
+                        first,
+                    )

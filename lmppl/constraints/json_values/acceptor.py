@@ -9,8 +9,9 @@ number of entries does not grow with the depth. Every entry can be completed on 
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lmppl.constraints.json_values import frames, property_names
 from lmppl.constraints.json_values.frames import Frame, Item
@@ -40,6 +41,8 @@ _INDENT = 4  # the most spaces a level behind a newline
 _IN_NUMBER = frozenset(b"+-.eE0123456789")
 _WORDS = {ord("n"): b"null", ord("t"): b"true", ord("f"): b"false"}
 _CLOSED = -2  # the state of a string read by length, behind its quote
+_LETTERS = re.compile(rb"[ !#-\[\]-~]+")  # what stands for itself in a string, one byte each
+_BY_BYTE = object()
 
 
 class State(NamedTuple):
@@ -88,6 +91,39 @@ class Machine:
         if frame.parent is not None:
             return False
         return phase == END or (phase == NUMBER and bool(self._numbers_ended(detail)))
+
+    def read(self, state: State, data: bytes) -> State | None:
+        """Gives the state after some bytes, as `advance` does; letters of a string are taken at once."""
+        at = 0
+        while at < len(data):
+            run = _LETTERS.match(data, at) if state.phase == STRING else None
+            after: Any = _BY_BYTE if run is None else self._after_letters(state, run.end() - at)
+            if after is _BY_BYTE:
+                after, end = self.advance(state, data[at]), at + 1
+            else:
+                assert run is not None
+                end = run.end()
+            if after is None:
+                return None
+            state, at = after, end
+        return state
+
+    def _after_letters(self, state: State, num_letters: int) -> Any:
+        """Gives a string's state after so many letters, or `_BY_BYTE` where it matters which they are."""
+        frame, _, detail, _ = state
+        if frame.is_keyed or frame.is_unique:
+            return _BY_BYTE
+        after = []
+        for node, place in detail:  # type: ignore[union-attr]
+            texts = self.nodes[node].strings
+            if not isinstance(texts, Lengths) or place[0]:
+                return _BY_BYTE
+            length = place[1] + num_letters
+            if texts.longest is None or length <= texts.longest:
+                after.append((node, (0, min(length, texts.last_edge))))
+        if tuple(after) == detail:
+            return state
+        return self._standing(frame, STRING, tuple(after), ())
 
     def advance(self, state: State, byte: int) -> State | None:
         """Gives the state after one byte, or None if no allowed text begins so."""
