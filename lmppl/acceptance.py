@@ -73,6 +73,8 @@ class Acceptor:
         """Gives the cursor after a token, or None if the token is not allowed. May raise `CheckTimedOut`."""
         if self._is_plain and (data := self._token_bytes[token]):
             state = self._advance(cursor.state, data)
+            if state is cursor.state:
+                return cursor
             return None if state is _DEAD else Cursor(state, b"")
         return self._answered(self._step(cursor, token))
 

@@ -43,6 +43,7 @@ _WORDS = {ord("n"): b"null", ord("t"): b"true", ord("f"): b"false"}
 _CLOSED = -2  # the state of a string read by length, behind its quote
 _LETTERS = re.compile(rb"[ !#-\[\]-~]+")  # what stands for itself in a string, one byte each
 _BY_BYTE = object()
+_MAX_STEPS = 2**15  # that are remembered
 
 
 class State(NamedTuple):
@@ -75,6 +76,7 @@ class Machine:
         around = self._gap if whitespace == "any" else 0
         self.initial = State(Frame(None, (), False), VALUE, around)
         self._character = character_text()
+        self._steps: dict[tuple[State, int], State | None] = {}
 
     @cached_property
     def is_exact(self) -> bool:
@@ -99,7 +101,7 @@ class Machine:
             run = _LETTERS.match(data, at) if state.phase == STRING else None
             after: Any = _BY_BYTE if run is None else self._after_letters(state, run.end() - at)
             if after is _BY_BYTE:
-                after, end = self.advance(state, data[at]), at + 1
+                after, end = self._advanced(state, data[at]), at + 1
             else:
                 assert run is not None
                 end = run.end()
@@ -107,6 +109,19 @@ class Machine:
                 return None
             state, at = after, end
         return state
+
+    def _advanced(self, state: State, byte: int) -> State | None:
+        """Gives what `advance` does, remembered: candidates at one place begin alike."""
+        if state.phase == STRING:  # most bytes move a string in a way of their own
+            return self.advance(state, byte)
+        steps, key = self._steps, (state, byte)
+        try:
+            return steps[key]
+        except KeyError:
+            if len(steps) >= _MAX_STEPS:
+                steps.clear()
+            after = steps[key] = self.advance(state, byte)
+            return after
 
     def _after_letters(self, state: State, num_letters: int) -> Any:
         """Gives a string's state after so many letters, or `_BY_BYTE` where it matters which they are."""

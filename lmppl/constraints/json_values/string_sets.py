@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from lmppl.constraints import automaton_algebra
 from lmppl.constraints.automaton import ByteAutomaton
@@ -27,12 +27,12 @@ class Lengths:
     def __contains__(self, length: int) -> bool:
         return any(low <= length and (high is None or length <= high) for low, high in self.ranges)
 
-    @property
+    @cached_property
     def longest(self) -> int | None:
         """The greatest length; None where there is none."""
         return self.ranges[-1][1] if self.ranges else -1
 
-    @property
+    @cached_property
     def last_edge(self) -> int:
         """From here on all lengths are in the set, or none is."""
         if not self.ranges:
