@@ -65,7 +65,9 @@ class Acceptor:
         self.initial = Cursor(None if self._text is None else self._text.initial(), b"", places=starts)
         self._eos = np.array(sorted(vocabulary.eos_ids), int)
         self._is_plain = stop is None and not self._rules
-        self._token_bytes = vocabulary.token_bytes  # `b""` for ends
+        self._token_bytes = list(vocabulary.token_bytes)
+        for end in vocabulary.eos_ids:  # which may have bytes
+            self._token_bytes[end] = b""
         self._masks: dict[Cursor, np.ndarray] = {}
         self._end_masks: dict[Cursor, np.ndarray] = {}
 

@@ -45,7 +45,7 @@ PATHS = ["", "/a", "/*", "/a/*", "/*/a", "/a/0", "/1", "/a/b/*", "/*/*/*", "/a~1
 @pytest.mark.parametrize("path", PATHS)
 def test_each_value_at_the_path_is_asked_about_when_it_ends(path: str) -> None:
     draw = random.Random(path)
-    names = ["a", "b", "a/b", "~", "\n", "0"]
+    names = ["a", "b", "a/b", "~", "\n", "0", *"aabb"]  # the paths' own names more often
 
     def value(depth: int) -> Any:
         kind = draw.random()
@@ -58,7 +58,7 @@ def test_each_value_at_the_path_is_asked_about_when_it_ends(path: str) -> None:
     steps = [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:]]
     is_even = lp.json_check("even", path, even)
     found = 0
-    for _ in range(60):
+    for _ in range(240):
         whole = value(3)
         text = json.dumps(whole, indent=draw.choice([None, 1]), ensure_ascii=draw.random() < 0.5)
         expected = list(at_path(whole, steps))

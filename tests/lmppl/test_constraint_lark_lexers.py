@@ -170,7 +170,7 @@ DOCUMENTS = {
     "study_json": ['{"a": [1, -2.5e+3, true], "é\\u00e9": {}}', "[[],[1]]"],
     "study_sql": ["SELECT a.b, count(*) FROM t -- x\nWHERE y = 'it''s' LIMIT 3;", "select x from t as y"],
     "study_arith": ["1 + 2*(x-foo(3,4^2))", " 1.5e3 /\n_b "],
-    "syncode_json_grammar": ['{"a": [1, "b\\"c", null]}'],
+    "syncode_json_grammar": ['{"a": [1, "b c", null]}'],
     "syncode_calc_grammar": ["(1+2)*3.5"],
     "syncode_sql_grammar": ["SELECT a, b FROM t WHERE a > 3 GROUP BY b"],
     "lark_lark": ['start: "a"i? /b+/x -> c\n%ignore " "\n%import common.WS\n'],

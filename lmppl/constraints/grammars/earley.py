@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame, Item
-from lmppl.constraints.grammars.grammar_rules import Rules
-from lmppl.constraints.grammars.match_automaton import NEW, MatchAutomaton
+from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
+from lmppl.constraints.grammars.numbered_rules import Rules
 from lmppl.constraints.transition_tables import DEAD
 
 MAX_STEPS = 200_000

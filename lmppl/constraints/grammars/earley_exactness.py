@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 
 from lmppl.constraints.grammars.earley import Matcher
-from lmppl.constraints.grammars.match_automaton import NEW, MatchAutomaton
+from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
 from lmppl.constraints.transition_tables import DEAD
 
 ASCII = range(128)

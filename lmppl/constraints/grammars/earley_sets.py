@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lmppl.constraints.grammars.grammar_rules import Rules
+from lmppl.constraints.grammars.numbered_rules import Rules
 
 MAX_FRAMES = 20_000
 

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 from lmppl.constraints.grammars.earley import Matcher, Recogniser
 from lmppl.constraints.grammars.earley_exactness import can_always_complete
-from lmppl.constraints.grammars.grammar_rules import grammar_rules
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_stacks import Stack
 from lmppl.constraints.grammars.lalr_tables import NotLalr
 from lmppl.constraints.grammars.lark_grammars import GrammarSource
 from lmppl.constraints.grammars.lexed_grammars import earley_texts, lalr_texts
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
+from lmppl.constraints.grammars.numbered_rules import grammar_rules
 from lmppl.constraints.grammars.token_neighbours import followers
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import ConstraintError

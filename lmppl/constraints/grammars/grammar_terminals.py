@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from lmppl.constraints.grammars.match_automaton import MatchAutomaton, match_automaton, word_automaton
+from lmppl.constraints.grammars.match_automata import MatchAutomaton, match_automaton, word_automaton
 from lmppl.errors import ConstraintError
 
 

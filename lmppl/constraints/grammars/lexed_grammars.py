@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import Any
 
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
-from lmppl.constraints.grammars.grammar_rules import Rules, grammar_rules
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, lalr_table
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.lexer_exactness import lexemes_can_be_ended
+from lmppl.constraints.grammars.numbered_rules import Rules, grammar_rules
 from lmppl.constraints.grammars.scanner import Scanner
 
 

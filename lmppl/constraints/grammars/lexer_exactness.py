@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from lmppl.constraints.grammars.grammar_terminals import Terminal
-from lmppl.constraints.grammars.match_automaton import NEW, MatchAutomaton
+from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
 from lmppl.constraints.transition_tables import DEAD
 
 

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from lmppl.constraints.grammars.grammar_terminals import Terminal
-from lmppl.constraints.grammars.match_automaton import NEW, MatchAutomaton
+from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
 from lmppl.constraints.transition_tables import DEAD, distinct_columns
 from lmppl.errors import ConstraintError
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmppl.constraints.grammars import match_program
-from lmppl.constraints.grammars.match_automaton import MatchAutomaton, match_automaton, word_automaton
+from lmppl.constraints.grammars.match_automata import MatchAutomaton, match_automaton, word_automaton
 from lmppl.errors import ConstraintError
 
 TEXTS = ["".join(p) for n in range(6) for p in itertools.product("abé" if n > 3 else 'ab"\\\n', repeat=n)]
@@ -92,7 +92,7 @@ def test_wrong_order_of_choices_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_dropped_condition_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "lmppl.constraints.grammars.match_automaton._Construction._conditions_after", lambda *_: frozenset()
+        "lmppl.constraints.grammars.match_automata._Construction._conditions_after", lambda *_: frozenset()
     )
     assert disagreement("a(?!bb)b?", match_automaton.__wrapped__("a(?!bb)b?")) is not None
 
