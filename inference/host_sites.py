@@ -381,6 +381,8 @@ class HostSites(TextSites):
 
     def _check(self, found: Candidates, searching: np.ndarray, lost: dict[int, str]) -> None:
         """Asks about candidates as long as a row has one that its estimator wants to know about."""
+        if found.uniforms is None:
+            self._check_one_by_one(found, searching, lost)
         while True:
             if found.uniforms is None:
                 needed = checks_needed(
@@ -407,6 +409,30 @@ class HostSites(TextSites):
             if not needed.any():
                 return
             self._check_places(found, needed, searching, lost)
+
+    def _check_one_by_one(self, found: Candidates, searching: np.ndarray, lost: dict[int, str]) -> None:
+        """Goes on in each row whose judge gains nothing from many questions at once, as `checks_needed` says."""
+        limit = min(found.width, self._awrs.max_checks or found.width)
+        for index in np.flatnonzero(searching).tolist():
+            row = self._row(index)
+            if found.num_at_once[index] or row.answers_together:
+                continue
+            accepted, place = found.accepted[index], int(found.num_checked[index])
+            known = accepted[:place]
+            last = int(known.argmax()) + self._awrs.lookahead if known.any() else limit
+            ids = found.ids[index].tolist()
+            end = min(limit, int((found.log_probs[index] > -np.inf).sum()))
+            while place < end and place <= last:
+                (answer,) = self._checks.run([(row, ids[place])])
+                if isinstance(answer, CheckTimedOut):
+                    searching[index] = False
+                    self._lose(index, TIMED_OUT, lost)
+                    break
+                if answer:
+                    accepted[place] = True
+                    last = min(last, place + self._awrs.lookahead)
+                place += 1
+            found.num_checked[index] = place
 
     def _check_places(
         self, found: Candidates, needed: np.ndarray, searching: np.ndarray, lost: dict[int, str]

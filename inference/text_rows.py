@@ -120,6 +120,12 @@ class Row:
         assert cursor is not None
         return self.data[: len(self.data) - len(cursor.held)]
 
+    @property
+    def answers_together(self) -> bool:
+        """Whether the judge of candidates answers many questions together."""
+        judge = self.judges.check
+        return judge is not None and judge.is_batched
+
     def local_mask(self) -> np.ndarray | None:
         """Gives what `lp.local` allows, or None for everything."""
         judge, cursor = self.judges.local, self.cursors[0]

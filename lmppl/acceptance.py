@@ -64,6 +64,7 @@ class Acceptor:
         starts = tuple((Place(0, rule.initial()),) for rule in self._rules)
         self.initial = Cursor(None if self._text is None else self._text.initial(), b"", places=starts)
         self._eos = np.array(sorted(vocabulary.eos_ids), int)
+        self.is_batched = self._text is not None and is_batched(self._text)
         self._is_plain = stop is None and not self._rules
         self._token_bytes = list(vocabulary.token_bytes)
         for end in vocabulary.eos_ids:  # which may have bytes
@@ -85,7 +86,8 @@ class Acceptor:
 
         A constraint that is batched is asked about all of them together.
         """
-        if self._text is not None and is_batched(self._text):
+        if self.is_batched:
+            assert self._text is not None
             pairs = zip(cursors, tokens, strict=True)
             return _answered_together(self._text, [self._step(*pair) for pair in pairs])
         found: list[Cursor | CheckTimedOut | None] = []
