@@ -101,6 +101,21 @@ class Checks:
         answers = (self._known[question] for question in questions)
         return [answer if isinstance(answer, CheckTimedOut) else answer is not None for answer in answers]
 
+    def ask(self, row: Row, token: int) -> bool | CheckTimedOut:
+        """Says whether one candidate is accepted."""
+        self.num_checks += 1
+        question = self._question(row, token)
+        try:
+            answer = self._known[question]
+        except KeyError:
+            judge, cursor, _ = question
+            try:
+                answer = judge.step(cursor, token)
+            except CheckTimedOut as late:
+                answer = late
+            self._known[question] = answer
+        return answer if isinstance(answer, CheckTimedOut) else answer is not None
+
     def cursor_after(self, row: Row, token: int) -> Cursor | None:
         """Gives where the judge of checks stands after an accepted candidate; None if nothing was asked."""
         if row.judges.check is None or row.cursors[2] is None:

@@ -411,7 +411,7 @@ class HostSites(TextSites):
             self._check_places(found, needed, searching, lost)
 
     def _check_one_by_one(self, found: Candidates, searching: np.ndarray, lost: dict[int, str]) -> None:
-        """Goes on in each row whose judge gains nothing from many questions at once, as `checks_needed` says."""
+        """Does so in each row whose judge gains nothing from many questions at once."""
         limit = min(found.width, self._awrs.max_checks or found.width)
         for index in np.flatnonzero(searching).tolist():
             row = self._row(index)
@@ -423,7 +423,7 @@ class HostSites(TextSites):
             ids = found.ids[index].tolist()
             end = min(limit, int((found.log_probs[index] > -np.inf).sum()))
             while place < end and place <= last:
-                (answer,) = self._checks.run([(row, ids[place])])
+                answer = self._checks.ask(row, ids[place])
                 if isinstance(answer, CheckTimedOut):
                     searching[index] = False
                     self._lose(index, TIMED_OUT, lost)

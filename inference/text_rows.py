@@ -124,7 +124,7 @@ class Row:
     def answers_together(self) -> bool:
         """Whether the judge of candidates answers many questions together."""
         judge = self.judges.check
-        return judge is not None and judge.is_batched
+        return judge is not None and judge.gains_from_lists
 
     def local_mask(self) -> np.ndarray | None:
         """Gives what `lp.local` allows, or None for everything."""

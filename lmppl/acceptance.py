@@ -11,7 +11,7 @@ import numpy as np
 
 from lmppl.constraints.canonical_tokens import Canonical
 from lmppl.constraints.combinators import both
-from lmppl.constraints.protocol import Constraint, is_batched
+from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.vocabulary_mask import index_of
 from lmppl.errors import InvalidInputError
@@ -64,7 +64,7 @@ class Acceptor:
         starts = tuple((Place(0, rule.initial()),) for rule in self._rules)
         self.initial = Cursor(None if self._text is None else self._text.initial(), b"", places=starts)
         self._eos = np.array(sorted(vocabulary.eos_ids), int)
-        self.is_batched = self._text is not None and is_batched(self._text)
+        self.gains_from_lists = self._text is not None and self._text.gains_from_lists
         self._is_plain = stop is None and not self._rules
         self._token_bytes = list(vocabulary.token_bytes)
         for end in vocabulary.eos_ids:  # which may have bytes
@@ -84,9 +84,9 @@ class Acceptor:
     def steps(self, cursors: Sequence[Cursor], tokens: Sequence[int]) -> list[Cursor | CheckTimedOut | None]:
         """Gives what `step` does for each pair, a check's timeout as a value.
 
-        A constraint that is batched is asked about all of them together.
+        A constraint that gains from it is asked about all of them together.
         """
-        if self.is_batched:
+        if self.gains_from_lists:
             assert self._text is not None
             pairs = zip(cursors, tokens, strict=True)
             return _answered_together(self._text, [self._step(*pair) for pair in pairs])

@@ -80,6 +80,11 @@ class Conjunction(Constraint):
         """True where all is one automaton: two viable prefixes may have no completion in common."""
         return len(self.factors) == 1 and self.factors[0].viable_is_exact
 
+    @property
+    def gains_from_lists(self) -> bool:
+        """True where some factor does."""
+        return any(factor.gains_from_lists for factor in self.factors)
+
     def initial(self) -> State:
         """Gives the state of the empty string."""
         if len(self.factors) == 1:

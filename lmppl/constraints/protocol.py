@@ -32,6 +32,11 @@ class Constraint(abc.ABC):
         """True if `advance` gives a state exactly when some completion is accepted."""
         return True
 
+    @property
+    def gains_from_lists(self) -> bool:
+        """Whether many questions asked by one call of `check` take less than one after the other."""
+        return False
+
     @abc.abstractmethod
     def initial(self) -> State:
         """Gives the state of the empty string."""

@@ -76,6 +76,11 @@ class Check(Constraint):
         """False: whether a completion exists is not known."""
         return False
 
+    @property
+    def gains_from_lists(self) -> bool:
+        """Whether the functions take lists, or are called in worker processes."""
+        return self.answers.takes_lists
+
     def initial(self) -> State:
         """Gives the state of the empty string."""
         return b""

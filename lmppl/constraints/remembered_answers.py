@@ -79,6 +79,11 @@ class Answers:
         codes = (getattr(function, "__code__", type(function)) for function in self.functions.values())
         self._timeouts = _timeouts_of(name, *codes)
 
+    @property
+    def takes_lists(self) -> bool:
+        """Whether many questions at once take less than one after the other."""
+        return self._manner.batch or self._manner.workers is not None
+
     def ask(self, role: str, about: Hashable) -> Any:
         """Gives a function's answer; yes if there is no function of that role.
 
