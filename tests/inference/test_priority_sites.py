@@ -12,12 +12,13 @@ from lmppl.testing import assert_unbiased
 
 FAILURE_RATE = 1e-6  # of each statistical test, when what it tests is right
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM"
-ROWS = np.random.default_rng(8).dirichlet(np.full(len(LETTERS) + 1, 0.7), len(LETTERS) + 2)
+# Nearly flat, so that every token may be left out of the candidates.
+ROWS = np.random.default_rng(8).dirichlet(np.full(len(LETTERS) + 1, 4.0), len(LETTERS) + 2)
 LM = lp.TableLM([*LETTERS, "<end>"], ROWS[0], ROWS[1:])
 WORDS = 2
-PLAIN = {"prefix": lambda s: set(s) <= set("bgkqwCG"), "complete": lambda s: len(set(s)) >= WORDS}
+PLAIN = {"prefix": lambda s: set(s) <= set("bgk"), "complete": lambda s: len(set(s)) >= WORDS}
 LISTS = {
-    "prefix": lambda texts: [set(s) <= set("bgkqwCG") for s in texts],
+    "prefix": lambda texts: [set(s) <= set("bgk") for s in texts],
     "complete": lambda texts: np.array([len(set(s)) >= WORDS for s in texts]),
 }
 
@@ -36,14 +37,14 @@ def a_threshold(monkeypatch):
 
 
 def posteriors(num_runs):
-    method = lp.SMC(16, ess_threshold=0.7)
+    method = lp.SMC(64, ess_threshold=0.7)
     found = [lp.infer(program, lp.check("rare", **PLAIN), method=method, key=key) for key in range(num_runs)]
     told = [posterior.diagnostics.text_sites["x"] for posterior in found]
     assert np.mean(["by priority sampling" in text for text in told]) > 0.9, told[0]
     return found
 
 
-def assert_right(num_runs=400):
+def assert_right(num_runs=150):
     exact = lp.infer(program, lp.check("rare", **PLAIN), method=lp.Enumerate())
     found = posteriors(num_runs)
     evidence = np.exp([posterior.log_evidence for posterior in found])
