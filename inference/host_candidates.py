@@ -104,16 +104,10 @@ class Checks:
     def ask(self, row: Row, token: int) -> bool | CheckTimedOut:
         """Says whether one candidate is accepted."""
         self.num_checks += 1
-        question = self._question(row, token)
-        try:
-            answer = self._known[question]
-        except KeyError:
-            judge, cursor, _ = question
-            try:
-                answer = judge.step(cursor, token)
-            except CheckTimedOut as late:
-                answer = late
-            self._known[question] = answer
+        judge, cursor, _ = question = self._question(row, token)
+        if question not in self._known:
+            self._known[question] = judge.judged(cursor, token)
+        answer = self._known[question]
         return answer if isinstance(answer, CheckTimedOut) else answer is not None
 
     def cursor_after(self, row: Row, token: int) -> Cursor | None:

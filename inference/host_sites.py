@@ -415,7 +415,7 @@ class HostSites(TextSites):
         limit = min(found.width, self._awrs.max_checks or found.width)
         for index in np.flatnonzero(searching).tolist():
             row = self._row(index)
-            if found.num_at_once[index] or row.answers_together:
+            if found.num_at_once[index] or row.gains_from_lists:
                 continue
             accepted, place = found.accepted[index], int(found.num_checked[index])
             known = accepted[:place]

@@ -121,8 +121,8 @@ class Row:
         return self.data[: len(self.data) - len(cursor.held)]
 
     @property
-    def answers_together(self) -> bool:
-        """Whether the judge of candidates answers many questions together."""
+    def gains_from_lists(self) -> bool:
+        """Whether many questions at once take the judge of candidates less than one after the other."""
         judge = self.judges.check
         return judge is not None and judge.gains_from_lists
 

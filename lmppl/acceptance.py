@@ -82,7 +82,7 @@ class Acceptor:
         return self._answered(self._step(cursor, token))
 
     def steps(self, cursors: Sequence[Cursor], tokens: Sequence[int]) -> list[Cursor | CheckTimedOut | None]:
-        """Gives what `step` does for each pair, a check's timeout as a value.
+        """Gives what `judged` does for each pair.
 
         A constraint that gains from it is asked about all of them together.
         """
@@ -90,13 +90,14 @@ class Acceptor:
             assert self._text is not None
             pairs = zip(cursors, tokens, strict=True)
             return _answered_together(self._text, [self._step(*pair) for pair in pairs])
-        found: list[Cursor | CheckTimedOut | None] = []
-        for cursor, token in zip(cursors, tokens, strict=True):
-            try:
-                found.append(self.step(cursor, token))
-            except CheckTimedOut as late:
-                found.append(late)
-        return found
+        return [self.judged(cursor, token) for cursor, token in zip(cursors, tokens, strict=True)]
+
+    def judged(self, cursor: Cursor, token: int) -> Cursor | CheckTimedOut | None:
+        """Gives what `step` does, a check's timeout as a value."""
+        try:
+            return self.step(cursor, token)
+        except CheckTimedOut as late:
+            return late
 
     def extend(self, cursor: Cursor, data: bytes) -> Cursor | None:
         """Gives the cursor after some bytes, or None if they are not allowed; asks no rules on tokens."""
