@@ -55,7 +55,7 @@ class HostSites(TextSites):
         self._potentials = SitePotentials(batch, rows)
         self._cache: Any = None
         self._masks: Any = None
-        self._spare: Any = None  # the last step's logits
+        self._logits: Any = None  # the last step's
         self._states_now: Any = self._states
         self._tokens = np.zeros(self._num_rows, np.int32)
         self._ancestors = np.arange(self._num_rows, dtype=np.int32)
@@ -116,6 +116,7 @@ class HostSites(TextSites):
             self._cache, self._tokens = self._start_caches(self._room())
             self._masks = self._machine.take_masks(self._lm, self._num_rows)
             self._states_now = self._layout.placed(self._states, ROWS)
+            self._logits = self._first_logits()
 
     def _reorder(self, ancestors: np.ndarray) -> None:
         self.rows = [self.rows[ancestor] for ancestor in ancestors.tolist()]
@@ -197,15 +198,12 @@ class HostSites(TextSites):
             "allowed": allowed,
         }
         go = propose_program(self._lm, plan, self._first_chunk)
-        if self._spare is None:
-            shape = (self._num_rows, len(self._lm.vocabulary))
-            self._spare = self._layout.placed(np.zeros(shape, np.float32), ROWS)
-        used_up = (self._cache, self._masks, self._states_now)
-        waiting, packed = go(self._fixed(), *used_up, Ask(**said), self._spare)
+        used_up = (self._cache, self._logits, self._masks, self._states_now)
+        waiting, packed = go(self._fixed(), *used_up, Ask(**said))
         self._cache, self._masks, self._states_now = waiting.cache, waiting.masks, waiting.states
-        self._spare = waiting.rows.logits
+        self._logits = waiting.rows.logits
         self._ancestors = np.arange(self._num_rows, dtype=np.int32)
-        self._batch.counters.num_forwards += 1
+        self._batch.counters.num_forwards += int(self._step > 0 or not self._prompt_is_read)
         return waiting, Candidates.unpacked(self._fetched(packed))
 
     @property
@@ -488,4 +486,4 @@ class HostSites(TextSites):
         if self._cache is not None:
             self._machine.masks = self._masks
             self._done, self._cache_rows = self._cache, self._ancestors
-            self._cache = self._masks = self._spare = None
+            self._cache = self._masks = self._logits = None

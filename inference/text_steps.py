@@ -63,6 +63,7 @@ class Fixed(NamedTuple):
     Attributes:
         params: The model's weights.
         prefix: The cache of what all prompts begin with; None where they have nothing in common.
+        is_read: Whether that is all of every prompt, so that the first tokens' logits are known.
         machine: The judges' automata.
         tokens: The vocabulary's bytes.
         bias: 0 for the tokens that may stand in a string, `-inf` for others.
@@ -71,6 +72,7 @@ class Fixed(NamedTuple):
 
     params: Any
     prefix: Any
+    is_read: Bool[Array, ""]
     machine: MachineTables
     tokens: TokenTables
     bias: Float[Array, " vocab"]
@@ -150,6 +152,7 @@ class Loop(NamedTuple):
 
     step: Int32[Array, ""]
     cache: Any
+    logits: Float[Array, "rows vocab"]
     strings: Strings
     masks: MaskCache
     log_weights: Float[Array, " rows"]
@@ -198,7 +201,7 @@ def run(
         strings = loop.strings
         over = strings.active & (strings.lengths >= strings.room)
         strings = strings._replace(lost=jnp.where(over, TRUNCATED, strings.lost))
-        cache, logits = _feed(lm, fixed, loop.cache, strings)
+        cache, logits = _feed(lm, fixed, loop.step, loop.cache, loop.logits, strings)
         new_masks, rows = _distributions(plan, fixed, strings, loop.masks, logits, None)
         keys = step_keys(fixed.keys, loop.step)
         drawn = _draw_tokens(plan, fixed, keys, strings, rows)
@@ -207,6 +210,7 @@ def run(
         return Loop(
             loop.step + 1,
             cache,
+            logits,
             strings,
             new_masks,
             loop.log_weights + log_increments,
@@ -254,11 +258,15 @@ def propose(
     num_candidates: int,
     fixed: Fixed,
     cache: Any,
+    logits: Float[Array, "rows vocab"],
     mask_cache: MaskCache,
     states: Int32[Array, "rows 3"],
     ask: Ask,
 ) -> tuple[Waiting, Int32[Array, "rows packed"]]:
-    """Moves the rows, reads a token each and gives candidates for the next one, packed. Traceable."""
+    """Moves the rows, reads a token each and gives candidates for the next one, packed. Traceable.
+
+    `logits` are the last step's, or before the first step what the prompts have given.
+    """
     moves = jnp.any(ask.ancestors != jnp.arange(len(ask.ancestors)))
     layout = layout_of(lm)
     cache = jax.lax.fori_loop(
@@ -268,7 +276,7 @@ def propose(
     after = step(fixed.machine, fixed.tokens, states, ask.tokens[:, None])
     states = jnp.where((ask.active & ask.advance)[:, None], after, states)
     strings = _shell(ask, states)
-    cache, logits = _feed(lm, fixed, cache, strings)
+    cache, logits = _feed(lm, fixed, ask.step, cache, logits, strings)
     mask_cache, rows = _distributions(plan, fixed, strings, mask_cache, logits, ask)
     keys = step_keys(fixed.keys, ask.step)
     order, masses = draws.begin(keys, rows, noisy=plan.noisy)
@@ -355,14 +363,21 @@ def _resample(lm: LanguageModel, resampler: Any, resampling: Resampling, loop: L
     )
 
 
-def _feed(lm: LanguageModel, fixed: Fixed, cache: Any, strings: Strings) -> tuple[Any, Array]:
-    """Reads the last token of each active row; gives the cache and the next logits."""
-    reads = strings.active.astype(jnp.int32)
-    cache, hidden = lm.extend(fixed.params, cache, strings.last[:, None], reads, fixed.prefix)
-    logits = lm.logits(fixed.params, hidden)[:, 0].astype(jnp.float32)
+def _feed(
+    lm: LanguageModel, fixed: Fixed, number: Array, cache: Any, logits: Array, strings: Strings
+) -> tuple[Any, Array]:
+    """Reads the last token of each active row, if that is not done; gives the cache and the next logits."""
     layout = layout_of(lm)
-    # Without the barrier the head is computed again inside each fused reduction (jax 0.11).
-    return layout.heads_apart(cache), jax.lax.optimization_barrier(layout.whole(logits))
+    reads = strings.active.astype(jnp.int32)
+
+    def read(_: Any, carry: tuple[Any, Array]) -> tuple[Any, Array]:
+        cache, hidden = lm.extend(fixed.params, carry[0], strings.last[:, None], reads, fixed.prefix)
+        logits = lm.logits(fixed.params, hidden)[:, 0].astype(jnp.float32)
+        # Without the barrier the head is computed again inside each fused reduction (jax 0.11).
+        return layout.heads_apart(cache), jax.lax.optimization_barrier(layout.whole(logits))
+
+    is_read = fixed.is_read & (number == 0)
+    return jax.lax.fori_loop(0, 1 - is_read.astype(jnp.int32), read, (cache, logits))
 
 
 def _distributions(
