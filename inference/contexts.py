@@ -307,8 +307,9 @@ def _read_to_end(lm: LanguageModel, params: Any, cache: Any, tokens: Any, length
 
     def extend(params: Any, cache: Any, tokens: Any, lengths: Any) -> tuple[Any, Any]:
         cache, hidden = lm.extend(params, cache, tokens, lengths)
-        last = jnp.take_along_axis(hidden, lengths[:, None, None] - 1, axis=1)[:, 0]
-        return layout.heads_apart(cache), layout.whole(lm.logits(params, last).astype(jnp.float32))
+        last = hidden[jnp.arange(len(lengths)), lengths - 1][:, None]
+        logits = lm.logits(params, last)[:, 0].astype(jnp.float32)
+        return layout.heads_apart(cache), layout.whole(logits)
 
     rows = layout.rows_of(cache)
     return layout.over_rows(extend, (WHOLE, rows, rows, rows), (rows, rows))(params, cache, tokens, lengths)
