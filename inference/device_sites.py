@@ -113,6 +113,7 @@ class DeviceSites(TextSites):
         strings: dict[str, Any] = {
             "states": self._states,
             "last": last,
+            "twins": self._twins(),
             "lengths": np.zeros(num_rows, np.int32),
             "limit": each(
                 lambda text: _NO_LIMIT if text.max_tokens is None else text.max_tokens, 0, np.int32

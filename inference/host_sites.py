@@ -58,6 +58,7 @@ class HostSites(TextSites):
         self._logits: Any = None  # the last step's
         self._states_now: Any = self._states
         self._tokens = np.zeros(self._num_rows, np.int32)
+        self._twins_now = self._twins()
         self._ancestors = np.arange(self._num_rows, dtype=np.int32)
         self._step = 0
         self._first_check = 0.0
@@ -123,6 +124,7 @@ class HostSites(TextSites):
         self._potentials.reorder(ancestors)
         self._ancestors[: len(ancestors)] = ancestors
         self._tokens = self._tokens[self._ancestors]
+        self._twins_now = self._twins_now[self._ancestors]
 
     def _lose(self, index: int, cause: str, lost: dict[int, str]) -> None:
         row = self.rows[index]
@@ -189,6 +191,7 @@ class HostSites(TextSites):
             "ancestors": self._ancestors,
             "tokens": self._tokens,
             "advance": np.array(self._step > 0),
+            "twins": self._twins_now,
             "active": active,
             "at_limit": at_limit,
             "local_limit": local_limit,
@@ -465,6 +468,7 @@ class HostSites(TextSites):
         lost: dict[int, str],
     ) -> int:
         num_drawn = 0
+        twins: dict[tuple[int, int], int] = {}
         for index, row in self._active_rows():
             place, weight = int(chosen[index]), float(log_weights[index])
             log_prob = float(found.log_probs[index, place])
@@ -477,6 +481,7 @@ class HostSites(TextSites):
             scarce = _SCARCE * int(found.accepted[index, :num_checked].sum()) < num_checked
             self.rows[index] = row.advance(token, log_prob, weight, checked, scarce)
             self._tokens[index] = token
+            self._twins_now[index] = twins.setdefault((int(self._twins_now[index]), token), index)
             increments[index] = weight
             num_drawn += 1
         self._num_drawn += num_drawn

@@ -245,6 +245,15 @@ class TextSites(abc.ABC):
         rows[: len(prompts)] = [numbers.get(tokens, 0) for tokens in self._read]
         return gathered(self._lm, cache, rows), last
 
+    def _twins(self) -> np.ndarray:
+        """Gives rows with the same prompt the same number, before anything is drawn."""
+        first: dict[Tokens, int] = {}
+        twins = np.arange(self._num_rows, dtype=np.int32)
+        for index, row in enumerate(self.rows):
+            if row is not None:
+                twins[index] = first.setdefault(_prompt(row), index)
+        return twins
+
     @property
     def _prompt_is_read(self) -> bool:
         """Whether the first tokens can be drawn before any row reads one."""
