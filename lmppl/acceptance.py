@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from lmppl.constraints.byte_steps import Standing, byte_steps
 from lmppl.constraints.canonical_tokens import Canonical
 from lmppl.constraints.combinators import both
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.constraints.token_classes import TokenClasses
 from lmppl.constraints.vocabulary_mask import index_of
 from lmppl.errors import InvalidInputError
 from lmppl.language_model import Vocabulary
+from lmppl.token_answers import ClassAnswers, StepAnswers, TokenAnswers, WalkedAnswers
 from lmppl.token_rules import Place, TokenRule, ends_at, places_after
 
 
@@ -69,6 +73,10 @@ class Acceptor:
         self._token_bytes = list(vocabulary.token_bytes)
         for end in vocabulary.eos_ids:  # which may have bytes
             self._token_bytes[end] = b""
+        self._is_walked = self._is_plain and self._text is not None and self._text.revisits_states
+        self._machine = self._text.automaton() if self._is_walked and self._text is not None else None
+        self._classes: TokenClasses | None = None
+        self._known: OrderedDict[Standing, dict[int, bool]] = OrderedDict()
         self._masks: dict[Cursor, np.ndarray] = {}
         self._end_masks: dict[Cursor, np.ndarray] = {}
 
@@ -98,6 +106,38 @@ class Acceptor:
             return self.step(cursor, token)
         except CheckTimedOut as late:
             return late
+
+    def answers(self, cursor: Cursor) -> TokenAnswers[Cursor]:
+        """Gives what `step` says of each token at one place, found in the way that takes the least.
+
+        For an automaton, tokens are sorted into classes as soon as so many places were asked about that it
+        pays (`vocabulary_mask`). What else revisits its states has single steps remembered.
+        """
+        step = partial(self.step, cursor)
+        if not self._is_walked:
+            return StepAnswers(step)
+        assert self._text is not None
+        if self._machine is not None and self._classes is None:
+            self._classes = index_of(self.vocabulary).classes_if_they_pay(self._machine)
+        if self._classes is not None:
+            row = self._classes.row(cursor.state, self._accepts(cursor.state))
+            return ClassAnswers(step, self._classes.class_of, row)
+        steps = byte_steps(self._text)
+        standing = steps.standing(cursor.state)
+        return WalkedAnswers(step, steps, standing, self._token_bytes, self._answered_before(standing))
+
+    def prepare(self) -> None:
+        """Sorts the tokens into classes now, if there is an automaton and that does not take too much."""
+        if self._machine is not None:
+            self._classes = index_of(self.vocabulary).classes(self._machine)
+
+    def _answered_before(self, standing: Standing) -> dict[int, bool]:
+        known = self._known.get(standing)
+        if known is None:
+            known = self._known[standing] = {}
+            if len(self._known) > _MAX_PLACES:
+                self._known.popitem(last=False)
+        return known
 
     def extend(self, cursor: Cursor, data: bytes) -> Cursor | None:
         """Gives the cursor after some bytes, or None if they are not allowed; asks no rules on tokens."""
@@ -300,6 +340,7 @@ def _is_late(answer: object) -> bool:
     return isinstance(answer, CheckTimedOut)
 
 
+_MAX_PLACES = 256  # with answers that are remembered
 _MAX_MASK_BYTES = 64 * 2**20
 
 

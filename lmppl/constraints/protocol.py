@@ -37,6 +37,14 @@ class Constraint(abc.ABC):
         """Whether many questions asked by one call of `check` take less than one after the other."""
         return False
 
+    @property
+    def revisits_states(self) -> bool:
+        """Whether different texts come to the same states, so that single steps are worth remembering.
+
+        Its answers must not depend on anything but the state and the bytes, and no function of a user be asked.
+        """
+        return False
+
     @abc.abstractmethod
     def initial(self) -> State:
         """Gives the state of the empty string."""

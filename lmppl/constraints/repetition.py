@@ -61,6 +61,11 @@ class Repetition(Constraint):
         """True where the item is exact."""
         return self.item.viable_is_exact
 
+    @property
+    def revisits_states(self) -> bool:
+        """True where the item does."""
+        return self.item.revisits_states
+
     def initial(self) -> State:
         """Gives the state of the empty string."""
         return self._with_ends([], ends={0})

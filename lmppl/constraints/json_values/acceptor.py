@@ -96,6 +96,8 @@ class Machine:
 
     def read(self, state: State, data: bytes) -> State | None:
         """Gives the state after some bytes, as `advance` does; letters of a string are taken at once."""
+        if len(data) == 1:
+            return self.advance(state, data[0])
         at = 0
         while at < len(data):
             run = _LETTERS.match(data, at) if state.phase == STRING else None
