@@ -100,7 +100,7 @@ class Constraint(abc.ABC):
 
         `item + (", " + item).repeat()` is a list with commas. Exact if this constraint is. An automaton
         stays one, if that takes at most 20,000 states; otherwise every way to cut the text into items is
-        followed, byte by byte.
+        followed, byte by byte. A text with more than 1,000 such ways is answered by a `ConstraintError`.
 
         Args:
             least: The least number of strings; 0 allows the empty string.
