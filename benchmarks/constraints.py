@@ -34,7 +34,16 @@ from lmppl.language_model import Vocabulary
 OURS = "lmppl"
 RIVALS = ("llguidance", "xgrammar", "outlines-core", "genlm-control")
 QUICK_RIVALS = RIVALS[:3]  # genlm-control makes a mask in a second
-COLUMNS = ("compile_s", "first_us", "check_us", "mask_us", "worst_mask_us", "fork_us", "state_bytes", "masked")
+COLUMNS = (
+    "compile_s",
+    "first_us",
+    "check_us",
+    "mask_us",
+    "worst_mask_us",
+    "fork_us",
+    "state_bytes",
+    "masked",
+)
 SIZES = (32_000, 128_000, 199_999)
 REPEATS = 5
 CHECK_LIMIT = 1.5  # times the fastest

@@ -17,13 +17,15 @@ class Standing:
     Attributes:
         state: Of the constraint.
         after: By byte, as far as it was asked: where the text stands then, or None if it is refused.
+        viable: Of all bytes those that are not refused, once all were asked.
     """
 
-    __slots__ = ("after", "state")
+    __slots__ = ("after", "state", "viable")
 
     def __init__(self, state: State):
         self.state = state
         self.after: dict[int, Standing | None] = {}
+        self.viable: dict[int, Standing] | None = None
 
 
 class ByteSteps:
@@ -56,6 +58,13 @@ class ByteSteps:
         after = standing.after[byte] = None if state is None else self.standing(state)
         return after
 
+    def viable(self, standing: Standing) -> dict[int, Standing]:
+        """Gives where a text stands after each byte that may come next, in the order of bytes."""
+        if standing.viable is None:
+            after = ((byte, self.step(standing, byte)) for byte in range(256))
+            standing.viable = {byte: each for byte, each in after if each is not None}
+        return standing.viable
+
     def is_viable(self, standing: Standing, data: bytes) -> bool:
         """Says whether a text may go on with some bytes."""
         at: Standing | None = standing
@@ -85,6 +94,7 @@ class ByteSteps:
     def _forget(self) -> None:
         for standing in self._standings.values():
             standing.after.clear()
+            standing.viable = None
         self._standings.clear()
         self._num_steps = 0
 

@@ -41,7 +41,7 @@ class Constraint(abc.ABC):
     def revisits_states(self) -> bool:
         """Whether different texts come to the same states, so that single steps are worth remembering.
 
-        Its answers must not depend on anything but the state and the bytes, and no function of a user be asked.
+        Then no function of a user may be asked, since single bytes are tried that nobody has said.
         """
         return False
 

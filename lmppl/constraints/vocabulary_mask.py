@@ -14,13 +14,16 @@ from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.token_classes import TokenClasses, token_classes
 from lmppl.constraints.transition_tables import DEAD
 from lmppl.constraints.vocabulary_trie import VocabularyTrie
+from lmppl.constraints.wide_states import wide
 from lmppl.language_model import Vocabulary
 
 MAX_CACHED_BYTES = 64 * 2**20  # packed masks: 4,000 at a vocabulary of 128k; and as much for token classes
+MAX_TRIES = 8  # of tokens that hold certain bytes; some 100 KB each
+LEAST_FOR_WIDE = 4_096  # tokens
 MAX_COUNTED = 1_024  # automata whose classes are not made yet
 
-# Measured: to sort the tokens into classes takes as long as four masks without classes, or as the checks of 64
-# candidates at one place for each 128 tokens of the vocabulary. So it is done when as much has been spent.
+# Measured: sorting the tokens into classes takes as long as four masks without classes, or as the checks of
+# 64 candidates at one place for each 128 tokens of the vocabulary. It is done when as much has been spent.
 _MASKS_TO_PAY = 4
 _TOKENS_A_PLACE = 128
 
@@ -28,14 +31,18 @@ _TOKENS_A_PLACE = 128
 class VocabularyIndex:
     """The byte strings of a vocabulary, laid out to be walked through a constraint together.
 
-    For an automaton, tokens are sorted into classes once that pays, for all of its states (`token_classes`).
-    Otherwise the vocabulary's prefix tree is walked from the one state. Any other constraint is asked once for
-    each distinct pair of a state and a byte, which is at most once for each node of the tree, and far less
-    where states repeat.
+    For an automaton, tokens are sorted into classes once that pays, for all of its states (`token_classes`),
+    and before that the vocabulary's prefix tree is walked from the one state. Any other constraint is asked
+    once for each distinct pair of a state and a byte, which is at most once for each node of the tree, and far
+    less where states repeat. Of a state that nearly any text stays in, only the tokens that may leave it are
+    walked (`wide_states`).
     """
 
     def __init__(self, vocabulary: Vocabulary):
         self._trie = VocabularyTrie(vocabulary)
+        # Not the same object: an index is kept as long as its vocabulary lives, and no longer.
+        self._vocabulary = Vocabulary(vocabulary.token_bytes, vocabulary.eos_ids)
+        self._tries: OrderedDict[bytes, VocabularyTrie] = OrderedDict()
         self._size = len(vocabulary)
         self._cache: OrderedDict[tuple[Constraint, State], np.ndarray] = OrderedDict()
         self._max_cached = max(16, 8 * MAX_CACHED_BYTES // max(1, self._size))
@@ -107,15 +114,34 @@ class VocabularyIndex:
             walked = self._trie.walk(_number(state), lambda states, data: machine.transitions[states, data])
         else:
             steps = byte_steps(constraint) if constraint.revisits_states else ByteSteps(constraint)
-            walked = self._trie.walk(0, _Numbered(steps, steps.standing(state)).walk)
+            start = steps.standing(state)
+            if constraint.revisits_states and self._size >= LEAST_FOR_WIDE:
+                found = self._walked_wide(steps, start)
+                if found is not None:
+                    return found
+            walked = self._trie.walk(0, _Numbered(steps, start, constraint.revisits_states).walk)
         return walked != DEAD
+
+    def _walked_wide(self, steps: ByteSteps, start: Standing) -> Bool[np.ndarray, " vocab"] | None:
+        """Sorts what stays in a wide state into classes, and walks only what may leave it; None elsewhere."""
+        found = wide(steps, start)
+        classes = None if found is None else self.classes(found.machine)
+        if found is None or classes is None:
+            return None
+        trie = self._tries.get(found.leaving)
+        if trie is None:
+            trie = self._tries[found.leaving] = VocabularyTrie(self._vocabulary, found.leaving)
+            if len(self._tries) > MAX_TRIES:
+                self._tries.popitem(last=False)
+        return classes.mask(0) | (trie.walk(0, _Numbered(steps, start, True).walk) != DEAD)
 
 
 class _Numbered:
     """A constraint's states as numbers in the order in which they are met, from one state on."""
 
-    def __init__(self, steps: ByteSteps, start: Standing):
+    def __init__(self, steps: ByteSteps, start: Standing, asks_freely: bool):
         self._steps = steps
+        self._asks_freely = asks_freely
         self._standings = [start]
         self._numbers = {start: 0}
 
@@ -123,6 +149,8 @@ class _Numbered:
         self, states: Int[np.ndarray, " nodes"], data: UInt8[np.ndarray, " nodes"]
     ) -> Int[np.ndarray, " nodes"]:
         """Moves many states by one byte each, asking about each distinct pair once."""
+        if self._asks_freely and len(self._standings) == 1:  # the first level, which has nearly all bytes
+            return self._first(data)
         asked = 256 * states + data
         num_pairs = 256 * len(self._standings)
         if num_pairs > 4 * len(asked):  # a table of all pairs would cost more than sorting
@@ -135,13 +163,20 @@ class _Numbered:
         table[pairs] = self._targets(pairs)
         return table[asked]
 
+    def _first(self, data: UInt8[np.ndarray, " nodes"]) -> Int[np.ndarray, " nodes"]:
+        table = np.full(256, DEAD, np.int32)
+        for byte, after in self._steps.viable(self._standings[0]).items():
+            table[byte] = self._number(after)
+        return table[data]
+
     def _targets(self, pairs: Int[np.ndarray, " pairs"]) -> Int[np.ndarray, " pairs"]:
         return np.array([self._step(pair >> 8, pair & 255) for pair in pairs.tolist()], np.int32)
 
     def _step(self, number: int, byte: int) -> int:
         after = self._steps.step(self._standings[number], byte)
-        if after is None:
-            return DEAD
+        return DEAD if after is None else self._number(after)
+
+    def _number(self, after: Standing) -> int:
         known = self._numbers.setdefault(after, len(self._standings))
         if known == len(self._standings):
             self._standings.append(after)

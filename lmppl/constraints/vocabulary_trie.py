@@ -13,11 +13,12 @@ from lmppl.language_model import Vocabulary
 Step = Callable[[Int[np.ndarray, " nodes"], UInt8[np.ndarray, " nodes"]], Int[np.ndarray, " nodes"]]
 """Moves many values by one byte each; `DEAD` is where nothing viable follows."""
 
+
 class VocabularyTrie:
     """The prefix tree of a vocabulary: a node for each distinct prefix of a token, in breadth-first order.
 
-    The children of a node stand side by side, so that a walk goes on below the nodes that are still viable and
-    never looks at the others. Takes 0.1 s and 2 MB at 32k tokens, 1 s and 13 MB at 200k.
+    The children of a node stand side by side, so that a walk goes on below the nodes that are still viable
+    and never looks at the others. Takes 0.1 s and 1 MB at 32k tokens, 0.6 s and 5 MB at 200k.
 
     Attributes:
         size: The number of ids.
@@ -27,12 +28,20 @@ class VocabularyTrie:
     size: int
     ends: Int[np.ndarray, " ends"]
 
-    def __init__(self, vocabulary: Vocabulary):
+    def __init__(self, vocabulary: Vocabulary, holding: bytes | None = None):
+        """Lays the tokens out.
+
+        Args:
+            vocabulary: Of a model.
+            holding: Only the tokens that hold one of these bytes; the others count as tokens without text.
+        """
         self.size = len(vocabulary)
         self.ends = np.array(sorted(vocabulary.eos_ids), np.int64)
         texts = list(vocabulary.token_bytes)
         for end in vocabulary.eos_ids:
             texts[end] = b""
+        if holding is not None:
+            texts = [data if len(data.translate(None, holding)) < len(data) else b"" for data in texts]
         order = np.array(sorted(range(len(texts)), key=texts.__getitem__), np.int64)
         lengths = np.array([len(texts[i]) for i in order.tolist()], np.int64)
         offsets = np.cumsum(lengths) - lengths

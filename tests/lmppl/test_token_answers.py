@@ -19,8 +19,40 @@ from lmppl.language_model import Vocabulary
 from lmppl.token_answers import ClassAnswers, StepAnswers, TokenAnswers, WalkedAnswers
 
 TOKENS = (
-    *(b"a", b"b", b"ab", b"ba", b"a b", b"", b"b", b"\xc3", b"\xa9", "é".encode(), b"aab", b"1", b"12", b"-1"),
-    *(b"{", b"}", b'"', b'{"', b'"a"', b'":', b": ", b", ", b"[", b"]", b'"}', b"true", b"tr", b"ue", b"(", b")"),
+    *(
+        b"a",
+        b"b",
+        b"ab",
+        b"ba",
+        b"a b",
+        b"",
+        b"b",
+        b"\xc3",
+        b"\xa9",
+        "é".encode(),
+        b"aab",
+        b"1",
+        b"12",
+        b"-1",
+    ),
+    *(
+        b"{",
+        b"}",
+        b'"',
+        b'{"',
+        b'"a"',
+        b'":',
+        b": ",
+        b", ",
+        b"[",
+        b"]",
+        b'"}',
+        b"true",
+        b"tr",
+        b"ue",
+        b"(",
+        b")",
+    ),
     *(b"<end>", b""),
 )
 VOCABULARY = Vocabulary(TOKENS, frozenset({len(TOKENS) - 2, len(TOKENS) - 1}))
@@ -115,7 +147,7 @@ def test_the_comparison_catches_wrong_steps(wrong: str, monkeypatch: pytest.Monk
 
     def answers(cursor: Cursor) -> TokenAnswers[Cursor]:
         at = steps.standing(cursor.state)
-        return WalkedAnswers(lambda token: judge.step(cursor, token), steps, at, TOKENS[:-2] + (b"", b""), {})
+        return WalkedAnswers(lambda token: judge.step(cursor, token), steps, at, (*TOKENS[:-2], b"", b""), {})
 
     with pytest.raises(AssertionError):
         agree_with_steps(judge, answers)
