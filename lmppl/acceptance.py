@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from lmppl.constraints.token_classes import TokenClasses
 from lmppl.constraints.vocabulary_mask import index_of
 from lmppl.errors import InvalidInputError
 from lmppl.language_model import Vocabulary
-from lmppl.token_answers import ClassAnswers, StepAnswers, TokenAnswers, WalkedAnswers
+from lmppl.token_answers import ClassAnswers, StepAnswers, StopAnswers, TokenAnswers, WalkedAnswers
 from lmppl.token_rules import Place, TokenRule, ends_at, places_after
 
 
@@ -69,11 +69,11 @@ class Acceptor:
         self.initial = Cursor(None if self._text is None else self._text.initial(), b"", places=starts)
         self._eos = np.array(sorted(vocabulary.eos_ids), int)
         self.gains_from_lists = self._text is not None and self._text.gains_from_lists
-        self._is_plain = stop is None and not self._rules
+        self._stop_start = stop[:1] if stop else None
         self._token_bytes = list(vocabulary.token_bytes)
         for end in vocabulary.eos_ids:  # which may have bytes
             self._token_bytes[end] = b""
-        self._is_walked = self._is_plain and self._text is not None and self._text.revisits_states
+        self._is_walked = not self._rules and self._text is not None and self._text.revisits_states
         self._machine = self._text.automaton() if self._is_walked and self._text is not None else None
         self._classes: TokenClasses | None = None
         self._known: OrderedDict[Standing, dict[int, bool]] = OrderedDict()
@@ -82,12 +82,18 @@ class Acceptor:
 
     def step(self, cursor: Cursor, token: int) -> Cursor | None:
         """Gives the cursor after a token, or None if the token is not allowed. May raise `CheckTimedOut`."""
-        if self._is_plain and (data := self._token_bytes[token]):
+        if (data := self._token_bytes[token]) and self._is_only_text(cursor, data):
             state = self._advance(cursor.state, data)
             if state is cursor.state:
                 return cursor
             return None if state is _DEAD else Cursor(state, b"")
         return self._answered(self._step(cursor, token))
+
+    def _is_only_text(self, cursor: Cursor, data: bytes) -> bool:
+        """Says whether a token concerns the constraint alone, since nothing of it can belong to a stop."""
+        if self._rules:
+            return False
+        return self._stop_start is None or not (cursor.held or self._stop_start in data)
 
     def steps(self, cursors: Sequence[Cursor], tokens: Sequence[int]) -> list[Cursor | CheckTimedOut | None]:
         """Gives what `judged` does for each pair.
@@ -114,8 +120,15 @@ class Acceptor:
         pays (`vocabulary_mask`). What else revisits its states has single steps remembered.
         """
         step = partial(self.step, cursor)
-        if not self._is_walked:
+        if not self._is_walked or cursor.held:
             return StepAnswers(step)
+        found = self._quick_answers(cursor, step)
+        if self._stop_start is None:
+            return found
+        return StopAnswers(step, self._stop_start, self._token_bytes, found)
+
+    def _quick_answers(self, cursor: Cursor, step: Callable[[int], Cursor | None]) -> TokenAnswers[Cursor]:
+        """Gives the answers about tokens that concern the constraint alone, and about ends."""
         assert self._text is not None
         if self._machine is not None and self._classes is None:
             self._classes = index_of(self.vocabulary).classes_if_they_pay(self._machine)

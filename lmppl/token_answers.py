@@ -119,3 +119,31 @@ class WalkedAnswers(TokenAnswers[After]):
         if len(self._known) < MAX_REMEMBERED:
             self._known[token] = answer
         return answer
+
+
+class StopAnswers(StepAnswers[After]):
+    """Answers by others about tokens that can have nothing of a stop string in them, and by steps elsewhere.
+
+    Args:
+        step: As for `TokenAnswers`.
+        stop_start: The stop's first byte.
+        token_bytes: The tokens.
+        others: The answers if there were no stop.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[int], After | None],
+        stop_start: bytes,
+        token_bytes: Sequence[bytes],
+        others: TokenAnswers[After],
+    ):
+        super().__init__(step)
+        self._stop_start = stop_start
+        self._token_bytes = token_bytes
+        self._others = others
+
+    def allows(self, token: int) -> bool:
+        if self._stop_start in self._token_bytes[token]:
+            return super().allows(token)
+        return self._others.allows(token)

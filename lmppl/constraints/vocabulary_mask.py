@@ -33,9 +33,9 @@ class VocabularyIndex:
 
     For an automaton, tokens are sorted into classes once that pays, for all of its states (`token_classes`),
     and before that the vocabulary's prefix tree is walked from the one state. Any other constraint is asked
-    once for each distinct pair of a state and a byte, which is at most once for each node of the tree, and far
-    less where states repeat. Of a state that nearly any text stays in, only the tokens that may leave it are
-    walked (`wide_states`).
+    once for each distinct pair of a state and a byte, which is at most once for each node of the tree, and
+    far less where states repeat. Of a state that nearly any text stays in, only the tokens that may leave it
+    are walked (`wide_states`).
     """
 
     def __init__(self, vocabulary: Vocabulary):

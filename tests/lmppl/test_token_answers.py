@@ -16,7 +16,7 @@ from lmppl.constraints.byte_steps import ByteSteps
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.language_model import Vocabulary
-from lmppl.token_answers import ClassAnswers, StepAnswers, TokenAnswers, WalkedAnswers
+from lmppl.token_answers import ClassAnswers, StepAnswers, StopAnswers, TokenAnswers, WalkedAnswers
 
 TOKENS = (
     *(
@@ -105,15 +105,17 @@ def agree_with_steps(judge: Acceptor, answers_at: Callable[[Cursor], TokenAnswer
     return kinds
 
 
-@pytest.mark.parametrize("stop", [None, b"b"])
+@pytest.mark.parametrize("stop", [None, b"b", b"ba"])
 @pytest.mark.parametrize("constraint", CONSTRAINTS, ids=repr)
 def test_answers_are_what_step_says(constraint: Constraint, stop: bytes | None) -> None:
     judge = Acceptor(VOCABULARY, constraint, stop)
     kinds = agree_with_steps(judge, judge.answers)
-    if stop is None and constraint.revisits_states:
-        assert StepAnswers not in kinds
-    else:
+    if not constraint.revisits_states:
         assert kinds == {StepAnswers}
+    elif stop is None:
+        assert kinds <= {ClassAnswers, WalkedAnswers}
+    else:
+        assert StopAnswers in kinds
     judge.prepare()
     has_classes = stop is None and constraint.automaton() is not None
     assert agree_with_steps(judge, judge.answers) == ({ClassAnswers} if has_classes else kinds)
