@@ -108,7 +108,9 @@ def measure(engine: Engine, task: Task, tokens: Sequence[bytes], repeats: int) -
 
     Returns:
         `compile_s`: the median over repeats. `check_us`, `mask_us`, `fork_us`: medians over the places of the
-        sample of the least time among repeats; `worst_mask_us`, of the same, the greatest. `state_bytes`:
+        sample of the least time among repeats; `worst_mask_us`, of the same, the greatest. `first_us`: of the
+        first time that candidates are asked about there, the median; `first_mask_us`, likewise of a mask, the
+        greatest. `state_bytes`:
         growth of the process per fork. `allowed`: how many candidates were accepted, for comparison.
     """
     ids = Segmentation(tokens)(task.sample.encode())
@@ -121,7 +123,7 @@ def measure(engine: Engine, task: Task, tokens: Sequence[bytes], repeats: int) -
         if sum(compile_times) > COMPILE_LIMIT:
             break
     randomness = random.Random(0)
-    times: dict[str, list[float]] = {"first": [], "check": [], "mask": [], "fork": []}
+    times: dict[str, list[float]] = {"first": [], "check": [], "first_mask": [], "mask": [], "fork": []}
     num_allowed = num_masked = 0
     state = engine.initial(compiled)
     every = -(-len(ids) // NUM_MASKS)
@@ -135,7 +137,9 @@ def measure(engine: Engine, task: Task, tokens: Sequence[bytes], repeats: int) -
         num_allowed += sum(answers)
         times["check"].append(_least(repeats, _each, engine.check, state, candidates) / NUM_CANDIDATES)
         if place % every == 0 and times["check"][-1] * len(tokens) < MASK_LIMIT:
+            began = time.perf_counter()
             num_masked += engine.mask(state)
+            times["first_mask"].append(time.perf_counter() - began)
             times["mask"].append(_least(repeats, engine.mask, state))
         times["fork"].append(_least(repeats, engine.fork, state))
         state = engine.advanced(state, token)
@@ -147,6 +151,7 @@ def measure(engine: Engine, task: Task, tokens: Sequence[bytes], repeats: int) -
         "compile_s": statistics.median(compile_times),
         "first_us": 1e6 * statistics.median(times["first"]),
         "check_us": 1e6 * statistics.median(times["check"]),
+        "first_mask_us": 1e6 * max(times["first_mask"]) if times["mask"] else None,
         "mask_us": 1e6 * statistics.median(times["mask"]) if times["mask"] else None,
         "worst_mask_us": 1e6 * max(times["mask"]) if times["mask"] else None,
         "fork_us": 1e6 * statistics.median(times["fork"]),
