@@ -70,9 +70,7 @@ class Acceptor:
         self._eos = np.array(sorted(vocabulary.eos_ids), int)
         self.gains_from_lists = self._text is not None and self._text.gains_from_lists
         self._stop_start = stop[:1] if stop else None
-        self._token_bytes = list(vocabulary.token_bytes)
-        for end in vocabulary.eos_ids:  # which may have bytes
-            self._token_bytes[end] = b""
+        self._texts = vocabulary.texts
         self._is_walked = not self._rules and self._text is not None and self._text.revisits_states
         self._machine = self._text.automaton() if self._is_walked and self._text is not None else None
         self._classes: TokenClasses | None = None
@@ -82,7 +80,7 @@ class Acceptor:
 
     def step(self, cursor: Cursor, token: int) -> Cursor | None:
         """Gives the cursor after a token, or None if the token is not allowed. May raise `CheckTimedOut`."""
-        if (data := self._token_bytes[token]) and self._is_only_text(cursor, data):
+        if (data := self._texts[token]) and self._is_only_text(cursor, data):
             state = self._advance(cursor.state, data)
             if state is cursor.state:
                 return cursor
@@ -125,7 +123,7 @@ class Acceptor:
         found = self._quick_answers(cursor, step)
         if self._stop_start is None:
             return found
-        return StopAnswers(step, self._stop_start, self._token_bytes, found)
+        return StopAnswers(step, self._stop_start, self._texts, found)
 
     def _quick_answers(self, cursor: Cursor, step: Callable[[int], Cursor | None]) -> TokenAnswers[Cursor]:
         """Gives the answers about tokens that concern the constraint alone, and about ends."""
@@ -137,7 +135,7 @@ class Acceptor:
             return ClassAnswers(step, self._classes.class_of, row)
         steps = byte_steps(self._text)
         standing = steps.standing(cursor.state)
-        return WalkedAnswers(step, steps, standing, self._token_bytes, self._answered_before(standing))
+        return WalkedAnswers(step, steps, standing, self._texts, self._answered_before(standing))
 
     def prepare(self) -> None:
         """Sorts the tokens into classes now, if there is an automaton and that does not take too much."""

@@ -68,28 +68,27 @@ class ByteSteps:
     def is_viable(self, standing: Standing, data: bytes) -> bool:
         """Says whether a text may go on with some bytes."""
         at: Standing | None = standing
-        try:
-            for byte in data:
-                at = at.after[byte]  # type: ignore[union-attr]
-                if at is None:
-                    return False
-        except KeyError:
-            return self._is_viable_anew(standing, data)
-        return True
-
-    def _is_viable_anew(self, standing: Standing, data: bytes) -> bool:
-        """Does so, and remembers one step more: what follows it is worth it when it is met again."""
-        at: Standing | None = standing
-        for place, byte in enumerate(data, 1):
-            if byte in at.after:
-                at = at.after[byte]
-            else:
-                at = self.step(at, byte)
-                if at is not None and not at.after and place < len(data):
-                    return self._constraint.advance(at.state, data[place:]) is not None
+        for place, byte in enumerate(data):
+            assert at is not None
+            after = at.after
+            if byte not in after:
+                return self._is_viable_anew(at, data[place:])
+            at = after[byte]
             if at is None:
                 return False
         return True
+
+    def _is_viable_anew(self, standing: Standing, data: bytes) -> bool:
+        """Does so for bytes of which the first was never asked about here, and remembers this one step.
+
+        What follows it is worth remembering if it comes again.
+        """
+        at = self.step(standing, data[0])
+        if at is None or len(data) == 1:
+            return at is not None
+        if at.after:  # met before, by another way
+            return self.is_viable(at, data[1:])
+        return self._constraint.advance(at.state, data[1:]) is not None
 
     def _forget(self) -> None:
         for standing in self._standings.values():

@@ -37,9 +37,7 @@ class VocabularyTrie:
         """
         self.size = len(vocabulary)
         self.ends = np.array(sorted(vocabulary.eos_ids), np.int64)
-        texts = list(vocabulary.token_bytes)
-        for end in vocabulary.eos_ids:
-            texts[end] = b""
+        texts = vocabulary.texts
         if holding is not None:
             texts = [data if len(data.translate(None, holding)) < len(data) else b"" for data in texts]
         order = np.array(sorted(range(len(texts)), key=texts.__getitem__), np.int64)

@@ -156,12 +156,12 @@ def test_memory_for_classes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vocabulary_mask, "MAX_CACHED_BYTES", 4_000)
     monkeypatch.setattr(vocabulary_mask, "MAX_COUNTED", 8)
     index = VocabularyIndex(Vocabulary(tuple(bytes((i // 64, i % 64)) for i in range(1024)), frozenset()))
-    for size in range(1, 30):
-        machine = lp.regex(f"a{{{size}}}").automaton()
+    machines = [lp.regex(f"a{{{size}}}").automaton() for size in range(1, 30)]
+    for size, machine in enumerate(machines):
         assert machine is not None
         index.classes_if_they_pay(machine)
         index.classes(machine)
-        index.classes_if_they_pay(lp.regex(f"b{{{size}}}").automaton())  # type: ignore[arg-type]
+        index.classes_if_they_pay(lp.regex(f"b{{{size + 1}}}").automaton())  # type: ignore[arg-type]
         assert index._num_class_bytes <= 4_000
         assert len(index._spent) <= 8
-    assert machine in index._classes
+    assert machines[-1] in index._classes

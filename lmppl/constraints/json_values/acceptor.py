@@ -39,6 +39,7 @@ _FRESH = -1  # a gap in which nothing has been written yet
 _SPACES = b" \n\t\r"
 _INDENT = 4  # the most spaces a level behind a newline
 _IN_NUMBER = frozenset(b"+-.eE0123456789")
+_STARTS = frozenset(b'"[{ntf-0123456789')  # of values
 _WORDS = {ord("n"): b"null", ord("t"): b"true", ord("f"): b"false"}
 _CLOSED = -2  # the state of a string read by length, behind its quote
 _LETTERS = re.compile(rb"[ !#-\[\]-~]+")  # what stands for itself in a string, one byte each
@@ -195,6 +196,8 @@ class Machine:
         return None
 
     def _value(self, frame: Frame, byte: int) -> State | None:
+        if byte not in _STARTS:
+            return None
         text = grown((), byte) if frame.is_keyed else ()
         if byte == QUOTE:
             strings = tuple(
