@@ -15,7 +15,6 @@ from lmppl.constraints.canonical_tokens import Canonical
 from lmppl.constraints.combinators import both
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.remembered_answers import CheckTimedOut
-from lmppl.constraints.token_classes import TokenClasses
 from lmppl.constraints.vocabulary_mask import index_of
 from lmppl.errors import InvalidInputError
 from lmppl.language_model import Vocabulary
@@ -73,7 +72,6 @@ class Acceptor:
         self._texts = vocabulary.texts
         self._is_walked = not self._rules and self._text is not None and self._text.revisits_states
         self._machine = self._text.automaton() if self._is_walked and self._text is not None else None
-        self._classes: TokenClasses | None = None
         self._known: OrderedDict[Standing, dict[int, bool]] = OrderedDict()
         self._masks: dict[Cursor, np.ndarray] = {}
         self._end_masks: dict[Cursor, np.ndarray] = {}
@@ -128,11 +126,11 @@ class Acceptor:
     def _quick_answers(self, cursor: Cursor, step: Callable[[int], Cursor | None]) -> TokenAnswers[Cursor]:
         """Gives the answers about tokens that concern the constraint alone, and about ends."""
         assert self._text is not None
-        if self._machine is not None and self._classes is None:
-            self._classes = index_of(self.vocabulary).classes_if_they_pay(self._machine)
-        if self._classes is not None:
-            row = self._classes.row(cursor.state, self._accepts(cursor.state))
-            return ClassAnswers(step, self._classes.class_of, row)
+        machine = self._machine
+        classes = None if machine is None else index_of(self.vocabulary).classes_if_they_pay(machine)
+        if classes is not None:
+            row = classes.row(cursor.state, self._accepts(cursor.state))
+            return ClassAnswers(step, classes.class_of, row)
         steps = byte_steps(self._text)
         standing = steps.standing(cursor.state)
         return WalkedAnswers(step, steps, standing, self._texts, self._answered_before(standing))
@@ -140,7 +138,7 @@ class Acceptor:
     def prepare(self) -> None:
         """Sorts the tokens into classes now, if there is an automaton and that does not take too much."""
         if self._machine is not None:
-            self._classes = index_of(self.vocabulary).classes(self._machine)
+            index_of(self.vocabulary).classes(self._machine)
 
     def _answered_before(self, standing: Standing) -> dict[int, bool]:
         known = self._known.get(standing)
