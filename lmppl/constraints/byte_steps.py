@@ -55,7 +55,11 @@ class ByteSteps:
         if self._num_steps >= MAX_STEPS:
             self._forget()
         self._num_steps += 1
-        after = standing.after[byte] = None if state is None else self.standing(state)
+        if state is standing.state:
+            after = standing
+        else:
+            after = None if state is None else self.standing(state)
+        standing.after[byte] = after
         return after
 
     def viable(self, standing: Standing) -> dict[int, Standing]:

@@ -97,7 +97,7 @@ class Machine:
 
     def read(self, state: State, data: bytes) -> State | None:
         """Gives the state after some bytes, as `advance` does; letters of a string are taken at once."""
-        if len(data) == 1:
+        if len(data) == 1 and state.phase != STRING:
             return self.advance(state, data[0])
         at = 0
         while at < len(data):
