@@ -46,9 +46,9 @@ def matched_by(source: str, flags: int) -> CharacterSet:
         if source[0] == "\\" and _PLAIN.fullmatch(source):
             return _listed(source, False, flags)
         if flags & re.ASCII and _KIND.fullmatch(source):  # above ASCII all are alike
-            found = [match.span() for match in re.finditer(f"(?:{source})+", _every_character()[:128], flags)]
+            found = [match.span() for match in re.finditer(f"(?:{source})+", every_character()[:128], flags)]
             return tuple((low, NUM_CHARACTERS if high == 128 else high) for low, high in found)
-    return tuple(match.span() for match in re.finditer(f"(?:{source})+", _every_character(), flags))
+    return tuple(match.span() for match in re.finditer(f"(?:{source})+", every_character(), flags))
 
 
 _CODE = r"\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}"
@@ -108,11 +108,12 @@ def case_variants(character: str, flags: int) -> CharacterSet:
 @cache
 def _cased_characters() -> str:
     """Gives every character with another case; no other one is ever the variant of another."""
-    return "".join(c for c in _every_character() if c.lower() != c or c.upper() != c)
+    return "".join(c for c in every_character() if c.lower() != c or c.upper() != c)
 
 
 @cache
-def _every_character() -> str:
+def every_character() -> str:
+    """Gives every character, one after the other."""
     codes = np.concatenate([np.arange(_GAP), np.arange(_GAP + 0x800, 0x110000)])
     return codes.astype("<u4").tobytes().decode("utf-32-le")
 
