@@ -143,6 +143,14 @@ def test_names_given_twice_matter_only_to_who_refers_to_them() -> None:
     twice = {"properties": {name: {"$id": "#/properties/x", "type": "null"} for name in "ab"}}
     assert accepts(lp.json(twice, draft="7"), {"a": None})
     assert not accepts(lp.json(twice, draft="7"), {"b": 1})
+    named = {"$id": "http://x.org/m", "properties": {name: {"$id": f"#{name}"} for name in "ab"}}
+    inner = {
+        "definitions": {"c": {"$id": "#c", "const": 1}},
+        "additionalProperties": {"$ref": "#/definitions/c"},
+    }
+    constraint = lp.json({**named, **inner}, draft="7")
+    assert accepts(constraint, {"a": 2, "c": 1})
+    assert not accepts(constraint, {"c": 2})
     twice = {"properties": {name: {"$id": "http://x.org/n", "type": "null"} for name in "ab"}}
     assert not accepts(lp.json(twice), {"b": 1})
     with pytest.raises(UnsupportedSchema, match="two schemas have"):

@@ -55,6 +55,7 @@ class Document:
         self._anchors: dict[tuple[str, str], Place] = {}
         self._dynamic: dict[tuple[str, str], Place] = {}
         self._others = others
+        self._roots = {""}  # their pointers
         self._mixed: set[str] = set()
         self._twice: set[str] = set()
         todo = [self.root]
@@ -165,6 +166,7 @@ class Document:
                 self._mixed.add(uri)
                 continue
             self._has_scopes = self._has_scopes or _mentions(schema, _DYNAMIC)
+            self._roots.add(f"{uri}#")
             root = self._resources[uri] = self._based(Place(schema, f"{uri}#", uri))
             yield root
 
@@ -181,7 +183,7 @@ class Document:
         identifier = schema.get(self._identifier)
         if isinstance(identifier, str):
             uri, fragment = urldefrag(identifier)
-            is_resource = uri or not place.pointer.partition("#")[2]
+            is_resource = uri or place.pointer in self._roots
             if is_resource and self._resources.setdefault(place.base, place).pointer != place.pointer:
                 self._twice.add(place.base)
             if fragment and not fragment.startswith("/"):  # generators write pointers, which name nothing

@@ -153,9 +153,17 @@ def _array(shape: ArrayShape, alive: set[Wanted], known: dict[Wanted, Values]) -
         domain = _domain(known[found.rest])
         if domain is not None and found.low - len(found.prefix) > len(domain):
             return None
+    if found.is_unique and _repeats(found.prefix[: found.low], known):
+        return None
     if found.tallies and (0, (0,) * len(found.tallies)) not in _standings(found, alive):
         return None
     return found
+
+
+def _repeats(items: tuple[Wanted, ...], known: dict[Wanted, Values]) -> bool:
+    """Says whether two items can only be the same value."""
+    single = [domain for wanted in items if (domain := _domain(known[wanted])) and len(domain) == 1]
+    return len(set(single)) < len(single)
 
 
 def _standings(shape: ArrayShape, alive: set[Wanted]) -> frozenset:
@@ -259,4 +267,4 @@ def _due(shape: ObjectShape, number: int, serving: dict[tuple[bytes | int, int],
 
 def _is_text(name: str) -> bool:
     """Whether UTF-8 can write a name: it cannot write surrogates."""
-    return not any("\ud800" <= character < "\ue000" for character in name)
+    return name.isascii() or not any("\ud800" <= character < "\ue000" for character in name)

@@ -81,12 +81,12 @@ def both(one: Texts, other: Texts) -> Texts:
     Raises:
         TooLarge: The automaton has too many states.
     """
-    if isinstance(one, Lengths) and isinstance(other, Lengths):
-        return complement(either(complement(one), complement(other)))
     if EVERY_TEXT in (one, other):
         return other if one == EVERY_TEXT else one
     if NO_TEXT in (one, other):
         return NO_TEXT
+    if isinstance(one, Lengths) and isinstance(other, Lengths):
+        return complement(either(complement(one), complement(other)))
     if isinstance(other, Listed) and (other.inside or not isinstance(one, Listed)):
         one, other = other, one
     if isinstance(one, Listed):
