@@ -19,6 +19,7 @@ from lmppl.inference import draws
 from lmppl.inference.look_ahead import Search, begin_search, searched
 from lmppl.inference.resampling import padded_ancestors
 from lmppl.inference.token_machines import MachineTables, MaskCache, masks, step
+from lmppl.inference.token_reading import Unread, next_twins, only_if, read_tokens
 from lmppl.inference.token_trie import TokenTables
 from lmppl.inference.weights import effective_sample_size
 from lmppl.keys import step_keys
@@ -40,12 +41,11 @@ class Plan:
 
     Attributes:
         local: What the rows are normalised over.
-        mask: What is masked and charged. With None only the limit of tokens is.
+        mask: What is masked and charged. With None only the limit of tokens is, in rows that are at it.
         check: What candidates are asked about.
         lookahead: As in `AWRS`.
         max_checks: As in `AWRS`.
         noisy: How candidates are drawn.
-        limited: Whether a row may be at its limit of tokens where nothing else is masked.
     """
 
     local: str | None
@@ -54,7 +54,6 @@ class Plan:
     lookahead: int
     max_checks: int
     noisy: bool
-    limited: bool = True
 
 
 class Fixed(NamedTuple):
@@ -63,6 +62,7 @@ class Fixed(NamedTuple):
     Attributes:
         params: The model's weights.
         prefix: The cache of what all prompts begin with; None where they have nothing in common.
+        is_read: Whether that is all of every prompt, so that the first tokens' logits are known.
         machine: The judges' automata.
         tokens: The vocabulary's bytes.
         bias: 0 for the tokens that may stand in a string, `-inf` for others.
@@ -71,6 +71,7 @@ class Fixed(NamedTuple):
 
     params: Any
     prefix: Any
+    is_read: Bool[Array, ""]
     machine: MachineTables
     tokens: TokenTables
     bias: Float[Array, " vocab"]
@@ -83,6 +84,7 @@ class Strings(NamedTuple):
     Attributes:
         states: Of the three judges' automata.
         last: The token to be read next.
+        twins: Equal for rows that have read the same, and read the same token next.
         lengths: Tokens drawn.
         limit: `max_tokens`: behind it a token must end the string.
         room: Tokens that the model can be asked for.
@@ -97,6 +99,7 @@ class Strings(NamedTuple):
 
     states: Int32[Array, "rows 3"]
     last: Int32[Array, " rows"]
+    twins: Int32[Array, " rows"]
     lengths: Int32[Array, " rows"]
     limit: Int32[Array, " rows"]
     room: Int32[Array, " rows"]
@@ -150,6 +153,7 @@ class Loop(NamedTuple):
 
     step: Int32[Array, ""]
     cache: Any
+    logits: Float[Array, "rows vocab"]
     strings: Strings
     masks: MaskCache
     log_weights: Float[Array, " rows"]
@@ -198,15 +202,17 @@ def run(
         strings = loop.strings
         over = strings.active & (strings.lengths >= strings.room)
         strings = strings._replace(lost=jnp.where(over, TRUNCATED, strings.lost))
-        cache, logits = _feed(lm, fixed, loop.cache, strings)
+        cache, logits = _read(lm, fixed, loop.step, loop.cache, loop.logits, strings)
         new_masks, rows = _distributions(plan, fixed, strings, loop.masks, logits, None)
         keys = step_keys(fixed.keys, loop.step)
         drawn = _draw_tokens(plan, fixed, keys, strings, rows)
         strings, log_increments = _accept(fixed, strings, drawn)
+        strings = strings._replace(twins=next_twins(lm, strings.twins, drawn.token, strings.active))
         log_increments = jnp.where(over, -jnp.inf, log_increments)
         return Loop(
             loop.step + 1,
             cache,
+            logits,
             strings,
             new_masks,
             loop.log_weights + log_increments,
@@ -234,11 +240,13 @@ class Ask(NamedTuple):
     Attributes:
         ancestors: The row that each row becomes a copy of, before it reads `tokens`.
         advance: Whether the automata have yet to take the token (not so for a prompt's last one).
+        twins: Of the rows as they are after that.
     """
 
     ancestors: Int32[Array, " rows"]
     tokens: Int32[Array, " rows"]
     advance: Bool[Array, ""]
+    twins: Int32[Array, " rows"]
     active: Bool[Array, " rows"]
     at_limit: Bool[Array, " rows"]
     local_limit: Bool[Array, " rows"]
@@ -254,25 +262,28 @@ def propose(
     num_candidates: int,
     fixed: Fixed,
     cache: Any,
+    logits: Float[Array, "rows vocab"],
     mask_cache: MaskCache,
     states: Int32[Array, "rows 3"],
     ask: Ask,
 ) -> tuple[Waiting, Int32[Array, "rows packed"]]:
-    """Moves the rows, reads a token each and gives candidates for the next one, packed. Traceable."""
+    """Moves the rows, reads a token each and gives candidates for the next one, packed. Traceable.
+
+    `logits` are the last step's, or before the first step what the prompts have given.
+    """
     moves = jnp.any(ask.ancestors != jnp.arange(len(ask.ancestors)))
     layout = layout_of(lm)
-    cache = jax.lax.fori_loop(
-        0, moves.astype(jnp.int32), lambda _, cache: layout.moved(lm, cache, ask.ancestors), cache
-    )
+    cache = only_if(moves, lambda cache: layout.moved(lm, cache, ask.ancestors), cache)
     states = layout.all_rows(states)[layout.own(ask.ancestors)]
     after = step(fixed.machine, fixed.tokens, states, ask.tokens[:, None])
     states = jnp.where((ask.active & ask.advance)[:, None], after, states)
     strings = _shell(ask, states)
-    cache, logits = _feed(lm, fixed, cache, strings)
+    cache, logits = _read(lm, fixed, ask.step, cache, logits, strings)
     mask_cache, rows = _distributions(plan, fixed, strings, mask_cache, logits, ask)
     keys = step_keys(fixed.keys, ask.step)
     order, masses = draws.begin(keys, rows, noisy=plan.noisy)
     order, found = draws.more(keys, rows, order, num_candidates)
+    rows = rows._replace(is_masked=None)  # each device's own, and not asked any more
     return Waiting(cache, mask_cache, states, rows, order), _packed(found, masses)
 
 
@@ -335,13 +346,12 @@ def _resample(lm: LanguageModel, resampler: Any, resampling: Resampling, loop: L
     ancestors = jax.lax.cond(due, drawn, lambda _: places, None)
     own = layout.own(ancestors)
 
-    def moved(_: Any, carry: tuple[Any, Strings]) -> tuple[Any, Strings]:
+    def moved(carry: tuple[Any, Strings]) -> tuple[Any, Strings]:
         cache, strings = carry
         strings = jax.tree.map(lambda leaf: leaf[own], layout.all_rows(strings))
         return layout.moved(lm, cache, ancestors), strings
 
-    # A loop of no or one turn: a condition would copy the cache to give it back unchanged.
-    cache, strings = jax.lax.fori_loop(0, due.astype(jnp.int32), moved, (loop.cache, loop.strings))
+    cache, strings = only_if(due, moved, (loop.cache, loop.strings))
     history = loop.history
     return loop._replace(
         cache=cache,
@@ -355,21 +365,20 @@ def _resample(lm: LanguageModel, resampler: Any, resampling: Resampling, loop: L
     )
 
 
-def _feed(lm: LanguageModel, fixed: Fixed, cache: Any, strings: Strings) -> tuple[Any, Array]:
-    """Reads the last token of each active row; gives the cache and the next logits."""
-    reads = strings.active.astype(jnp.int32)
-    cache, hidden = lm.extend(fixed.params, cache, strings.last[:, None], reads, fixed.prefix)
-    logits = lm.logits(fixed.params, hidden)[:, 0].astype(jnp.float32)
-    layout = layout_of(lm)
-    # Without the barrier the head is computed again inside each fused reduction (jax 0.11).
-    return layout.heads_apart(cache), jax.lax.optimization_barrier(layout.whole(logits))
+def _read(
+    lm: LanguageModel, fixed: Fixed, number: Array, cache: Any, logits: Array, strings: Strings
+) -> tuple[Any, Array]:
+    """Reads the last tokens of active rows; not in the first step if the prompts are read to their ends."""
+    unread = Unread(strings.last, strings.active, strings.twins)
+    due = ~(fixed.is_read & (number == 0))
+    return read_tokens(lm, fixed.params, fixed.prefix, cache, logits, unread, due)
 
 
 def _distributions(
     plan: Plan, fixed: Fixed, strings: Strings, cache: MaskCache, logits: Array, ask: Ask | None
 ) -> tuple[MaskCache, draws.Rows]:
     """Gives what each row is drawn from. Rows that want no token are given all."""
-    active, base, allowed = strings.active, None, None
+    active, base, is_masked = strings.active, None, None
 
     def bits_of(judge: int, at_limit: Array, wanted: Array) -> Array:
         nonlocal cache
@@ -385,10 +394,11 @@ def _distributions(
     charged = strings.at_limit & ~strings.local_limit
     if plan.mask == "host" and ask is not None:
         allowed = ask.allowed
-    elif plan.mask == "device" or plan.limited:
-        wanted = jnp.ones_like(active) if plan.mask == "device" else charged
-        allowed = bits_of(_MASK, charged, wanted)
-    return cache, draws.Rows(logits, strings.scale, fixed.bias, base, allowed)
+    elif plan.mask == "device":
+        allowed = bits_of(_MASK, charged, jnp.ones_like(active))
+    else:
+        allowed, is_masked = bits_of(_MASK, charged, charged), jnp.any(active & charged)
+    return cache, draws.Rows(logits, strings.scale, fixed.bias, base, allowed, is_masked)
 
 
 def _draw_tokens(plan: Plan, fixed: Fixed, keys: Array, strings: Strings, rows: draws.Rows) -> Drawn:
@@ -396,15 +406,9 @@ def _draw_tokens(plan: Plan, fixed: Fixed, keys: Array, strings: Strings, rows: 
     if plan.check == "device":
         return _search(plan, fixed, keys, strings, rows)
 
-    def one(rows: draws.Rows) -> Drawn:
-        masses, found = draws.candidates(keys, rows, 1, noisy=plan.noisy)
-        none = jnp.zeros_like(strings.lengths)
-        return Drawn(found.ids[:, 0], found.log_weights[:, 0], masses.base, masses.allowed, none)
-
-    if plan.mask is not None:
-        return one(rows)
-    at_limit = jnp.any(strings.active & strings.at_limit & ~strings.local_limit)
-    return jax.lax.cond(at_limit, one, lambda rows: one(rows._replace(allowed=None)), rows)
+    masses, found = draws.candidates(keys, rows, 1, noisy=plan.noisy)
+    none = jnp.zeros_like(strings.lengths)
+    return Drawn(found.ids[:, 0], found.log_weights[:, 0], masses.base, masses.allowed, none)
 
 
 def _search(plan: Plan, fixed: Fixed, keys: Array, strings: Strings, rows: draws.Rows) -> Drawn:
@@ -470,6 +474,7 @@ def _shell(ask: Ask, states: Int32[Array, "rows 3"]) -> Strings:
     return Strings(
         states=states,
         last=ask.tokens,
+        twins=ask.twins,
         lengths=zeros,
         limit=jnp.where(ask.at_limit, 0, 1),
         room=zeros + 1,
