@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lmppl.constraints.character_sets import CharacterSet, Partition
+from lmppl.constraints.look_around import LookArounds, Pending, undominated
 from lmppl.constraints.regex_assertions import START, Contexts, sets_seen
 from lmppl.constraints.regex_syntax import Alternation, Assertion, Character, Look, Node, Repetition, Sequence
 from lmppl.constraints.transition_tables import DEAD, Accepting, Table, canonical
@@ -17,8 +18,8 @@ MAX_NFA_STATES = 100_000
 MAX_WORK = 1_000_000  # epsilon steps: some seconds
 MAX_CELLS = 20_000_000  # states times classes of characters: 240 MB while it is built
 
-Place = tuple[int, int, int]
-"""Where a run stands: NFA state, context of the character before it, bits of what may follow."""
+Place = tuple[int, int, int, Pending]
+"""Where a run stands: NFA state, context of the character before it, bits of what may follow, look-around."""
 
 
 class TooLarge(Exception):
@@ -30,7 +31,7 @@ def determinised(tree: Node) -> tuple[Partition, Table, Accepting]:
 
     Thompson's construction with counted repeats written out, then subsets. An assertion is an epsilon
     edge that narrows the set of characters that may come next; `\\n` followed by the end is a case of
-    its own, because `$` stands before it too.
+    its own, because `$` stands before it too. Look-around is automata that run beside.
 
     Raises:
         TooLarge: More than 50,000 states, or an exponential number of steps.
@@ -42,7 +43,8 @@ def determinised(tree: Node) -> tuple[Partition, Table, Accepting]:
     start, end = nfa.new(), nfa.new()
     nfa.add(tree, start, end)
     contexts = Contexts(partition, [node for node in walk(tree) if isinstance(node, Assertion)])
-    return (partition, *_Subsets(nfa, end, contexts).table(start))
+    looks = LookArounds(partition, nfa.looks, determinised)
+    return (partition, *_Subsets(nfa, end, contexts, looks).table(start))
 
 
 def size(tree: Node) -> int:
@@ -81,7 +83,8 @@ class _Nfa:
     def __init__(self, partition: Partition):
         self.partition = partition
         self.edges: list[tuple[CharacterSet, int] | None] = []
-        self.epsilons: list[list[tuple[Assertion | None, int]]] = []
+        self.epsilons: list[list[tuple[Assertion | Look | None, int]]] = []
+        self.looks: list[Look] = []
 
     def new(self) -> int:
         self.edges.append(None)
@@ -96,6 +99,9 @@ class _Nfa:
                 self.edges[state] = (options, end)
                 self.epsilons[start].append((None, state))
             case Assertion():
+                self.epsilons[start].append((tree, end))
+            case Look():
+                self.looks.append(tree)
                 self.epsilons[start].append((tree, end))
             case Sequence(items):
                 for item in items[:-1]:
@@ -134,8 +140,9 @@ class _Nfa:
 class _Subsets:
     """The subset construction: sets of places, each closed under epsilon edges, met in turn."""
 
-    def __init__(self, nfa: _Nfa, end: int, contexts: Contexts):
+    def __init__(self, nfa: _Nfa, end: int, contexts: Contexts, looks: LookArounds):
         self.nfa = nfa
+        self.looks = looks
         self.end = end
         self.contexts = contexts
         self.closures: dict[Place, frozenset[Place]] = {}
@@ -144,7 +151,7 @@ class _Subsets:
 
     def table(self, start: int) -> tuple[Table, Accepting]:
         """Gives the smallest deterministic table."""
-        first = self.closure((start, START, self.contexts.anything))
+        first = self.closure((start, START, self.contexts.anything, self.looks.initial))
         numbers = {first: 0}
         todo = [first]
         rows: list[list[int]] = []
@@ -167,20 +174,24 @@ class _Subsets:
             for symbol, closed in self.moves.get(place) or self.moves_of(place):
                 found[symbol].append(closed)
         self.spend(sum(len(closed) for parts in found.values() for closed in parts))
-        return {symbol: parts[0].union(*parts[1:]) for symbol, parts in found.items()}
+        targets = {symbol: parts[0].union(*parts[1:]) for symbol, parts in found.items()}
+        if self.nfa.looks:
+            return {symbol: undominated(target) for symbol, target in targets.items()}
+        return targets
 
     def moves_of(self, place: Place) -> list[tuple[int, frozenset[Place]]]:
         if place in self.moves:
             return self.moves[place]
         moves = []
-        state, _, allowed = place
+        state, _, allowed, pending = place
         edge = self.nfa.edges[state]
         if edge is not None:
             options, target = edge
             for symbol in self.nfa.partition.members[options]:
                 after = self.contexts.after(symbol, allowed)
-                if after is not None:
-                    moves.append((symbol, self.closure((target, *after))))
+                left = self.looks.after(pending, symbol) if pending else pending
+                if after is not None and left is not None:
+                    moves.append((symbol, self.closure((target, *after, left))))
         self.moves[place] = moves
         return moves
 
@@ -191,10 +202,16 @@ class _Subsets:
         met = {place}
         todo = [place]
         while todo:
-            state, before, allowed = todo.pop()
+            state, before, allowed, pending = todo.pop()
             for assertion, target in self.nfa.epsilons[state]:
-                bits = allowed & self.contexts.allowed(assertion, before) if assertion else allowed
-                new = (target, before, bits)
+                bits, left = allowed, pending
+                if isinstance(assertion, Look):
+                    left = self.looks.begun(pending, assertion, before == START)
+                elif assertion:
+                    bits &= self.contexts.allowed(assertion, before)
+                if left is None:
+                    continue
+                new = (target, before, bits, left)
                 if bits and new not in met:
                     met.add(new)
                     todo.append(new)
@@ -204,7 +221,7 @@ class _Subsets:
         return closed
 
     def may_end(self, place: Place) -> bool:
-        return place[0] == self.end and bool(place[2] & self.contexts.end)
+        return place[0] == self.end and bool(place[2] & self.contexts.end) and self.looks.may_end(place[3])
 
     def spend(self, steps: int) -> None:
         self.work += steps

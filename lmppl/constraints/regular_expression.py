@@ -42,13 +42,18 @@ def _regex(pattern: str) -> RegularLanguage:
 
 
 @lru_cache(1024)
-def compiled(pattern: str, flags: int = 0) -> ByteAutomaton:
+def compiled(pattern: str, flags: int = 0, look_around: bool = False) -> ByteAutomaton:
     """Gives the automaton of a pattern under flags of `re`; it may be empty.
+
+    Args:
+        pattern: As of `regex`.
+        flags: Of `re`.
+        look_around: Whether look-ahead and look-behind are allowed.
 
     Raises:
         ConstraintError: As `regex`.
     """
-    tree = parse(pattern, flags)
+    tree = parse(pattern, flags, look_around)
     try:
         return byte_automaton(*determinised(tree))
     except TooLarge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from functools import cache
 
@@ -61,32 +62,49 @@ class _ContinuationTrees:
         self.children: list[tuple[int, ...]] = []
         self.depths: list[int] = []
         self.classes: list[np.ndarray] = []  # all classes under a node
-        self._numbers: dict[tuple[int, bytes], int] = {}
-        classes = partition.class_of_code_point
-        self.ascii = classes[:128].tolist()
+        self._numbers: dict[tuple[int, tuple[int, ...]], int] = {}
+        self._uniforms: dict[tuple[int, int], int] = {}
+        runs = partition.code_point_runs
+        self._starts = [start for start, _ in runs]
+        self._run_classes = [number for _, number in runs]
+        self.ascii = [self._run_classes[self._run(code)] for code in range(128)]
         self.leads_of: dict[int, list[int]] = defaultdict(list)
         for lead, bits, codes in _FORMS:
-            first = (codes.start >> bits) << bits
-            padded = np.full(-(-(codes.stop - first) >> bits) << bits, -1, np.int32)
-            padded[codes.start - first : codes.stop - first] = classes[codes.start : codes.stop]
-            for depth in range(bits // 6):
-                padded = self._level(padded.reshape(-1, 64), depth)
-            for i, node in enumerate(padded.tolist()):
-                self.leads_of[node].append(lead + (first >> bits) + i)
+            for block in range(codes.start >> bits, -(-codes.stop >> bits)):
+                node = self._tree(block << bits, bits // 6 - 1, codes)
+                self.leads_of[node].append(lead + block)
 
-    def _level(self, blocks: np.ndarray, depth: int) -> np.ndarray:
-        """Gives each block its node. Runs of equal blocks, which most are, are looked at once."""
-        first = np.flatnonzero(np.append(True, (blocks[1:] != blocks[:-1]).any(1)))
-        nodes = [self._node(blocks[i], depth) for i in first.tolist()]
-        return np.repeat(np.array(nodes, np.int32), np.diff(np.append(first, len(blocks))))
+    def _run(self, code: int) -> int:
+        return bisect_right(self._starts, code) - 1
 
-    def _node(self, block: np.ndarray, depth: int) -> int:
-        key = (depth, block.tobytes())
+    def _tree(self, low: int, depth: int, codes: range) -> int:
+        """Gives the node of a block of code points; those outside of `codes` are no characters here."""
+        if not (high := low + (64 << 6 * depth)) > codes.start or low >= codes.stop:
+            return self._node((-1,) * 64 if depth == 0 else (self._tree(low, depth - 1, codes),) * 64, depth)
+        run = self._run(low)
+        if low >= codes.start and high <= codes.stop and self._run(high - 1) == run:
+            return self._uniform(self._run_classes[run], depth)
+        size = 1 << 6 * depth
+        if depth:
+            inner = (self._tree(code, depth - 1, codes) for code in range(low, high, size))
+            return self._node(tuple(inner), depth)
+        numbers = (self._run_classes[self._run(c)] if c in codes else -1 for c in range(low, high))
+        return self._node(tuple(numbers), 0)
+
+    def _uniform(self, number: int, depth: int) -> int:
+        """Gives the node of a block whose code points all have one class."""
+        if (number, depth) not in self._uniforms:
+            child = number if depth == 0 else self._uniform(number, depth - 1)
+            self._uniforms[number, depth] = self._node((child,) * 64, depth)
+        return self._uniforms[number, depth]
+
+    def _node(self, children: tuple[int, ...], depth: int) -> int:
+        key = (depth, children)
         if key not in self._numbers:
             self._numbers[key] = len(self.children)
-            self.children.append(tuple(block.tolist()))
+            self.children.append(children)
             self.depths.append(depth)
-            self.classes.append(self._classes_under(self.children[-1], depth))
+            self.classes.append(self._classes_under(children, depth))
         return self._numbers[key]
 
     def _classes_under(self, children: tuple[int, ...], depth: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import pytest
 import lmppl as lp
 from lmppl.constraints.json_values import frames, item_tallies, nodes, property_names
 from lmppl.constraints.protocol import Constraint, State
-from lmppl.errors import UnsupportedSchema
+from lmppl.errors import ConstraintError, UnsupportedSchema
 
 SCALARS = ["a", "ab", True, 1, None]
 ARRAYS = [list(items) for size in range(4) for items in itertools.product(SCALARS, repeat=size)]
@@ -198,3 +198,10 @@ def test_mutants_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(property_names, "_serving", lambda entry, name, kind: iter(()))
         constraint = lp.json(fresh(PRESENT[0], "nothing serves"), whitespace="compact")
         assert viable(constraint)[1] == set()
+
+
+def test_constant_items_that_must_differ_and_do_not_leave_no_value() -> None:
+    with pytest.raises(ConstraintError, match="No value"):
+        lp.json({"const": [None, None], "uniqueItems": True})
+    assert not lp.json({"enum": [[1, 2], [1, 1]], "uniqueItems": True}).viable_is_exact
+    assert lp.json({"enum": [[1], []], "uniqueItems": True}).viable_is_exact

@@ -402,6 +402,12 @@ def test_random_values_are_judged_as_a_validator_judges_them(schema: dict) -> No
         (r"a{2}", ["baab"], ["aba"]),
         (r"\bx\b", ["a x", "x"], ["ax"]),
         (r"^a|b$", ["ax", "xb"], ["xa"]),
+        (r"^(?!-)[a-z-]{1,3}(?<!-)$", ["a", "a-b"], ["-a", "a-", "abcd"]),
+        (r"^(?=.*\d)(?=.*[a-z]).{2,}$", ["1a", "xx1"], ["11", "aa", "1"]),
+        (r"^((?!ab).)*$", ["ba", "", "a"], ["ab", "xaby"]),
+        (r"(?<![a-z])x", ["x", "Ax"], ["ax"]),
+        (r"^\p{Lu}\P{L}[\p{Nd}_]$", ["É11", "A-_"], ["éa1", "Aé1", "É1a"]),
+        (r"^\p{Script=Greek}[^\p{gc=Letter}]$", ["α1"], ["a1", "αa"]),
     ],
 )
 def test_patterns_mean_what_they_mean_in_javascript(
@@ -413,7 +419,8 @@ def test_patterns_mean_what_they_mean_in_javascript(
 
 
 @pytest.mark.parametrize(
-    "pattern", [r"(?=a)", r"(a)\1", r"\p{L}", r"\Z", "a{", "a++", "[a", r"\a", "(", "(?i)a"]
+    "pattern",
+    [r"(?<=a+)b", r"(a)\1", r"\p{Foo}", r"\p{IsGreek}", r"\Z", "a{", "a++", "[a", r"\a", "(", "(?i)a"],
 )
 def test_patterns_that_are_not_regular_or_not_javascript_are_refused(pattern: str) -> None:
     with pytest.raises(UnsupportedSchema, match="pattern"):

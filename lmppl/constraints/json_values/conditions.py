@@ -28,6 +28,8 @@ class TooManyShapes(Exception):
 
 def joined(one: Wanted, other: Wanted) -> Wanted:
     """Gives what both want."""
+    if one <= other or other <= one:  # neither contradicts itself
+        return max(one, other, key=len)
     both = one | other
     if both >= NOTHING or any(Literal(schema, not positive) in both for schema, positive in both):
         return NOTHING

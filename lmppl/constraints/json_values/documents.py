@@ -1,4 +1,4 @@
-"""The places of a JSON Schema document: pointers, `$id`, anchors, and what `$ref` leads to."""
+"""The places of JSON Schema documents: pointers, `$id`, anchors, and what `$ref` leads to."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin
 
 from lmppl.constraints.json_values.drafts import LISTS, MAPS, ONE, at_least, draft_of, named_draft
+from lmppl.constraints.json_values.other_documents import OtherDocuments
 from lmppl.errors import UnsupportedSchema
 
+_DYNAMIC = ("$dynamicRef", "$recursiveRef")
 _RECURSIVE = "#"  # what draft 2019-09 calls the only dynamic anchor of a resource
 
 
@@ -16,7 +18,7 @@ class Place(NamedTuple):
     """A schema where it stands.
 
     Attributes:
-        pointer: A JSON pointer from the root of the document.
+        pointer: A JSON pointer from the root of the document, behind the URI of another document and `#`.
         base: The URI that references in it are relative to.
         scope: The bases on the way from the root to here, through references too, each where it was first
             met; empty where no dynamic reference asks for it.
@@ -34,28 +36,35 @@ def refusal(place: Place, keyword: str, reason: str) -> UnsupportedSchema:
 
 
 class Document:
-    """A schema document with all its places that have names.
+    """A schema document, and those that it refers to, with all their places that have names.
 
     Args:
         schema: The root.
         draft: One of `DRAFTS`, for all of it; None to go by what it says.
+        others: What else may be referred to.
     """
 
-    def __init__(self, schema: Any, draft: str | None):
+    def __init__(self, schema: Any, draft: str | None, others: OtherDocuments):
         self.draft = draft or draft_of(schema)
         self._identifier = "$id" if self.is_at_least("6") else "id"
         self._refs_stand_alone = not self.is_at_least("2019-09")
         self._is_told = draft is not None
-        self._has_scopes = _mentions(schema, ("$dynamicRef", "$recursiveRef"))
+        self._has_scopes = _mentions(schema, _DYNAMIC)
         self.root = self._based(Place(schema, "", ""))
         self._resources: dict[str, Place] = {"": self.root} if self.root.base == "" else {}
         self._anchors: dict[tuple[str, str], Place] = {}
         self._dynamic: dict[tuple[str, str], Place] = {}
+        self._others = others
+        self._roots = {""}  # their pointers
+        self._mixed: set[str] = set()
+        self._twice: set[str] = set()
         todo = [self.root]
         while todo:
             place = todo.pop()
             self._register(place)
             todo.extend(self._inner(place))
+            todo.extend(self._referred(place))
+        self.root = self._based(Place(schema, "", ""))  # again, as other documents may need scopes
 
     def is_at_least(self, draft: str) -> bool:
         """Says whether the document is written in a draft or a later one."""
@@ -104,15 +113,20 @@ class Document:
         resource = self._resources.get(uri)
         fragment = unquote(fragment)
         if resource is None:
+            reason = f"the document {uri!r}, which {reference!r} refers to, was not given, and nothing is "
+            reason += f"fetched. {self._others.why_missing(uri)}"
+            if uri in self._mixed:
+                reason = f"{uri!r} is in another draft than the schema. Say in which to read both: draft=."
+            raise refusal(place, keyword, reason)
+        if uri in self._twice:
             raise refusal(
-                place,
-                keyword,
-                f"{reference!r} lies outside of the document, and nothing is fetched. Put that schema under "
-                "'$defs' and refer to it there.",
+                place, keyword, f"two schemas have the {self._identifier} {uri!r}. Give each its own."
             )
         if fragment and not fragment.startswith("/"):
             if (uri, fragment) not in self._anchors:
                 raise refusal(place, keyword, f"there is no anchor {fragment!r}. Correct the reference.")
+            if f"{uri}#{fragment}" in self._twice:
+                raise refusal(place, keyword, f"two schemas have the anchor {fragment!r}. Give each its own.")
             return self._anchors[uri, fragment]
         try:
             return self._followed(resource, fragment)
@@ -137,6 +151,25 @@ class Document:
         uri = urldefrag(schema[self._identifier])[0]
         return self._entered(place._replace(base=urljoin(place.base, uri)) if uri else place)
 
+    def _referred(self, place: Place) -> Iterator[Place]:
+        """Gives the root of another document that the reference of a place is the first to lead to."""
+        for keyword in ("$ref", "$dynamicRef"):
+            reference = place.schema.get(keyword) if isinstance(place.schema, dict) else None
+            if not isinstance(reference, str):
+                continue
+            uri = urldefrag(urljoin(place.base, reference))[0]
+            schema = None if uri in self._resources or not uri else self._others.get(uri)
+            if schema is None:
+                continue
+            named = schema.get("$schema") if isinstance(schema, dict) else None
+            if named is not None and not self._is_told and named_draft(named) != self.draft:
+                self._mixed.add(uri)
+                continue
+            self._has_scopes = self._has_scopes or _mentions(schema, _DYNAMIC)
+            self._roots.add(f"{uri}#")
+            root = self._resources[uri] = self._based(Place(schema, f"{uri}#", uri))
+            yield root
+
     def _entered(self, place: Place) -> Place:
         """Gives the place with its own base in its scope."""
         if not self._has_scopes or place.base in place.scope:
@@ -150,10 +183,10 @@ class Document:
         identifier = schema.get(self._identifier)
         if isinstance(identifier, str):
             uri, fragment = urldefrag(identifier)
-            is_resource = uri or not place.pointer
+            is_resource = uri or place.pointer in self._roots
             if is_resource and self._resources.setdefault(place.base, place).pointer != place.pointer:
-                raise refusal(place, self._identifier, f"{identifier!r} is there twice. Give each its own.")
-            if fragment:
+                self._twice.add(place.base)
+            if fragment and not fragment.startswith("/"):  # generators write pointers, which name nothing
                 self._anchor(place, fragment)
         if self.is_at_least("2019-09"):
             for keyword in ("$anchor", "$dynamicAnchor"):
@@ -169,7 +202,7 @@ class Document:
     def _anchor(self, place: Place, name: str) -> None:
         known = self._anchors.setdefault((place.base, name), place)
         if known.pointer != place.pointer:
-            raise refusal(place, "$anchor", f"{name!r} is there twice. Give each its own.")
+            self._twice.add(f"{place.base}#{name}")
 
     def _inner(self, place: Place) -> Iterator[Place]:
         if not isinstance(place.schema, dict):

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.json_values.unicode_properties import members
 from lmppl.constraints.regular_expression import compiled
 from lmppl.errors import ConstraintError
 
@@ -25,10 +26,10 @@ def containing(pattern: str) -> ByteAutomaton:
     """Gives the texts in which a pattern of JavaScript (with its flag `u`) matches somewhere.
 
     Raises:
-        ConstraintError: It is no pattern, or uses what is not regular or not known here: look-around,
-            back-references, Unicode properties, or escapes that JavaScript does not define.
+        ConstraintError: It is no pattern, or uses what is not regular or not known here:
+            back-references, some Unicode properties, or escapes that JavaScript does not define.
     """
-    return compiled(f"(?s:.*)(?:{python_syntax(pattern)})(?s:.*)", re.ASCII)
+    return compiled(f"(?s:.*)(?:{python_syntax(pattern)})(?s:.*)", re.ASCII, look_around=True)
 
 
 def python_syntax(pattern: str) -> str:
@@ -87,8 +88,11 @@ class _Reader:
         if rest.startswith("(?:"):
             self.at += 3
             return "(?:"
+        if look := re.match(r"\(\?<?[=!]", rest):
+            self.at += look.end()
+            return look[0]
         if rest.startswith("(?"):
-            raise self.refusal("look-around or an unknown group")
+            raise self.refusal("an unknown group")
         self.at += 1
         return "(?:"
 
@@ -117,6 +121,8 @@ class _Reader:
         letter = self.pattern[self.at + 1 : self.at + 2]
         if match := _CODE.match(self.pattern, self.at + 1):
             return self.code(match)
+        if letter in ("p", "P") and (named := re.match(r"\{([\w=]+)\}", self.pattern[self.at + 2 :])):
+            return self.unicode_property(named[1], letter == "P", in_class)
         if letter == "c" and re.match("[A-Za-z]", self.pattern[self.at + 2 : self.at + 3]):
             self.at += 3
             return f"\\x{ord(self.pattern[self.at - 1]) % 32:02x}"
@@ -140,6 +146,15 @@ class _Reader:
             raise self.refusal(f"the escape \\{letter}")
         self.at += 2
         return found
+
+    def unicode_property(self, name: str, negated: bool, in_class: bool) -> str:
+        inside = members(name, negated)
+        if inside is None:
+            raise self.refusal(f"the unknown property {name!r}")
+        self.at += len(name) + len("\\p{}")
+        if in_class:
+            return inside
+        return f"[{inside}]" if inside else r"[^\x00-\U0010ffff]"
 
     def code(self, match: re.Match[str]) -> str:
         self.at = match.end()

@@ -14,7 +14,7 @@ from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.automaton_algebra import intersection, word_counts, words
 from lmppl.constraints.json_values.number_sets import shortest
 from lmppl.constraints.json_values.spelling import number_text
-from lmppl.constraints.json_values.string_sets import NO_TEXT, Lengths
+from lmppl.constraints.json_values.string_sets import NO_TEXT, Lengths, Listed, Texts
 
 MAX_DOMAIN = 1_000
 """Values that can be taken one after the other until none is left are listed up to this number."""
@@ -38,8 +38,16 @@ def grown(pieces: Pieces, byte: int) -> Pieces:
 def scalar_key(text: bytes) -> bytes:
     """Gives the key of the value that a JSON text of a string, number or word stands for."""
     if text[0] == ord('"'):
-        return json.dumps(json.loads(text), ensure_ascii=False).encode()
+        return _text_key(json.loads(text))
     return text if text[0] in b"ntf" else _number_key(text)
+
+
+def _text_key(text: str) -> bytes:
+    return json.dumps(text, ensure_ascii=False).encode()
+
+
+def _content_key(content: bytes) -> bytes:
+    return _text_key(content.decode())
 
 
 def _number_key(text: bytes) -> bytes:
@@ -74,28 +82,32 @@ def _hashed(data: bytes) -> int:
 
 
 def finite_domain(
-    some_words: frozenset[str], numbers: ByteAutomaton | None, strings: Lengths | ByteAutomaton | None
+    some_words: frozenset[str], numbers: ByteAutomaton | None, strings: Texts
 ) -> frozenset[bytes] | None:
     """Gives the keys of all values of a set without arrays and objects; None if there are more than 1,000.
 
     Args:
         some_words: Some of `null`, `true`, `false`.
         numbers: The texts of numbers.
-        strings: Lengths, or the texts of whole JSON strings with their quotes.
+        strings: What strings may stand for.
     """
     found = {word.encode() for word in some_words}
     if isinstance(strings, Lengths) and strings != NO_TEXT:
         if strings.longest != 0:
             return None
         found.add(b'""')
-    for machine in (numbers, strings):
+    if isinstance(strings, Listed):
+        if not strings.inside or len(strings.words) > MAX_DOMAIN:
+            return None
+        found.update(map(_text_key, strings.words))
+    for machine, key in ((numbers, scalar_key), (strings, _content_key)):
         if isinstance(machine, ByteAutomaton):
             if machine is number_text():
                 return None
             number = word_counts(machine)[machine.start]
             if number is None or number > 2 * MAX_DOMAIN:  # an integer may be written in two ways
                 return None
-            found.update(scalar_key(text) for text in words(machine))
+            found.update(map(key, words(machine)))
     return frozenset(found) if len(found) <= MAX_DOMAIN else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_format
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from lmppl.constraints.json_values.acceptor import Machine
 from lmppl.constraints.json_values.acceptor import State as Standing
 from lmppl.constraints.json_values.documents import Document
 from lmppl.constraints.json_values.drafts import check_draft
+from lmppl.constraints.json_values.other_documents import OtherDocuments, check_documents
 from lmppl.constraints.json_values.reachable_nodes import plan
 from lmppl.constraints.json_values.schema_reader import Reader
 from lmppl.constraints.protocol import Constraint, State
@@ -27,7 +29,12 @@ WHITESPACE = ("compact", "bounded", "any")
 
 
 def json(
-    schema: Any = None, *, whitespace: str = "bounded", formats: bool = False, draft: str | None = None
+    schema: Any = None,
+    *,
+    whitespace: str = "bounded",
+    formats: bool = False,
+    draft: str | None = None,
+    documents: Mapping[str, Any] | None = None,
 ) -> JsonText:
     """Allows JSON texts (RFC 8259), all of them or those of values that satisfy a JSON Schema.
 
@@ -54,6 +61,9 @@ def json(
         draft: `4`, `6`, `7`, `2019-09` or `2020-12`, whatever `$schema` says; by default what it says.
             Where it says nothing it is 2020-12, unless a boolean `exclusiveMinimum` or `exclusiveMaximum`
             (draft 4) or a list of `items` (2019-09 or 7) shows that it cannot be.
+        documents: Other schemas that this one refers to, by their URIs; a reference is relative to the `$id`.
+            They must be written in the same draft. The schemas of the drafts themselves come with the extra
+            `json`. Nothing is ever fetched.
 
     Raises:
         UnsupportedSchema: The schema cannot be enforced exactly. The message names the place and keyword.
@@ -66,8 +76,9 @@ def json(
             f"but was given {whitespace!r}."
         )
     check_draft(draft)
+    check_documents({} if documents is None else documents)
     if schema is None:
-        return _json("true", None, whitespace, formats, draft)
+        return _json("true", None, whitespace, formats, draft, ())
     model = None
     if isinstance(schema, str):
         text = _text(_parsed(schema))
@@ -76,7 +87,8 @@ def json(
     else:
         model = schema
         text = _text(_adapter(model).json_schema())
-    return _json(text, model, whitespace, formats, draft, is_unique=True)
+    others = tuple(sorted((uri, _text(each)) for uri, each in (documents or {}).items()))
+    return _json(text, model, whitespace, formats, draft, others, is_unique=True)
 
 
 def _parsed(text: str) -> Any:
@@ -120,11 +132,18 @@ def _adapter(model: Any) -> Any:
 
 @lru_cache(128)
 def _json(
-    text: str, model: Any, whitespace: str, formats: bool, draft: str | None, is_unique: bool = False
+    text: str,
+    model: Any,
+    whitespace: str,
+    formats: bool,
+    draft: str | None,
+    documents: tuple[tuple[str, str], ...],
+    is_unique: bool = False,
 ) -> JsonText:
     schema = json_format.loads(text)
+    others = OtherDocuments({uri: json_format.loads(each) for uri, each in documents})
     try:
-        reader = Reader(Document(schema, draft), formats)
+        reader = Reader(Document(schema, draft, others), formats)
         nodes = plan(reader.values, reader.wanted(reader.document.root))
     except TooLarge:
         raise UnsupportedSchema(
@@ -135,7 +154,7 @@ def _json(
     if not nodes:
         raise ConstraintError(f"No value satisfies the JSON Schema {text[:80]!r}: its conditions contradict.")
     machine = Machine(nodes, whitespace, is_unique)
-    return JsonText(text, model, whitespace, formats, draft, is_unique, machine)
+    return JsonText(text, model, whitespace, formats, draft, documents, is_unique, machine)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -146,6 +165,7 @@ class JsonText(Constraint):
         schema: The schema as JSON text.
         model: The type that the schema came from, if it came from one.
         whitespace, formats, draft: As given to `json`.
+        documents: Likewise, as JSON texts.
         is_unique: Whether an object has each name once at most.
     """
 
@@ -154,6 +174,7 @@ class JsonText(Constraint):
     whitespace: str
     formats: bool
     draft: str | None
+    documents: tuple[tuple[str, str], ...]
     is_unique: bool
     machine: Machine = dataclasses.field(compare=False)
 
@@ -206,4 +227,5 @@ class JsonText(Constraint):
         return f"json({self.schema if len(self.schema) <= 40 else self.schema[:37] + '...'})"
 
     def __reduce__(self):
-        return _json, (self.schema, self.model, self.whitespace, self.formats, self.draft, self.is_unique)
+        options = (self.whitespace, self.formats, self.draft, self.documents, self.is_unique)
+        return _json, (self.schema, self.model, *options)

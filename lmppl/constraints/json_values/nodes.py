@@ -12,7 +12,7 @@ from lmppl.constraints.automaton_algebra import word_counts
 from lmppl.constraints.json_values.item_tallies import Counts, Tally, is_met, ways
 from lmppl.constraints.json_values.item_values import finite_domain
 from lmppl.constraints.json_values.spelling import any_content
-from lmppl.constraints.json_values.string_sets import Lengths
+from lmppl.constraints.json_values.string_sets import Lengths, Texts, spelled
 
 _NO_COUNTS: Counts = ()
 
@@ -132,21 +132,26 @@ class Node:
     """A set of values that can stand somewhere; none of its parts is empty.
 
     Attributes:
-        strings: Lengths, or the texts of whole JSON strings with their quotes; None is no string.
+        texts: What strings may stand for.
     """
 
     words: frozenset[str]
     numbers: ByteAutomaton | None
-    strings: Lengths | ByteAutomaton | None
+    texts: Texts
     arrays: tuple[Array, ...]
     objects: tuple[Object, ...]
+
+    @cached_property
+    def strings(self) -> Lengths | ByteAutomaton | None:
+        """The texts of whole JSON strings with their quotes, or their lengths; None is no string."""
+        return spelled(self.texts)
 
     @cached_property
     def domain(self) -> frozenset[bytes] | None:
         """The keys of all its values; None if there are many, or arrays or objects among them."""
         if self.arrays or self.objects:
             return None
-        return finite_domain(self.words, self.numbers, self.strings)
+        return finite_domain(self.words, self.numbers, self.texts)
 
     @cached_property
     def string_counts(self) -> list[int | None]:

@@ -112,8 +112,7 @@ class ObjectShape:
 
 def contains(names: ByteAutomaton, name: str) -> bool:
     """Says whether a name is in a set; a lone surrogate is in none."""
-    state = names.advance(names.start, name.encode(errors="surrogatepass"))
-    return state is not None and names.accepts(state)
+    return string_sets.holds(names, name)
 
 
 def _texts(names: ByteAutomaton) -> Texts:

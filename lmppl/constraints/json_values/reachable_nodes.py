@@ -20,8 +20,8 @@ from lmppl.constraints.json_values.item_values import finite_domain
 from lmppl.constraints.json_values.nodes import Array, Due, Names, Node, Object
 from lmppl.constraints.json_values.object_shapes import ObjectShape, Some, contains
 from lmppl.constraints.json_values.shapes import Values
-from lmppl.constraints.json_values.spelling import any_content, quoted
-from lmppl.constraints.json_values.string_sets import NO_TEXT, Lengths
+from lmppl.constraints.json_values.spelling import any_content
+from lmppl.constraints.json_values.string_sets import is_surely_spelled
 
 MAX_NODES = 15_000
 MAX_NAMES = 1_000
@@ -153,9 +153,17 @@ def _array(shape: ArrayShape, alive: set[Wanted], known: dict[Wanted, Values]) -
         domain = _domain(known[found.rest])
         if domain is not None and found.low - len(found.prefix) > len(domain):
             return None
+    if found.is_unique and _repeats(found.prefix[: found.low], known):
+        return None
     if found.tallies and (0, (0,) * len(found.tallies)) not in _standings(found, alive):
         return None
     return found
+
+
+def _repeats(items: tuple[Wanted, ...], known: dict[Wanted, Values]) -> bool:
+    """Says whether two items can only be the same value."""
+    single = [domain for wanted in items if (domain := _domain(known[wanted])) and len(domain) == 1]
+    return len(set(single)) < len(single)
 
 
 def _standings(shape: ArrayShape, alive: set[Wanted]) -> frozenset:
@@ -175,11 +183,7 @@ def _standings(shape: ArrayShape, alive: set[Wanted]) -> frozenset:
 def _domain(values: Values) -> frozenset[bytes] | None:
     if values.arrays or values.objects:
         return None
-    return finite_domain(values.words, values.numbers, _strings(values))
-
-
-def _strings(values: Values) -> Lengths | ByteAutomaton:
-    return values.strings if isinstance(values.strings, Lengths) else quoted(values.strings)
+    return finite_domain(values.words, values.numbers, values.strings)
 
 
 def _object(shape: ObjectShape, alive: set[Wanted]) -> ObjectShape | None:
@@ -204,14 +208,16 @@ def _node(values: Values, numbers: dict[Wanted, int], known: dict[Wanted, Values
     alive = set(numbers)
     arrays = [_array(shape, alive, known) for shape in values.arrays]
     objects = [_object(shape, alive) for shape in values.objects]
-    strings = _strings(values)
-    return Node(
+    node = Node(
         values.words,
         values.numbers,
-        None if strings == NO_TEXT else strings,
+        values.strings,
         tuple(_numbered(shape, numbers) for shape in dict.fromkeys(arrays) if shape is not None),
         tuple(_named(shape, numbers) for shape in dict.fromkeys(objects) if shape is not None),
     )
+    if not is_surely_spelled(node.texts):
+        _ = node.strings  # now, so that what is too large is refused
+    return node
 
 
 def _numbered(shape: ArrayShape, numbers: dict[Wanted, int]) -> Array:
@@ -261,4 +267,4 @@ def _due(shape: ObjectShape, number: int, serving: dict[tuple[bytes | int, int],
 
 def _is_text(name: str) -> bool:
     """Whether UTF-8 can write a name: it cannot write surrogates."""
-    return not any("\ud800" <= character < "\ue000" for character in name)
+    return name.isascii() or not any("\ud800" <= character < "\ue000" for character in name)

@@ -48,7 +48,9 @@ def _size(taken: Taken) -> int:
 
 def is_exact(shape: Array, nodes: list[Node]) -> bool:
     """Says whether every viable beginning of such an array can be completed."""
-    if not shape.is_unique or shape.rest < 0:
+    if not shape.is_unique or (shape.high is not None and shape.high <= 1):
+        return True
+    if shape.rest < 0 and len(shape.prefix) <= 1:
         return True
     if shape.prefix or shape.tallies:
         return False

@@ -8,7 +8,6 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any, Protocol
 
-from lmppl.constraints.alternatives import choices
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
 from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values import number_sets, string_sets
@@ -150,12 +149,11 @@ def _constants(reader: SchemaReader, place: Place, keyword: str, options: list, 
         for i, option in enumerate(options)
         if isinstance(option, list | dict)
     ]
-    strings = string_sets.NO_TEXT
+    strings: Texts = string_sets.NO_TEXT
     if max(map(len, texts), default=0) > MAX_STATES:
         raise TooLarge
     if texts:
-        strings = choices(texts).automaton()
-        assert strings is not None
+        strings = string_sets.listed(texts)
     values = list(dict.fromkeys(decimal(place, keyword, number) for number in numbers))
     if positive:
         short = number_sets.exactly(values) if values else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from lmppl.constraints import automaton_algebra
 from lmppl.constraints.automaton import ByteAutomaton
@@ -83,6 +84,7 @@ class Values:
         )
 
 
+@cache
 def every_value() -> Values:
     """All values."""
     return Values(WORDS, number_text(), EVERY_TEXT, (any_array(),), (any_object(),))

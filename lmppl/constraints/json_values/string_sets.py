@@ -1,16 +1,21 @@
-"""Sets of texts that JSON Schema's keywords describe: by length alone, or by an automaton."""
+"""Sets of texts that JSON Schema's keywords describe: by length alone, one by one, or by an automaton."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from lmppl.constraints import automaton_algebra
-from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.alternatives import automaton_of, encoded
+from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.json_values.spelling import any_content
+from lmppl.constraints.json_values.spelling import any_content, quoted
 from lmppl.constraints.regular_expression import compiled
 
+_LONGEST_ESCAPE = 6
+_MOST_ROWS = 12  # of states that `quoted` makes of one
 MAX_WRITTEN_LENGTH = 300  # a bound that is joined with a pattern takes some ten states a character
 
 
@@ -41,7 +46,20 @@ class Lengths:
         return low if high is None else high + 1
 
 
-Texts = Lengths | ByteAutomaton
+@dataclass(frozen=True)
+class Listed:
+    """Some texts, or all but those. It has an automaton only where one is asked for.
+
+    Attributes:
+        words: At least one.
+        inside: Whether they are the texts of the set, or the others are.
+    """
+
+    words: frozenset[str]
+    inside: bool = True
+
+
+Texts = Lengths | Listed | ByteAutomaton
 
 EVERY_TEXT = Lengths(((0, None),))
 NO_TEXT = Lengths(())
@@ -63,12 +81,22 @@ def both(one: Texts, other: Texts) -> Texts:
     Raises:
         TooLarge: The automaton has too many states.
     """
-    if isinstance(one, Lengths) and isinstance(other, Lengths):
-        return complement(either(complement(one), complement(other)))
     if EVERY_TEXT in (one, other):
         return other if one == EVERY_TEXT else one
     if NO_TEXT in (one, other):
         return NO_TEXT
+    if isinstance(one, Lengths) and isinstance(other, Lengths):
+        return complement(either(complement(one), complement(other)))
+    if isinstance(other, Listed) and (other.inside or not isinstance(one, Listed)):
+        one, other = other, one
+    if isinstance(one, Listed):
+        met = frozenset(word for word in one.words if holds(other, word))
+        if one.inside:
+            return _listed(met)
+        if isinstance(other, Listed):
+            return Listed(one.words | other.words, False)
+        if not met:
+            return other
     return named(automaton_algebra.intersection(content(one), content(other)))
 
 
@@ -87,11 +115,24 @@ def either(one: Texts, other: Texts) -> Texts:
             else:
                 merged.append((low, high))
         return Lengths(tuple(merged))
+    if isinstance(other, Listed) and (not other.inside or not isinstance(one, Listed)):
+        one, other = other, one
+    if isinstance(one, Listed):
+        left = frozenset(word for word in one.words if not holds(other, word))
+        if not one.inside:
+            return complement(_listed(left))
+        if not left:
+            return other
+        if isinstance(other, Listed):
+            return Listed(left | other.words)
+        one = Listed(left)
     return named(automaton_algebra.union(content(one), content(other)))
 
 
 def complement(texts: Texts) -> Texts:
     """Gives the texts outside a set; raises as `both`."""
+    if isinstance(texts, Listed):
+        return Listed(texts.words, not texts.inside)
     if not isinstance(texts, Lengths):
         return named(automaton_algebra.difference(any_content(), texts))
     gaps: list[tuple[int, int | None]] = []
@@ -108,6 +149,9 @@ def complement(texts: Texts) -> Texts:
 @lru_cache(256)
 def content(texts: Texts) -> ByteAutomaton:
     """Gives the automaton of a set; raises as `both`."""
+    if isinstance(texts, Listed):
+        machine = automaton_of(sorted(map(encoded, texts.words)))
+        return machine if texts.inside else automaton_algebra.difference(any_content(), machine)
     if not isinstance(texts, Lengths):
         return texts
     if texts == EVERY_TEXT:
@@ -118,6 +162,58 @@ def content(texts: Texts) -> ByteAutomaton:
         raise TooLarge
     options = "|".join(f".{{{low},{'' if high is None else high}}}" for low, high in texts.ranges)
     return compiled(f"(?s:{options})")
+
+
+@lru_cache(512)
+def spelled(texts: Texts) -> Lengths | ByteAutomaton | None:
+    """Gives the JSON strings that stand for the texts of a set, each in the one spelling of `quoted`.
+
+    Returns:
+        None for the empty set; a set by length as it is, as any spelling of its texts will do.
+
+    Raises:
+        TooLarge: More than 50,000 states.
+    """
+    if isinstance(texts, Lengths):
+        return None if texts == NO_TEXT else texts
+    if isinstance(texts, Listed) and texts.inside:
+        return automaton_of(sorted(json.dumps(word, ensure_ascii=False).encode() for word in texts.words))
+    return quoted(content(texts))
+
+
+def is_surely_spelled(texts: Texts) -> bool:
+    """Whether a set is so small that `spelled` cannot raise."""
+    if isinstance(texts, Listed):
+        rows = _LONGEST_ESCAPE if texts.inside else 4 * _MOST_ROWS
+        return sum(map(len, texts.words)) < MAX_STATES // rows
+    return isinstance(texts, Lengths) or texts.num_states < MAX_STATES // _MOST_ROWS
+
+
+def holds(texts: Texts, text: str) -> bool:
+    """Says whether a text is in a set; one with a lone surrogate is in none."""
+    if isinstance(texts, Lengths):
+        return len(text) in texts
+    if isinstance(texts, Listed):
+        return (text in texts.words) == texts.inside
+    state = texts.advance(texts.start, text.encode(errors="surrogatepass"))
+    return state is not None and texts.accepts(state)
+
+
+def listed(words: Iterable[str]) -> Texts:
+    """Gives the set of some texts.
+
+    Raises:
+        ConstraintError: One holds a lone surrogate, or is too long.
+        TooLarge: They are so many that their automaton has too many states.
+    """
+    found = frozenset(words)
+    if sum(len(encoded(word)) for word in found) >= MAX_STATES:
+        automaton_of(sorted(map(encoded, found)))  # raises if it is too large, as shared ends may prevent
+    return _listed(found)
+
+
+def _listed(words: frozenset[str]) -> Texts:
+    return Listed(words) if words else NO_TEXT
 
 
 def named(machine: ByteAutomaton) -> Texts:
