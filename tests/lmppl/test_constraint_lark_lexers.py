@@ -11,7 +11,7 @@ from pathlib import Path
 import lark as lark_package
 import pytest
 
-from lmppl.constraints.grammars import lexed_grammars, scanner
+from lmppl.constraints.grammars import lexed_grammars, lexed_texts, scanner
 from lmppl.constraints.grammars.grammar import Grammar, _lark, lark
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.protocol import Constraint, State
@@ -250,7 +250,8 @@ def test_default_is_that_of_lark() -> None:
 
 @pytest.mark.parametrize("mode", MODES[:4], ids="-".join)
 def test_common_grammars_are_exact(mode: tuple[str, str], test_data: Path) -> None:
-    for name in ("study_json", "study_arith", "study_sql", "syncode_json_grammar", "syncode_calc_grammar"):
+    names = ("study_json", "study_arith", "study_sql", "syncode_json_grammar", "syncode_calc_grammar")
+    for name in (*names, "syncode_java_grammar"):
         path = test_data / "lark_grammars" / f"{name}.lark"
         assert lark(path, parser=mode[0], lexer=mode[1]).viable_is_exact, name
 
@@ -266,6 +267,66 @@ def test_files_import_from_beside_them_and_from_folders(tmp_path: Path) -> None:
         lark(text)
     with pytest.raises(ConstraintError, match=r"cannot be read"):
         lark(tmp_path / "missing.lark")
+
+
+def test_imported_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    (second / "inner.lark").write_text("NAME: /[a-z]+/\n")
+    (second / "names.lark").write_text("%import .inner.NAME\nname: NAME\n")
+    text = "start: name\n%import names.name"
+
+    def grammar() -> Constraint:
+        return lark(text, import_paths=[first, second])
+
+    letters = grammar()
+    assert accepts(letters, "abc")
+    assert not accepts(letters, "12")
+    assert grammar() is letters
+    (second / "inner.lark").write_text("NAME: /[0-9]+/\n")
+    digits = grammar()
+    assert accepts(digits, "12")
+    assert not accepts(digits, "abc")
+    assert digits != letters
+    (first / "names.lark").write_text('name: "x"\n')  # found before the other one from now on
+    assert accepts(grammar(), "x")
+    assert not accepts(grammar(), "12")
+    (first / "names.lark").unlink()
+    assert grammar() == digits
+    assert accepts(grammar(), "12")
+    (second / "inner.lark").unlink()
+    with pytest.raises(ConstraintError, match="cannot be read"):
+        grammar()
+    (second / "inner.lark").write_bytes(b"NAME: /\xff/\n")
+    with pytest.raises(ConstraintError, match=r"inner.lark' cannot be read"):
+        grammar()
+
+
+CONFLICT = 'start: "c" x "a" | "b"\nx: "a" x | "a"'
+"""Lark's LALR parser always goes on with `x` where it meets "a", so it never comes to the last one."""
+
+
+def test_prefix_is_refused_where_a_resolved_conflict_leaves_no_completion() -> None:
+    assert accepts(lark(CONFLICT), "caa")
+    assert not parses(loaded(CONFLICT, "lalr", "contextual"), "caa")
+    constraint = lark(CONFLICT, parser="lalr")
+    assert constraint.viable_is_exact
+    assert accepts(constraint, "b")
+    assert constraint.advance(constraint.initial(), b"c") is None
+    with pytest.raises(ConstraintError, match=r"No string is in the language.*'earley'"):
+        lark(CONFLICT.replace('| "b"', ""), parser="lalr").initial()
+
+
+def test_search_that_is_given_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    grammar = 'start: A+ | "z" B\nA: "a"\nB: /a[bc]{0,3}d/\n%ignore " "\n%ignore "b"'
+    monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
+    for most, is_exact in ((lexed_texts.MAX_SEARCHED, True), (0, False)):
+        monkeypatch.setattr(lexed_texts, "MAX_SEARCHED", most)
+        constraint = lark(grammar, parser="lalr", lexer="basic")
+        assert constraint.viable_is_exact
+        assert constraint.advance(constraint.initial(), b"ab") is not None
+        assert constraint.viable_is_exact is is_exact
 
 
 @pytest.mark.parametrize("parser", ["lalr", "earley"])

@@ -39,9 +39,9 @@ def lark(
 
     A prefix that is refused has no completion. Whether one that is let through always has one is known
     for many grammars (`viable_is_exact`): if any lexeme can be ended for sure by something ignored, or by
-    what follows it, and LALR grammars have no conflicts that Lark resolved. What is accepted is right in
-    any case. States are made when first met, and remembered up to a bound; for LALR the time for a byte
-    does not depend on the length, unless the lexer has to keep many endings of one lexeme open.
+    what follows it. What is accepted is right in any case. A grammar is read again when a file that it
+    imports has changed. States are made when first met, and remembered up to a bound; for LALR the time
+    for a byte does not depend on the length, unless the lexer has to keep many endings of one lexeme open.
 
     Args:
         grammar: The text of a grammar, or the path of a file of it: a `Path`, or a str without line
@@ -65,11 +65,9 @@ def lark(
 def _lark(loaded: LoadedGrammar) -> Grammar:
     source = loaded.source
     if source.parser == "lalr":
-        texts = _lalr_texts(loaded)
-        return Grammar(loaded, texts, texts.is_exact)
+        return Grammar(loaded, _lalr_texts(loaded))
     if source.lexer == "basic":
-        texts = earley_texts(loaded, source.start)
-        return Grammar(loaded, texts, texts.is_exact)
+        return Grammar(loaded, earley_texts(loaded, source.start))
     return _scannerless(loaded)
 
 
@@ -105,11 +103,16 @@ def _scannerless(loaded: LoadedGrammar) -> Grammar:
     matchers = [Matcher(t.automaton, t.token, not complete) for t in terminals if t.name in used]
     matchers += [Matcher(t.automaton, None, True) for t in terminals if t.name in ignored]
     follow = followers(rules.productions, rules.nullable, rules.first_nonterminal)
-    return Grammar(loaded, Recogniser(rules, matchers), can_always_complete(matchers, follow))
+    return Grammar(loaded, Recogniser(rules, matchers, can_always_complete(matchers, follow)))
 
 
 class Texts(Protocol):
     """The states of a language."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is known that every state that has been given can be completed."""
+        ...
 
     @property
     def initial(self) -> Any:
@@ -132,21 +135,34 @@ class Grammar(Constraint):
     Attributes:
         loaded: The grammar as the user wrote it, the options, and the files that it imports.
         texts: What knows the states.
-        is_exact: Whether a prefix is viable exactly when it can be completed.
     """
 
     loaded: LoadedGrammar
     texts: Texts = field(compare=False)
-    is_exact: bool = field(default=False, compare=False)
 
     @property
     def viable_is_exact(self) -> bool:
-        """True if it is known that every prefix that is let through can be completed."""
-        return self.is_exact
+        """True if it is known that every prefix that is let through can be completed.
+
+        With a lexer it turns False, for good, once the search for the end of one lexeme has been given up:
+        the prefix was let through then.
+        """
+        return self.texts.is_exact
 
     def initial(self) -> State:
-        """Gives the state of the empty string."""
-        return self.texts.initial
+        """Gives the state of the empty string.
+
+        Raises:
+            ConstraintError: No string is in the language, for Lark's LALR parser resolves conflicts so.
+        """
+        initial = self.texts.initial
+        if initial is None:
+            raise ConstraintError(
+                "No string is in the language of the grammar: where more than one rule applies, Lark's LALR "
+                "parser takes one that never comes to an end, or a terminal is never found. Give "
+                "parser='earley'."
+            )
+        return initial
 
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if no string of the language starts so."""

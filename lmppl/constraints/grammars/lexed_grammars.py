@@ -8,6 +8,7 @@ from typing import Any
 
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammars.grammar_terminals import Terminal
+from lmppl.constraints.grammars.lalr_completions import Completions
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, lalr_table
 from lmppl.constraints.grammars.lark_grammars import LoadedGrammar
@@ -28,17 +29,23 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     table = _table(loaded, start, scanners.tokens)
     wanted = [{*s, *r} - {END} for s, r in zip(table.shifts, table.reductions, strict=True)]
     by_state = [scanners.of(tokens if contextual else scanners.tokens.values()) for tokens in wanted]
-    is_exact = (
+    parser = LalrParser(table)
+    can_complete = None
+    if scanners.lexemes_can_be_ended and not (
         not table.has_conflicts
-        and scanners.lexemes_can_be_ended
         and _all_derive(loaded)
         and all(
             scanner.can_find(token)
             for scanner, tokens in dict.fromkeys(zip(by_state, map(frozenset, wanted), strict=True))
             for token in tokens
         )
+    ):
+        can_complete = Completions(
+            parser, lambda state: sum(1 << t for t in wanted[state] if by_state[state].can_find(t))
+        ).exist
+    return LexedTexts(
+        parser, lambda stack: by_state[stack.state], can_complete, scanners.lexemes_can_be_ended
     )
-    return LexedTexts(LalrParser(table), lambda stack: by_state[stack.state], is_exact)
 
 
 def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Frame]:
@@ -50,7 +57,7 @@ def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Frame]:
     scanners = _Scanners(loaded)
     scanner = scanners.of(scanners.tokens.values())
     rules = grammar_rules(loaded, start, scanners.tokens, scanner.tokens())
-    return LexedTexts(_EarleyParser(rules), lambda frame: scanner, scanners.lexemes_can_be_ended)
+    return LexedTexts(_EarleyParser(rules), lambda frame: scanner, None, scanners.lexemes_can_be_ended)
 
 
 def _all_derive(loaded: LoadedGrammar) -> bool:
