@@ -351,6 +351,42 @@ def test_optional_lists_do_not_blow_up() -> None:
     assert time.perf_counter() - started < 60
 
 
+MANY = {
+    "optional parts": ("start: " + " ".join(f'"a{i}"?' for i in range(30)), "a0a8a29", "a8a0"),
+    "lists": ("start: " + " ".join(f'["a{i}" ("," "a{i}")*]' for i in range(25)), "a0,a0a24", "a0,a1"),
+    "choices": ("start: " + " ".join(['("a" | "b" "c")'] * 20), "bca" * 10, "bca" * 9),
+    "counts": ('start: (("a" | "b")~0..40 | "c")~0..40', "abcc" + "ba" * 30, "abd"),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+@pytest.mark.parametrize("lexer", ["dynamic", "basic"])
+def test_parts_that_lark_would_write_out_are_read(name: str, lexer: str) -> None:
+    grammar, text, other = MANY[name]
+    constraint = lark(grammar, lexer=lexer)
+    assert accepts(constraint, text)
+    assert not accepts(constraint, other)
+    with pytest.raises(ConstraintError, match=r"'start' of the grammar has .* parser='earley'"):
+        lark(grammar, parser="lalr")
+
+
+def test_rules_that_are_split_have_the_same_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmppl.constraints.grammars.rule_alternatives.MAX_ALTERNATIVES", 1)
+    monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
+    monkeypatch.setattr("lmppl.constraints.grammars.lark_grammars._LOADED", {})
+    for side in (
+        '("a" "b"?)? ["b" | "ab"]',
+        '("a" ["b"])~1..2 "a"?',
+        '(("a" | "b" "b") ("a" | "b")?)+',
+        '["a" x] x',
+    ):
+        grammar = f'start: {side} | "b" "b" -> y\nx: ("b" | "a")~0..1 "b"?'
+        parser = loaded(grammar, "earley", "dynamic")
+        constraint = lark(grammar)
+        for text in ("".join(p) for n in range(6) for p in itertools.product("ab", repeat=n)):
+            assert accepts(constraint, text) == parses(parser, text), (side, text)
+
+
 def test_cost_of_a_byte_does_not_grow_with_the_length(test_data: Path) -> None:
     """The work is counted, so a slow machine does not matter: steps that were not known before."""
     constraint = lark(test_data / "lark_grammars" / "study_sql.lark", parser="lalr")

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lmppl.constraints.grammars.rule_alternatives import bound_alternatives
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError, MissingExtraError
 
 LEXERS = {"earley": ("dynamic", "dynamic_complete", "basic"), "lalr": ("contextual", "basic")}
@@ -129,6 +130,7 @@ def _loaded(source: GrammarSource) -> LoadedGrammar:
         from lark.load_grammar import load_grammar
 
         grammar, _ = load_grammar(source.text, source.path or "<string>", [imports], False)
+        bound_alternatives(grammar, source.parser == "earley")
         terminals, rules, ignored = grammar.compile([source.start], set())
         for terminal in terminals:
             if terminal.pattern.min_width == 0:

@@ -130,8 +130,10 @@ class Scanner:
     ) -> Point:
         number, state, _ = entries[0]
         settled = self._automata[number].settled[state]
-        useful = {w for n, s, _ in entries if not self._automata[n].settled[s] for w in self._named[n]}
-        watched = tuple(pair for pair in watched if pair[0] in useful)
+        if watched:
+            open_ones = [n for n, s, _ in entries if not self._automata[n].settled[s]]
+            useful = {word for n in open_ones for word in self._named[n]}
+            watched = tuple(pair for pair in watched if pair[0] in useful)
         key = (entries, watched, slots, end)
         if key not in self._points:
             self._points[key] = Point(entries, watched, slots, settled, end)
