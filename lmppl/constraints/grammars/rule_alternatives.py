@@ -33,7 +33,7 @@ def bound_alternatives(grammar: Any, may_split: bool) -> None:
         elif most > MAX_DISTRIBUTED:
             number = f"{most:,}" if most < 10**9 else f"about 10^{int(math.log10(most))}"
             raise ConstraintError(
-                f"Rule {str(name)!r} of the grammar has {number} alternatives when Lark writes it out, and at "
+                f"Rule {str(name)!r} of the grammar has {number} alternatives as Lark writes it out; at "
                 f"most {MAX_DISTRIBUTED:,} are read. Give its optional parts and choices rules of their own"
                 + ("." if parameters else ", or give parser='earley'.")
             )
