@@ -114,6 +114,11 @@ def compare(mode: tuple[str, str], seed: int, num: int, length: int) -> Counter[
         found["grammars"] += 1
         strings = ["".join(p) for n in range(length + 1) for p in itertools.product("ab ", repeat=n)]
         expected = {text: parses(parser, text) for text in strings}
+        try:
+            constraint.initial()
+        except ConstraintError:  # no string is in the language, or so we say
+            found["wrong"] += any(expected.values())
+            continue
         viable = {text[:i] for text, yes in expected.items() if yes for i in range(len(text) + 1)}
         for text, yes in expected.items():
             state = constraint.advance(constraint.initial(), text.encode())

@@ -82,8 +82,8 @@ class Completions:
         """Says whether some tokens, written one after the other, complete what a stack has read."""
         if len(self._answers) >= MAX_ANSWERS:
             self._answers.clear()
-        path: _Path | None = None
-        todo = [(stack, self._answer(self._question(stack.state)), path)]
+        outcomes = self._answer(self._question(stack.state))
+        todo: list[tuple[Stack, Outcomes, _Path | None]] = [(stack, outcomes, None)]
         visited: list[tuple[Stack, int]] = []
         while todo:
             above, outcomes, path = todo.pop()
