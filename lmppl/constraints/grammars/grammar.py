@@ -149,6 +149,11 @@ class Grammar(Constraint):
         """
         return self.texts.is_exact
 
+    @property
+    def revisits_states(self) -> bool:
+        """True."""
+        return True
+
     def initial(self) -> State:
         """Gives the state of the empty string.
 
