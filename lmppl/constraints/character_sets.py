@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
+from jaxtyping import Int32
 
 NUM_CHARACTERS = 0x110000 - 0x800  # surrogates are no characters: UTF-8 cannot write them
 _GAP = 0xD800
+_CODES = re.compile(r"\\(?:(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})|N\{([^}]*)\})")
+_CATEGORIES = re.compile(r"\\[wWdDsS]")
 
 CharacterSet = tuple[tuple[int, int], ...]
 """Ascending, disjoint half-open ranges of character numbers: code points without the surrogates."""
@@ -29,67 +33,57 @@ def single(character: str) -> CharacterSet:
 def matched_by(source: str, flags: int) -> CharacterSet:
     """Gives the characters that a regular expression for one character matches.
 
-    Python's `re` itself is asked about every character, so classes, escapes and cases mean here
-    exactly what they mean there, in the Unicode version of this Python. 1-20 ms, then remembered. Plain
-    lists of characters and ranges, which most are, are read as they stand.
+    Python's `re` itself is asked, so classes, escapes and cases mean here exactly what they mean there,
+    in the Unicode version of this Python. It is asked about one character out of each run of those that
+    the source cannot tell apart.
 
     Args:
         source: Such as `.`, `\\w`, `[^a-z\\d]` or an escaped literal.
         flags: Of `re`; IGNORECASE, ASCII and DOTALL matter.
     """
     flags &= re.IGNORECASE | re.ASCII | re.DOTALL
-    if not flags & re.IGNORECASE:
-        if match := _PLAIN_CLASS.fullmatch(source):
-            return _listed(match[2], bool(match[1]), flags)
-        if source == "." and flags & re.DOTALL:
-            return ((0, NUM_CHARACTERS),)
-        if source[0] == "\\" and _PLAIN.fullmatch(source):
-            return _listed(source, False, flags)
-        if flags & re.ASCII and _KIND.fullmatch(source):  # above ASCII all are alike
-            found = [match.span() for match in re.finditer(f"(?:{source})+", every_character()[:128], flags)]
-            return tuple((low, NUM_CHARACTERS if high == 128 else high) for low, high in found)
-    return tuple(match.span() for match in re.finditer(f"(?:{source})+", every_character(), flags))
+    starts = _run_starts(source, flags)
+    sample = _text(starts)
+    numbers = [*starts.tolist(), NUM_CHARACTERS]
+    spans = (match.span() for match in re.finditer(f"(?:{source})+", sample, flags))
+    return tuple((numbers[low], numbers[high]) for low, high in spans)
 
 
-_CODE = r"\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}"
-_CONTROLS = dict(zip("tnrfv", "\t\n\r\f\v", strict=True))
-_LITERAL = rf"(?:{_CODE}|\\[tnrfv!-/:-@\[-`{{-~]|[^\\\[\]^&~|\-])"
-_PLAIN_CLASS = re.compile(rf"\[(\^?)(-?(?:\\[dDsSwW]|{_LITERAL}(?:-{_LITERAL})?)+-?)\]", re.DOTALL)
-_PLAIN = re.compile(_LITERAL)
-_KIND = re.compile(r"\\[dDsSwW]")
-_MEMBER = re.compile(rf"(\\[dDsSwW])|({_LITERAL}|-)(?:-({_LITERAL}))?", re.DOTALL)
+def _run_starts(source: str, flags: int) -> np.ndarray:
+    """Gives where runs of characters begin that a source for one character treats alike.
+
+    Escapes without a number are below 256; a backslash too many gives a run too many, and no harm.
+    """
+    codes = set(map(ord, source))
+    for number, name in _CODES.findall(source):
+        codes.add(int(number[1:], 16) if number else ord(unicodedata.lookup(name)))
+    written = np.array([edge for code in codes for edge in _edges_of(code)], np.int64)
+    common = _common_edges(bool(_CATEGORIES.search(source)), bool(flags & re.IGNORECASE))
+    return np.union1d(common, written[written < NUM_CHARACTERS])
 
 
-def _listed(members: str, negated: bool, flags: int) -> CharacterSet:
-    """Gives the characters of a class of `re` that lists characters, ranges and kinds of characters."""
-    spans: list[tuple[int, int]] = []
-    for kind, first, last in _MEMBER.findall(members):
-        if kind:
-            spans += matched_by(kind, flags)
-        else:
-            spans.append((_number(_code(first)), _number(_code(last or first) + 1)))
-    merged: list[tuple[int, int]] = []
-    for low, high in sorted(spans):
-        if merged and low <= merged[-1][1]:
-            low, high = merged[-1][0], max(high, merged.pop()[1])
-        if low < high:
-            merged.append((low, high))
-    if not negated:
-        return tuple(merged)
-    edges = [0, *(edge for span in merged for edge in span), NUM_CHARACTERS]
-    gaps = zip(edges[::2], edges[1::2], strict=True)
-    return tuple((low, high) for low, high in gaps if low < high)
+def _edges_of(code: int) -> tuple[int, int]:
+    """Gives the number of a code point and the next one; surrogates have that of what comes after them."""
+    number = code if code < _GAP else max(_GAP, code - 0x800)
+    return number, number + 1
 
 
-def _code(literal: str) -> int:
-    if literal[0] != "\\":
-        return ord(literal)
-    return int(literal[2:], 16) if len(literal) > 2 else ord(_CONTROLS.get(literal[1], literal[1]))
+@cache
+def _common_edges(categories: bool, cases: bool) -> np.ndarray:
+    """Gives the edges of ASCII and Latin-1 characters; of runs of one category; of letters with cases."""
+    edges = {*range(257), _GAP}
+    if categories:
+        for others in (r"\W+", r"\D+", r"\S+"):  # longer runs than their opposites, so read in less time
+            edges.update(e for match in re.finditer(others, every_character()) for e in match.span())
+    if cases:
+        edges.update(edge for character in _cased_characters() for edge in _edges_of(ord(character)))
+    return np.array(sorted(edges - {NUM_CHARACTERS}), np.int64)
 
 
-def _number(code: int) -> int:
-    """Gives the number of a code point's character, or of the first one behind it."""
-    return code if code < _GAP else max(_GAP, code - 0x800)
+def _text(numbers: np.ndarray) -> str:
+    """Gives the characters with some numbers."""
+    codes = np.where(numbers < _GAP, numbers, numbers + 0x800)
+    return codes.astype("<u4").tobytes().decode("utf-32-le")
 
 
 @lru_cache(4096)
@@ -108,14 +102,16 @@ def case_variants(character: str, flags: int) -> CharacterSet:
 @cache
 def _cased_characters() -> str:
     """Gives every character with another case; no other one is ever the variant of another."""
-    return "".join(c for c in every_character() if c.lower() != c or c.upper() != c)
+    every = every_character()
+    blocks = (every[i : i + 256] for i in range(0, len(every), 256))
+    cased = (block for block in blocks if block.lower() != block or block.upper() != block)
+    return "".join(c for block in cased for c in block if c.lower() != c or c.upper() != c)
 
 
 @cache
 def every_character() -> str:
     """Gives every character, one after the other."""
-    codes = np.concatenate([np.arange(_GAP), np.arange(_GAP + 0x800, 0x110000)])
-    return codes.astype("<u4").tobytes().decode("utf-32-le")
+    return _text(np.arange(NUM_CHARACTERS))
 
 
 @dataclass(frozen=True)
@@ -159,16 +155,9 @@ class Partition:
         """The number of classes."""
         return max(self.classes) + 1
 
-    @property
-    def code_point_runs(self) -> list[tuple[int, int]]:
-        """The first code point and the class of each run of code points; -1 is the class of surrogates."""
-        runs: list[tuple[int, int]] = []
-        ends = (*self.starts[1:], NUM_CHARACTERS)
-        for start, end, number in zip(self.starts, ends, self.classes, strict=True):
-            if start < _GAP:
-                runs.append((start, number))
-            if start <= _GAP <= end and (_GAP, -1) not in runs[-1:]:
-                runs.append((_GAP, -1))
-            if end > _GAP:
-                runs.append((max(start, _GAP) + 0x800, number))
-        return runs
+    @cached_property
+    def class_of_code_point(self) -> Int32[np.ndarray, "1114112"]:
+        """The class of every code point, -1 for surrogates."""
+        lengths = np.diff((*self.starts, NUM_CHARACTERS))
+        numbers = np.repeat(np.array(self.classes, np.int32), lengths)
+        return np.concatenate([numbers[:_GAP], np.full(0x800, -1, np.int32), numbers[_GAP:]])

@@ -11,7 +11,7 @@ from pathlib import Path
 import lark as lark_package
 import pytest
 
-from lmppl.constraints.grammars import lexed_grammars, scanner
+from lmppl.constraints.grammars import lexed_grammars, lexed_texts, scanner
 from lmppl.constraints.grammars.grammar import Grammar, _lark, lark
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.protocol import Constraint, State
@@ -114,6 +114,11 @@ def compare(mode: tuple[str, str], seed: int, num: int, length: int) -> Counter[
         found["grammars"] += 1
         strings = ["".join(p) for n in range(length + 1) for p in itertools.product("ab ", repeat=n)]
         expected = {text: parses(parser, text) for text in strings}
+        try:
+            constraint.initial()
+        except ConstraintError:  # no string is in the language, or so we say
+            found["wrong"] += any(expected.values())
+            continue
         viable = {text[:i] for text, yes in expected.items() if yes for i in range(len(text) + 1)}
         for text, yes in expected.items():
             state = constraint.advance(constraint.initial(), text.encode())
@@ -250,7 +255,8 @@ def test_default_is_that_of_lark() -> None:
 
 @pytest.mark.parametrize("mode", MODES[:4], ids="-".join)
 def test_common_grammars_are_exact(mode: tuple[str, str], test_data: Path) -> None:
-    for name in ("study_json", "study_arith", "study_sql", "syncode_json_grammar", "syncode_calc_grammar"):
+    names = ("study_json", "study_arith", "study_sql", "syncode_json_grammar", "syncode_calc_grammar")
+    for name in (*names, "syncode_java_grammar"):
         path = test_data / "lark_grammars" / f"{name}.lark"
         assert lark(path, parser=mode[0], lexer=mode[1]).viable_is_exact, name
 
@@ -266,6 +272,66 @@ def test_files_import_from_beside_them_and_from_folders(tmp_path: Path) -> None:
         lark(text)
     with pytest.raises(ConstraintError, match=r"cannot be read"):
         lark(tmp_path / "missing.lark")
+
+
+def test_imported_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    (second / "inner.lark").write_text("NAME: /[a-z]+/\n")
+    (second / "names.lark").write_text("%import .inner.NAME\nname: NAME\n")
+    text = "start: name\n%import names.name"
+
+    def grammar() -> Constraint:
+        return lark(text, import_paths=[first, second])
+
+    letters = grammar()
+    assert accepts(letters, "abc")
+    assert not accepts(letters, "12")
+    assert grammar() is letters
+    (second / "inner.lark").write_text("NAME: /[0-9]+/\n")
+    digits = grammar()
+    assert accepts(digits, "12")
+    assert not accepts(digits, "abc")
+    assert digits != letters
+    (first / "names.lark").write_text('name: "x"\n')  # found before the other one from now on
+    assert accepts(grammar(), "x")
+    assert not accepts(grammar(), "12")
+    (first / "names.lark").unlink()
+    assert grammar() == digits
+    assert accepts(grammar(), "12")
+    (second / "inner.lark").unlink()
+    with pytest.raises(ConstraintError, match="cannot be read"):
+        grammar()
+    (second / "inner.lark").write_bytes(b"NAME: /\xff/\n")
+    with pytest.raises(ConstraintError, match=r"inner.lark' cannot be read"):
+        grammar()
+
+
+CONFLICT = 'start: "c" x "a" | "b"\nx: "a" x | "a"'
+"""Lark's LALR parser always goes on with `x` where it meets "a", so it never comes to the last one."""
+
+
+def test_prefix_is_refused_where_a_resolved_conflict_leaves_no_completion() -> None:
+    assert accepts(lark(CONFLICT), "caa")
+    assert not parses(loaded(CONFLICT, "lalr", "contextual"), "caa")
+    constraint = lark(CONFLICT, parser="lalr")
+    assert constraint.viable_is_exact
+    assert accepts(constraint, "b")
+    assert constraint.advance(constraint.initial(), b"c") is None
+    with pytest.raises(ConstraintError, match=r"No string is in the language.*'earley'"):
+        lark(CONFLICT.replace('| "b"', ""), parser="lalr").initial()
+
+
+def test_search_that_is_given_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    grammar = 'start: A+ | "z" B\nA: "a"\nB: /a[bc]{0,3}d/\n%ignore " "\n%ignore "b"'
+    monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
+    for most, is_exact in ((lexed_texts.MAX_SEARCHED, True), (0, False)):
+        monkeypatch.setattr(lexed_texts, "MAX_SEARCHED", most)
+        constraint = lark(grammar, parser="lalr", lexer="basic")
+        assert constraint.viable_is_exact
+        assert constraint.advance(constraint.initial(), b"ab") is not None
+        assert constraint.viable_is_exact is is_exact
 
 
 @pytest.mark.parametrize("parser", ["lalr", "earley"])
@@ -288,6 +354,42 @@ def test_optional_lists_do_not_blow_up() -> None:
     started = time.perf_counter()
     assert accepts(lark(grammar), "a0a8" + ",a1a2" * 50)
     assert time.perf_counter() - started < 60
+
+
+MANY = {
+    "optional parts": ("start: " + " ".join(f'"a{i}"?' for i in range(30)), "a0a8a29", "a8a0"),
+    "lists": ("start: " + " ".join(f'["a{i}" ("," "a{i}")*]' for i in range(25)), "a0,a0a24", "a0,a1"),
+    "choices": ("start: " + " ".join(['("a" | "b" "c")'] * 20), "bca" * 10, "bca" * 9),
+    "counts": ('start: (("a" | "b")~0..40 | "c")~0..40', "abcc" + "ba" * 30, "abd"),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+@pytest.mark.parametrize("lexer", ["dynamic", "basic"])
+def test_parts_that_lark_would_write_out_are_read(name: str, lexer: str) -> None:
+    grammar, text, other = MANY[name]
+    constraint = lark(grammar, lexer=lexer)
+    assert accepts(constraint, text)
+    assert not accepts(constraint, other)
+    with pytest.raises(ConstraintError, match=r"'start' of the grammar has .* parser='earley'"):
+        lark(grammar, parser="lalr")
+
+
+def test_rules_that_are_split_have_the_same_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmppl.constraints.grammars.rule_alternatives.MAX_ALTERNATIVES", 1)
+    monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
+    monkeypatch.setattr("lmppl.constraints.grammars.lark_grammars._LOADED", {})
+    for side in (
+        '("a" "b"?)? ["b" | "ab"]',
+        '("a" ["b"])~1..2 "a"?',
+        '(("a" | "b" "b") ("a" | "b")?)+',
+        '["a" x] x',
+    ):
+        grammar = f'start: {side} | "b" "b" -> y\nx: ("b" | "a")~0..1 "b"?'
+        parser = loaded(grammar, "earley", "dynamic")
+        constraint = lark(grammar)
+        for text in ("".join(p) for n in range(6) for p in itertools.product("ab", repeat=n)):
+            assert accepts(constraint, text) == parses(parser, text), (side, text)
 
 
 def test_cost_of_a_byte_does_not_grow_with_the_length(test_data: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import itertools
+import random
 import re
 import warnings
 from pathlib import Path
@@ -98,6 +99,21 @@ def test_one_character_means_what_it_means_in_re(pattern: str) -> None:
     """Over all 1,112,064 characters; the bytes that may begin one follow, as no state is without a future."""
     every = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))
     assert all_strings(compiled(pattern)) == {c.encode() for c in re.findall(pattern, every)}
+
+
+def test_class_of_characters_is_that_of_re_for_every_character() -> None:
+    every = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))
+    rng = random.Random(0)
+    sources = [r"[\ud900-\U00010010]", r"[^\N{LATIN SMALL LETTER LONG S}k]", "[à-ü]", r"[\u0100-\U0010ffff]"]
+    for _ in range(20):
+        parts = [r"\w", r"\W", r"\d", r"\S"]
+        for most in (0x300, 0x3000, 0x110000):
+            low, high = sorted(rng.choices(range(most), k=2))
+            parts += [rf"\U{low:08x}-\U{high:08x}", rf"\U{low:08x}"]
+        sources.append(f"[{rng.choice(('', '^'))}{''.join(rng.choices(parts, k=3))}]")
+    for source, flags in itertools.product(sources, (0, re.I, re.A | re.I)):
+        spans = tuple(match.span() for match in re.finditer(f"(?:{source})+", every, flags))
+        assert matched_by(source, int(flags)) == spans, (source, flags)
 
 
 def test_variants_of_a_letter_are_those_of_re_for_every_cased_letter() -> None:

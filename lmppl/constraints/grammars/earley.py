@@ -68,9 +68,16 @@ class _Growth:
 
 
 class Recogniser:
-    """The states of one grammar, made as they are met and remembered up to a bound."""
+    """The states of one grammar, made as they are met and remembered up to a bound.
 
-    def __init__(self, rules: Rules, matchers: list[Matcher]):
+    Args:
+        rules: Of the grammar.
+        matchers: The terminals that occur in them, and those that are left out.
+        is_exact: Whether every state can be completed.
+    """
+
+    def __init__(self, rules: Rules, matchers: list[Matcher], is_exact: bool):
+        self.is_exact = is_exact
         self._sets = EarleySets(rules)
         self._matchers = matchers
         self._of_symbol = {m.symbol: i for i, m in enumerate(matchers) if m.symbol is not None}

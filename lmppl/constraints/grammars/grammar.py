@@ -13,7 +13,7 @@ from lmppl.constraints.grammars.earley_exactness import can_always_complete
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_stacks import Stack
 from lmppl.constraints.grammars.lalr_tables import NotLalr
-from lmppl.constraints.grammars.lark_grammars import GrammarSource
+from lmppl.constraints.grammars.lark_grammars import GrammarSource, LoadedGrammar
 from lmppl.constraints.grammars.lexed_grammars import earley_texts, lalr_texts
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.numbered_rules import grammar_rules
@@ -39,9 +39,9 @@ def lark(
 
     A prefix that is refused has no completion. Whether one that is let through always has one is known
     for many grammars (`viable_is_exact`): if any lexeme can be ended for sure by something ignored, or by
-    what follows it, and LALR grammars have no conflicts that Lark resolved. What is accepted is right in
-    any case. States are made when first met, and remembered up to a bound; for LALR the time for a byte
-    does not depend on the length, unless the lexer has to keep many endings of one lexeme open.
+    what follows it. What is accepted is right in any case. A grammar is read again when a file that it
+    imports has changed. States are made when first met, and remembered up to a bound; for LALR the time
+    for a byte does not depend on the length, unless the lexer has to keep many endings of one lexeme open.
 
     Args:
         grammar: The text of a grammar, or the path of a file of it: a `Path`, or a str without line
@@ -58,33 +58,33 @@ def lark(
             before it, or has other look-around that is not supported; or no string is in the language.
         InvalidInputError: There is no such parser, or the lexer does not go with it.
     """
-    return _lark(GrammarSource.of(grammar, start, parser, lexer, import_paths))
+    return _lark(GrammarSource.of(grammar, start, parser, lexer, import_paths).loaded())
 
 
 @lru_cache(64)
-def _lark(source: GrammarSource) -> Grammar:
-    loaded = source.loaded()
+def _lark(loaded: LoadedGrammar) -> Grammar:
+    source = loaded.source
     if source.parser == "lalr":
-        texts = _lalr_texts(source, loaded)
-        return Grammar(source, texts, texts.is_exact)
+        return Grammar(loaded, _lalr_texts(loaded))
     if source.lexer == "basic":
-        texts = earley_texts(loaded, source.start)
-        return Grammar(source, texts, texts.is_exact)
-    return _scannerless(source, loaded)
+        return Grammar(loaded, earley_texts(loaded, source.start))
+    return _scannerless(loaded)
 
 
-def _lalr_texts(source: GrammarSource, loaded: Any) -> LexedTexts[Stack]:
+def _lalr_texts(loaded: LoadedGrammar) -> LexedTexts[Stack]:
+    source = loaded.source
     try:
         return lalr_texts(loaded, source.start, source.lexer == "contextual")
     except NotLalr as error:
-        source.loaded("lalr", source.lexer)  # which says where the conflict is, in Lark's words
+        source.parser_of_lark()  # which says where the conflict is
         raise ConstraintError(
             "The grammar is LR(k) for no k: rules that may be empty follow one another in a circle. Give "
             "parser='earley', or rewrite them."
         ) from error
 
 
-def _scannerless(source: GrammarSource, loaded: Any) -> Grammar:
+def _scannerless(loaded: LoadedGrammar) -> Grammar:
+    source = loaded.source
     complete = source.lexer == "dynamic_complete"
     terminals = [Terminal.of_lark(terminal, token) for token, terminal in enumerate(loaded.terminals)]
     numbers = {terminal.name: terminal.token for terminal in terminals}
@@ -103,11 +103,16 @@ def _scannerless(source: GrammarSource, loaded: Any) -> Grammar:
     matchers = [Matcher(t.automaton, t.token, not complete) for t in terminals if t.name in used]
     matchers += [Matcher(t.automaton, None, True) for t in terminals if t.name in ignored]
     follow = followers(rules.productions, rules.nullable, rules.first_nonterminal)
-    return Grammar(source, Recogniser(rules, matchers), can_always_complete(matchers, follow))
+    return Grammar(loaded, Recogniser(rules, matchers, can_always_complete(matchers, follow)))
 
 
 class Texts(Protocol):
     """The states of a language."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is known that every state that has been given can be completed."""
+        ...
 
     @property
     def initial(self) -> Any:
@@ -128,19 +133,21 @@ class Grammar(Constraint):
     """The strings of a context-free grammar. Made by `lark`.
 
     Attributes:
-        source: The grammar as the user wrote it, and the options.
+        loaded: The grammar as the user wrote it, the options, and the files that it imports.
         texts: What knows the states.
-        is_exact: Whether a prefix is viable exactly when it can be completed.
     """
 
-    source: GrammarSource
+    loaded: LoadedGrammar
     texts: Texts = field(compare=False)
-    is_exact: bool = field(default=False, compare=False)
 
     @property
     def viable_is_exact(self) -> bool:
-        """True if it is known that every prefix that is let through can be completed."""
-        return self.is_exact
+        """True if it is known that every prefix that is let through can be completed.
+
+        With a lexer it turns False, for good, once the search for the end of one lexeme has been given up:
+        the prefix was let through then.
+        """
+        return self.texts.is_exact
 
     @property
     def revisits_states(self) -> bool:
@@ -148,8 +155,19 @@ class Grammar(Constraint):
         return True
 
     def initial(self) -> State:
-        """Gives the state of the empty string."""
-        return self.texts.initial
+        """Gives the state of the empty string.
+
+        Raises:
+            ConstraintError: No string is in the language, for Lark's LALR parser resolves conflicts so.
+        """
+        initial = self.texts.initial
+        if initial is None:
+            raise ConstraintError(
+                "No string is in the language of the grammar: where more than one rule applies, Lark's LALR "
+                "parser takes one that never comes to an end, or a terminal is never found. Give "
+                "parser='earley'."
+            )
+        return initial
 
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if no string of the language starts so."""
@@ -161,6 +179,6 @@ class Grammar(Constraint):
 
     def describe(self) -> str:
         """Gives the first line of the grammar."""
-        lines = [line.strip() for line in self.source.text.splitlines() if line.strip()] or [""]
+        lines = [line.strip() for line in self.loaded.source.text.splitlines() if line.strip()] or [""]
         first = lines[0] if len(lines[0]) <= 40 else lines[0][:37] + "..."
         return f"lark({first!r}{', ...' if len(lines) > 1 else ''})"

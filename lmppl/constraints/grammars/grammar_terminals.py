@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from lmppl.constraints.grammars.match_automata import MatchAutomaton, match_automaton, word_automaton
@@ -47,8 +47,7 @@ class Terminal:
 
     def takes(self, word: str) -> bool:
         """Says whether `re` matches a word as a whole, without being asked to."""
-        found = re.match(self.pattern, word)
-        return found is not None and found[0] == word
+        return _takes(self.pattern, word)
 
     @staticmethod
     def of_lark(terminal: Any, token: int) -> Terminal:
@@ -62,3 +61,9 @@ class Terminal:
             frozenset(pattern.flags),
             terminal.priority,
         )
+
+
+@lru_cache(100_000)
+def _takes(pattern: str, word: str) -> bool:
+    found = re.match(pattern, word)
+    return found is not None and found[0] == word

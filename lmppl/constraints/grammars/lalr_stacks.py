@@ -36,14 +36,14 @@ class LalrParser:
         self.table = table
         self._stacks: dict[tuple[int, Stack | None], Stack] = {}
         self._num_rules = sum(map(len, table.reductions)) + 1
-        self.initial = self._pushed(0, None)
+        self.initial = self.pushed(0, None)
 
     def after(self, stack: Stack, token: int) -> Stack | None:
         """Gives the stack after a token, or None if the parser refuses it."""
         if token not in stack.following:
             after = self._reduced(stack, token)
             if after is not None and token != END:
-                after = self._pushed(self.table.shifts[after.state][token], after)
+                after = self.pushed(self.table.shifts[after.state][token], after)
             stack.following[token] = after
         return stack.following[token]
 
@@ -64,12 +64,12 @@ class LalrParser:
             for _ in range(length):
                 assert stack.below is not None
                 stack = stack.below
-            stack = self._pushed(self.table.gotos[stack.state][name], stack)
+            stack = self.pushed(self.table.gotos[stack.state][name], stack)
             if token == END and stack.state == self.table.end:
                 return stack
         return None
 
-    def _pushed(self, state: int, below: Stack | None) -> Stack:
+    def pushed(self, state: int, below: Stack | None) -> Stack:
         key = (state, below)
         if key not in self._stacks:
             if len(self._stacks) >= MAX_STACKS:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from lmppl.constraints.grammars.rule_alternatives import bound_alternatives
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError, MissingExtraError
 
 LEXERS = {"earley": ("dynamic", "dynamic_complete", "basic"), "lalr": ("contextual", "basic")}
 """The lexers of each parser, the one that Lark chooses first."""
+
+MAX_LOADED = 64
 
 
 @dataclass(frozen=True)
@@ -61,37 +67,135 @@ class GrammarSource:
         folders = tuple(os.fspath(folder) for folder in import_paths)
         return GrammarSource(text, start, parser, lexers[0] if lexer == "auto" else lexer, path, folders)
 
-    def loaded(self, parser: str = "earley", lexer: str = "dynamic") -> Any:
-        """Gives Lark's own parser of the grammar; by default the one that takes Lark the least time.
+    def loaded(self) -> LoadedGrammar:
+        """Reads the grammar, with what it imports. It is not read again unless a file has changed.
 
         Raises:
             ConstraintError: Lark refuses the grammar; its message has line and column.
             MissingExtraError: Lark is not installed.
         """
-        try:
-            import lark
-        except ImportError as error:
-            raise MissingExtraError("lp.lark needs the package lark: pip install lark") from error
-        try:
+        loaded = _LOADED.get(self)
+        if loaded is None or not loaded.is_current():
+            if len(_LOADED) >= MAX_LOADED:
+                _LOADED.clear()
+            loaded = _LOADED[self] = _loaded(self)
+        return loaded
+
+    def parser_of_lark(self) -> Any:
+        """Makes Lark's own parser of the grammar, to see what it has to say.
+
+        Raises:
+            ConstraintError: Lark refuses the grammar; its message has line and column.
+        """
+        with _refusals() as lark:
             return lark.Lark(
                 self.text,
                 start=self.start,
-                parser=parser,
-                lexer=lexer,
+                parser=self.parser,
+                lexer=self.lexer,
                 source_path=self.path,
                 import_paths=list(self.import_paths),
             )
-        except lark.exceptions.LarkError as error:
-            raise ConstraintError(f"Lark cannot read the grammar: {error}") from error
-        except RecursionError as error:
-            raise ConstraintError(
-                "The grammar is nested too deeply for Lark. Give its parts names."
-            ) from error
-        except OSError as error:
-            raise ConstraintError(
-                f"Lark cannot read the grammar: it imports a file that cannot be read, {error}. Files are "
-                "looked for beside the grammar's own file, and in `import_paths`."
-            ) from error
+
+
+@dataclass(frozen=True)
+class LoadedGrammar:
+    """A grammar with all that it imports, as Lark reads it. Equal ones have equal languages.
+
+    Attributes:
+        source: What the user passed.
+        files: Where imported grammars were looked for, and the digest of what was found; None if nothing.
+        terminals: Lark's own, those that are used.
+        rules: Lark's own: imports, templates and EBNF are expanded.
+        ignore_tokens: Names of the terminals that are left out.
+    """
+
+    source: GrammarSource
+    files: tuple[tuple[str, str | None], ...]
+    terminals: list[Any] = field(compare=False, repr=False)
+    rules: list[Any] = field(compare=False, repr=False)
+    ignore_tokens: list[str] = field(compare=False, repr=False)
+
+    def is_current(self) -> bool:
+        """Says whether the same files would be found, and hold the same."""
+        return all(_digest(_contents(path)) == digest for path, digest in self.files)
+
+
+_LOADED: dict[GrammarSource, LoadedGrammar] = {}
+
+
+def _loaded(source: GrammarSource) -> LoadedGrammar:
+    imports = _Imports(source.import_paths)
+    with _refusals() as lark:
+        from lark.load_grammar import load_grammar
+
+        grammar, _ = load_grammar(source.text, source.path or "<string>", [imports], False)
+        bound_alternatives(grammar, source.parser == "earley")
+        terminals, rules, ignored = grammar.compile([source.start], set())
+        for terminal in terminals:
+            if terminal.pattern.min_width == 0:
+                raise lark.exceptions.GrammarError(
+                    f"Terminal {terminal.name} matches the empty string, so no lexer could go on."
+                )
+    names = dict.fromkeys(str(rule.origin.name) for rule in rules)
+    if source.start not in names:
+        raise ConstraintError(
+            f"Lark cannot read the grammar: it has no rule {source.start!r}. Name the rule that stands for "
+            "the whole string in `start`."
+        )
+    return LoadedGrammar(source, tuple(imports.digests.items()), terminals, rules, ignored)
+
+
+class _Imports:
+    """Finds imported files where Lark does, and remembers what it has looked at."""
+
+    def __init__(self, folders: tuple[str, ...]):
+        self.folders = folders
+        self.digests: dict[str, str | None] = {}
+
+    def __call__(self, base: str | None, name: str) -> tuple[str, str]:
+        """Gives path and text of a file; Lark's own library is searched if there is none."""
+        for folder in (*self.folders, *([base] if isinstance(base, str) else [])):
+            path = os.path.join(folder, name)
+            found = _contents(path)
+            self.digests[path] = _digest(found)
+            if found is not None:
+                try:
+                    return path, found.decode()
+                except UnicodeDecodeError as error:
+                    raise ConstraintError(f"The imported file {path!r} cannot be read: {error}") from error
+        raise FileNotFoundError(name)
+
+
+def _contents(path: str) -> bytes | None:
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return None
+
+
+def _digest(contents: bytes | None) -> str | None:
+    return None if contents is None else hashlib.sha256(contents).hexdigest()
+
+
+@contextmanager
+def _refusals() -> Iterator[ModuleType]:
+    """Gives the package lark, and turns its errors into ours."""
+    try:
+        import lark
+    except ImportError as error:
+        raise MissingExtraError("lp.lark needs the package lark: pip install lark") from error
+    try:
+        yield lark
+    except lark.exceptions.LarkError as error:
+        raise ConstraintError(f"Lark cannot read the grammar: {error}") from error
+    except RecursionError as error:
+        raise ConstraintError("The grammar is nested too deeply for Lark. Give its parts names.") from error
+    except (OSError, AssertionError) as error:  # Lark asserts that a missing file is not in this folder
+        raise ConstraintError(
+            f"Lark cannot read the grammar: it imports a file that cannot be read, {error}. Files are "
+            "looked for beside the grammar's own file, and in `import_paths`."
+        ) from error
 
 
 def _read(grammar: str | os.PathLike[str]) -> tuple[str, str | None]:

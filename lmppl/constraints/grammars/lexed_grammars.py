@@ -8,15 +8,17 @@ from typing import Any
 
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammars.grammar_terminals import Terminal
+from lmppl.constraints.grammars.lalr_completions import Completions
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, lalr_table
+from lmppl.constraints.grammars.lark_grammars import LoadedGrammar
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.lexer_exactness import lexemes_can_be_ended
 from lmppl.constraints.grammars.numbered_rules import Rules, grammar_rules
 from lmppl.constraints.grammars.scanner import Scanner
 
 
-def lalr_texts(loaded: Any, start: str, contextual: bool) -> LexedTexts[Stack]:
+def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedTexts[Stack]:
     """Gives the texts of a grammar that Lark's LALR parser takes.
 
     Raises:
@@ -27,20 +29,26 @@ def lalr_texts(loaded: Any, start: str, contextual: bool) -> LexedTexts[Stack]:
     table = _table(loaded, start, scanners.tokens)
     wanted = [{*s, *r} - {END} for s, r in zip(table.shifts, table.reductions, strict=True)]
     by_state = [scanners.of(tokens if contextual else scanners.tokens.values()) for tokens in wanted]
-    is_exact = (
+    parser = LalrParser(table)
+    can_complete = None
+    if scanners.lexemes_can_be_ended and not (
         not table.has_conflicts
-        and scanners.lexemes_can_be_ended
         and _all_derive(loaded)
         and all(
             scanner.can_find(token)
             for scanner, tokens in dict.fromkeys(zip(by_state, map(frozenset, wanted), strict=True))
             for token in tokens
         )
+    ):
+        can_complete = Completions(
+            parser, lambda state: sum(1 << t for t in wanted[state] if by_state[state].can_find(t))
+        ).exist
+    return LexedTexts(
+        parser, lambda stack: by_state[stack.state], can_complete, scanners.lexemes_can_be_ended
     )
-    return LexedTexts(LalrParser(table), lambda stack: by_state[stack.state], is_exact)
 
 
-def earley_texts(loaded: Any, start: str) -> LexedTexts[Frame]:
+def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Frame]:
     """Gives the texts of a grammar that Lark's Earley parser takes with the basic lexer.
 
     Raises:
@@ -49,10 +57,10 @@ def earley_texts(loaded: Any, start: str) -> LexedTexts[Frame]:
     scanners = _Scanners(loaded)
     scanner = scanners.of(scanners.tokens.values())
     rules = grammar_rules(loaded, start, scanners.tokens, scanner.tokens())
-    return LexedTexts(_EarleyParser(rules), lambda frame: scanner, scanners.lexemes_can_be_ended)
+    return LexedTexts(_EarleyParser(rules), lambda frame: scanner, None, scanners.lexemes_can_be_ended)
 
 
-def _all_derive(loaded: Any) -> bool:
+def _all_derive(loaded: LoadedGrammar) -> bool:
     """Says whether every nonterminal derives a string, if every terminal is found."""
     sides = [(str(r.origin.name), {str(s.name) for s in r.expansion if not s.is_term}) for r in loaded.rules]
     derive: set[str] = set()
@@ -63,7 +71,7 @@ def _all_derive(loaded: Any) -> bool:
     return derive == {origin for origin, _ in sides}
 
 
-def _table(loaded: Any, start: str, tokens: dict[str, int]) -> LalrTable:
+def _table(loaded: LoadedGrammar, start: str, tokens: dict[str, int]) -> LalrTable:
     first = len(tokens) + 1
     numbers: dict[str, int] = {}
 
@@ -81,7 +89,7 @@ def _table(loaded: Any, start: str, tokens: dict[str, int]) -> LalrTable:
 class _Scanners:
     """The scanners of a grammar, by the tokens that they may find."""
 
-    def __init__(self, loaded: Any):
+    def __init__(self, loaded: LoadedGrammar):
         declared = {str(s.name) for rule in loaded.rules for s in rule.expansion if s.is_term}
         names = dict.fromkeys([str(terminal.name) for terminal in loaded.terminals] + sorted(declared))
         self.tokens = {name: token for token, name in enumerate(names, 1)}

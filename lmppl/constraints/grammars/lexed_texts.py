@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
@@ -68,11 +69,21 @@ class LexedTexts(Generic[Stack]):
     Args:
         parser: Of the tokens.
         scanner: Gives the scanner of a place.
-        is_exact: Whether every live stack of the parser can be completed, and every lexeme ended.
+        can_complete: Says whether there are tokens that complete what a stack has read; None if there
+            always are.
+        can_be_exact: Whether all tokens that a stack wants can be written in any order, and ended.
     """
 
-    def __init__(self, parser: TokenParser[Stack], scanner: Callable[[Stack], Scanner], is_exact: bool):
-        self.is_exact = is_exact
+    def __init__(
+        self,
+        parser: TokenParser[Stack],
+        scanner: Callable[[Stack], Scanner],
+        can_complete: Callable[[Stack], bool] | None,
+        can_be_exact: bool,
+    ):
+        self._can_complete = can_complete
+        self._can_be_exact = can_be_exact
+        self._has_given_up = False
         self._parser = parser
         self._scanner = scanner
         self._readings: dict[tuple, Reading[Stack]] = {}
@@ -80,7 +91,16 @@ class LexedTexts(Generic[Stack]):
         self._live: dict[Stack, bool] = {}
         self._decided: dict[Reading[Stack], bool] = {}
         self._is_searching = False
-        self.initial = self._between(parser.initial)
+
+    @cached_property
+    def initial(self) -> Reading[Stack] | None:
+        """The state of the empty text, or None if nothing is in the language."""
+        return self._between(self._parser.initial)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every state that has been given so far can be completed."""
+        return self._can_be_exact and not self._has_given_up
 
     def advance(self, reading: Reading[Stack] | None, data: bytes) -> Reading[Stack] | None:
         """Gives the state after some bytes, or None if nothing that starts so is in the language."""
@@ -141,10 +161,11 @@ class LexedTexts(Generic[Stack]):
             if len(self._live) >= MAX_STATES:
                 self._live.clear()
             scanner = self._scanner(stack)
-            self._live[stack] = self._parser.ends(stack) or scanner.finds(
+            goes_on = self._parser.ends(stack) or scanner.finds(
                 scanner.start,
                 lambda token: token != IGNORED and self._parser.after(stack, token) is not None,
             )
+            self._live[stack] = goes_on and (self._can_complete is None or self._can_complete(stack))
         return self._live[stack]
 
     def _made(
@@ -156,7 +177,7 @@ class LexedTexts(Generic[Stack]):
         if not leads_on and not any(slots):
             return None
         made = self._known(stack, reading.scanner, point, slots)
-        if leads_on or not self.is_exact or self._is_searching or not self._is_open(made):
+        if leads_on or not self._can_be_exact or self._is_searching or not self._is_open(made):
             return made
         return made if self._can_be_cut(made) else None
 
@@ -182,6 +203,7 @@ class LexedTexts(Generic[Stack]):
         todo = [reading]
         for state in todo:  # grows while it is walked; gaps are short where this is asked
             if len(todo) > MAX_SEARCHED:
+                self._has_given_up = True
                 return True
             for byte in range(256):
                 after = self._step(state, byte)

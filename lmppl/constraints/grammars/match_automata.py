@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -66,11 +66,35 @@ class MatchAutomaton:
             for label, goes_on in zip(labels, (table != DEAD).any(1).tolist(), strict=True)
         ]
         self.runs = _running(table, labels).tolist()
+        self._representatives: dict[int, list[int]] = {}
 
     @property
     def has_conditions(self) -> bool:
         """Whether a match may depend on what follows it, by look-ahead."""
         return any(label.slots and not (label.certain and len(label.slots) == 1) for label in self.labels)
+
+    @cached_property
+    def shortest(self) -> bytes:
+        """A shortest text with a match that ends with it; empty if there is none."""
+        seen = {0}
+        todo = [(0, b"")]
+        for state, data in todo:  # grows while it is walked
+            for byte in self.representatives(state):
+                after = self.flat[256 * state + byte]
+                if NEW in (self.labels[after].slots or ()):
+                    return data + bytes((byte,))
+                if after not in seen:
+                    seen.add(after)
+                    todo.append((after, data + bytes((byte,))))
+        return b""
+
+    def representatives(self, state: int) -> list[int]:
+        """Gives one byte for each next state."""
+        if state not in self._representatives:
+            row = np.array(self.flat[256 * state : 256 * state + 256])
+            targets, first = np.unique(row, return_index=True)
+            self._representatives[state] = first[targets != DEAD].tolist()
+        return self._representatives[state]
 
     def find(self, data: bytes) -> int | None:
         """Gives the length of the match at the beginning of a whole text, None if there is none."""
@@ -153,10 +177,10 @@ class _Construction:
     def automaton(self) -> MatchAutomaton:
         states, table = self._explored()
         labels = [self._label(state) for state in states]
-        table = _trimmed(table, labels)
-        rows = byte_rows(self.program.partition, table)
+        table, labels = _smallest(_trimmed(table, labels), labels)
+        rows = byte_rows(self.program.partition, table)  # where equal states within characters are one
         labels += [Label(None, False, -1)] * (len(rows) - len(labels))
-        return MatchAutomaton(*_smallest(rows, labels))
+        return MatchAutomaton(rows, labels)
 
     def _explored(self) -> tuple[list[_State], np.ndarray]:
         threads = [thread for thread in self.closed([(self.program.begin, frozenset())], ()) if thread[0]]
@@ -352,16 +376,17 @@ def _running(table: np.ndarray, labels: list[Label]) -> np.ndarray:
 
 def _smallest(rows: np.ndarray, labels: list[Label]) -> tuple[np.ndarray, list[Label]]:
     """Merges states that nothing tells apart: a label is one more symbol, with a sink behind it."""
-    kinds = list(dict.fromkeys(labels))
-    table = np.full((len(rows) + 1, 256 + len(kinds)), DEAD, np.int32)
-    table[:-1, :256] = rows
-    for state, label in enumerate(labels):
-        table[state, 256 + kinds.index(label)] = len(rows)
+    num_symbols = rows.shape[1]
+    kinds = {label: kind for kind, label in enumerate(dict.fromkeys(labels))}
+    table = np.full((len(rows) + 1, num_symbols + len(kinds)), DEAD, np.int32)
+    table[:-1, :num_symbols] = rows
+    table[np.arange(len(rows)), [num_symbols + kinds[label] for label in labels]] = len(rows)
     ends = np.zeros(len(table), bool)
     ends[-1] = True
     small, ends = canonical(table, 0, ends)
     keep = np.flatnonzero(~ends)
     number = np.full(len(small) + 1, DEAD, np.int32)
     number[keep] = np.arange(len(keep))
-    kind_of = (small[keep, 256:] != DEAD).argmax(1).tolist()
-    return number[small[keep, :256]], [kinds[kind] for kind in kind_of]
+    kind_of = (small[keep, num_symbols:] != DEAD).argmax(1).tolist()
+    by_kind = list(kinds)
+    return number[small[keep, :num_symbols]], [by_kind[kind] for kind in kind_of]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
+from lmppl.constraints.grammars.lark_grammars import LoadedGrammar
 from lmppl.errors import ConstraintError
 
 Sides = Mapping[int, Mapping[tuple[int, ...], None]]
@@ -31,11 +32,11 @@ class Rules:
     start: int
 
 
-def grammar_rules(loaded: Any, start: str, terminals: Mapping[str, int], live: Set[int]) -> Rules:
+def grammar_rules(loaded: LoadedGrammar, start: str, terminals: Mapping[str, int], live: Set[int]) -> Rules:
     """Reads the rules of a grammar that Lark has loaded: imports, templates and EBNF are expanded.
 
     Args:
-        loaded: Lark's parser.
+        loaded: The grammar as Lark reads it.
         start: The rule that stands for the whole text.
         terminals: The number of each terminal.
         live: The terminals that may occur in a text.

@@ -15,7 +15,7 @@ import numpy as np
 
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
-from lmppl.constraints.transition_tables import DEAD, distinct_columns
+from lmppl.constraints.transition_tables import DEAD
 from lmppl.errors import ConstraintError
 
 MAX_POINTS = 20_000
@@ -130,8 +130,10 @@ class Scanner:
     ) -> Point:
         number, state, _ = entries[0]
         settled = self._automata[number].settled[state]
-        useful = {w for n, s, _ in entries if not self._automata[n].settled[s] for w in self._named[n]}
-        watched = tuple(pair for pair in watched if pair[0] in useful)
+        if watched:
+            open_ones = [n for n, s, _ in entries if not self._automata[n].settled[s]]
+            useful = {word for n in open_ones for word in self._named[n]}
+            watched = tuple(pair for pair in watched if pair[0] in useful)
         key = (entries, watched, slots, end)
         if key not in self._points:
             self._points[key] = Point(entries, watched, slots, settled, end)
@@ -159,15 +161,20 @@ class Scanner:
     def _automata(self) -> list[MatchAutomaton]:
         return [terminal.automaton for terminal in self.terminals]
 
-    @cached_property
-    def representatives(self) -> list[int]:
-        """One byte out of each class of bytes that no terminal tells apart."""
-        if not self.terminals:
-            return []
-        watched = [self._words[word].automaton for word, _ in self.start.watched]
-        tables = [np.array(a.flat, np.int32).reshape(-1, 256) for a in (*self._automata, *watched)]
-        _, class_of = distinct_columns(np.concatenate(tables))
-        return np.unique(class_of, return_index=True)[1].tolist()
+    def _representatives(self, point: Point) -> list[int]:
+        """Gives one byte out of each class of bytes that a point does not tell apart."""
+        automata = [(self._automata[number], state) for number, state, _ in point.entries]
+        automata += [(self._words[word].automaton, state) for word, state in point.watched]
+        if len(automata) == 1:
+            return automata[0][0].representatives(automata[0][1])
+        class_of = np.zeros(256, np.int64)
+        first = class_of[:1]
+        for automaton, state in automata:
+            row = np.array(automaton.flat[256 * state : 256 * state + 256])
+            _, first, class_of = np.unique(
+                class_of * (len(automaton.labels) + 1) + row, return_index=True, return_inverse=True
+            )
+        return first.tolist()
 
     def finds(self, point: Point, wanted: Callable[[int], bool]) -> bool:
         """Says whether a wanted token may be found on the way from a point on, whatever the text."""
@@ -175,6 +182,11 @@ class Scanner:
             return True
         if point.later_is_complete:
             return False
+        if point is self.start:
+            for terminal in (*self._words, *self.terminals):
+                if wanted(terminal.token) and self._is_sampled(terminal):
+                    point.later.add(terminal.token)
+                    return True
         for token in self._search(point):
             if wanted(token):
                 point.later.add(token)
@@ -183,9 +195,7 @@ class Scanner:
 
     def tokens(self) -> frozenset[int]:
         """Gives every token that may be found in some text."""
-        found = {
-            token for word in self._words if (token := self.find((word.word or "").encode())) is not None
-        }
+        found = {t.token for t in (*self._words, *self.terminals) if self._is_sampled(t)}
         named = {self._words[word].token for words in self._named for word in words}
         most = named | {*self._tokens}
         if not found >= most:
@@ -197,9 +207,12 @@ class Scanner:
 
     def can_find(self, token: int) -> bool:
         """Says whether a token may be found in some text."""
-        if any(w.token == token and self.find((w.word or "").encode()) == token for w in self._words):
-            return True
         return self.finds(self.start, lambda found: found == token)
+
+    def _is_sampled(self, terminal: Terminal) -> bool:
+        """Says whether a shortest text of a terminal is found as such; if not, another one may be."""
+        sample = terminal.automaton.shortest if terminal.word is None else terminal.word.encode()
+        return self.find(sample) == terminal.token
 
     def find(self, data: bytes) -> int | None:
         """Gives the token at the beginning of a whole text, None if there is none."""
@@ -223,7 +236,7 @@ class Scanner:
             yield from tuple(source.later)
             if source.settled or source.later_is_complete:
                 continue
-            for byte in self.representatives:
+            for byte in self._representatives(source):
                 target = self.after(source, byte)
                 if target is not None:
                     edges.append((source, target))

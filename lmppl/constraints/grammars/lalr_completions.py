@@ -1,0 +1,218 @@
+"""Which stacks of an LALR parser can be completed, where the table alone does not say.
+
+A parser whose conflicts were resolved may stand where everything that it could still be given is refused.
+Stacks are too many to look at, so completions are summed up, as reachability in pushdown systems is
+(Bouajjani, Esparza & Maler 1997, CONCUR): for a state, what has become of the parser when that state
+leaves the stack. Then a rule is being applied, before a token that is read and not shifted yet.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
+from lmppl.constraints.grammars.lalr_tables import END
+
+MAX_ANSWERS = 200_000
+
+
+class Popped(NamedTuple):
+    """A rule under way: its nonterminal, and how many more states it takes off the stack."""
+
+    name: int
+    more: int
+
+
+Outcomes = dict[Popped, int]
+"""What may become of the parser, each with the bits of the tokens that it may have read."""
+
+_ACCEPTED = Popped(-1, 0)
+
+
+@dataclass(eq=False)
+class Question:
+    """What becomes of a state that is on top of the stack.
+
+    Attributes:
+        state: Of the parser.
+        shifted: The question about the state that it has just shifted to; None if it has not.
+        rule: The nonterminal of an empty rule that it applies, and the bit of the token before which it
+            does so. Without both, no token is read yet.
+        outcomes: As far as they are known.
+        readers: Whose outcomes depend on these.
+    """
+
+    state: int
+    shifted: Question | None = None
+    rule: tuple[int, int] | None = None
+    outcomes: Outcomes | None = None
+    readers: dict[Question, None] = field(default_factory=dict)
+
+
+class _Actions(NamedTuple):
+    """What a state does, by the bits of the tokens before which it does so."""
+
+    shifts: list[tuple[int, Question]]
+    reductions: list[tuple[int, Popped]]
+    empty: list[tuple[int, Question]]
+
+
+class Completions:
+    """What can be completed, for one parser. Questions are answered once, when they come up.
+
+    Args:
+        parser: Its stacks are asked about.
+        written: Gives the tokens that can be written in a state, as bits.
+    """
+
+    def __init__(self, parser: LalrParser, written: Callable[[int], int]):
+        self._parser = parser
+        self._table = parser.table
+        self._written = written
+        self._actions: dict[int, _Actions] = {}
+        self._on_top: dict[int, Question] = {}
+        self._open: dict[Question, None] = {}
+        self._asking: Question | None = None
+        self._answers: dict[tuple[Stack, int], bool] = {}
+
+    def exist(self, stack: Stack) -> bool:
+        """Says whether some tokens, written one after the other, complete what a stack has read."""
+        if len(self._answers) >= MAX_ANSWERS:
+            self._answers.clear()
+        outcomes = self._answer(self._question(stack.state))
+        todo: list[tuple[Stack, Outcomes, _Path | None]] = [(stack, outcomes, None)]
+        visited: list[tuple[Stack, int]] = []
+        while todo:
+            above, outcomes, path = todo.pop()
+            for popped, tokens in outcomes.items():
+                if popped == _ACCEPTED:
+                    self._note(visited, path)
+                    return True
+                key = (self._applied(above, popped), tokens)
+                if key not in self._answers:
+                    self._answers[key] = False
+                    visited.append(key)
+                    todo.append((key[0], self._after_rule(key[0].state, tokens), _Path(key, path)))
+                elif self._answers[key]:
+                    self._note(visited, path)
+                    return True
+        return False
+
+    def _note(self, visited: list[tuple[Stack, int]], path: _Path | None) -> None:
+        """Remembers the way to a completion; what else was visited on the search stays open."""
+        for key in visited:
+            del self._answers[key]
+        while path is not None:
+            self._answers[path.key] = True
+            path = path.before
+
+    def _applied(self, stack: Stack, popped: Popped) -> Stack:
+        for _ in range(popped.more + 1):
+            assert stack.below is not None
+            stack = stack.below
+        return self._parser.pushed(self._table.gotos[stack.state][popped.name], stack)
+
+    def _after_rule(self, state: int, tokens: int) -> Outcomes:
+        """Gives what becomes of the state that a rule leads to, when one of some tokens is read."""
+        outcomes: Outcomes = defaultdict(int)
+        if state == self._table.end and tokens >> END & 1:
+            outcomes[_ACCEPTED] = 1
+        self._act(state, tokens, outcomes)
+        return outcomes
+
+    def _question(self, state: int) -> Question:
+        return self._on_top.setdefault(state, Question(state))
+
+    def _answer(self, question: Question) -> Outcomes:
+        """Gives the outcomes as far as they are known, and all of them if no other question is asked."""
+        if question.outcomes is None:
+            question.outcomes = {}
+            self._open[question] = None
+        if self._asking is None:
+            self._solve()
+        else:
+            question.readers[self._asking] = None
+        return question.outcomes
+
+    def _solve(self) -> None:
+        """Answers open questions anew until nothing changes: outcomes only become more."""
+        while self._open:
+            question = next(iter(self._open))
+            del self._open[question]
+            self._asking = question
+            try:
+                outcomes = self._evaluated(question)
+            finally:
+                self._asking = None
+            if outcomes != question.outcomes:
+                question.outcomes = outcomes
+                self._open.update(question.readers)
+
+    def _evaluated(self, question: Question) -> Outcomes:
+        outcomes: Outcomes = defaultdict(int)
+        if question.shifted is not None:
+            self._resume(question.state, self._answer(question.shifted), outcomes)
+        elif question.rule is not None:
+            name, token = question.rule
+            self._resume(question.state, {Popped(name, 0): token}, outcomes)
+        else:
+            self._act(question.state, self._written(question.state) | 1 << END, outcomes)
+        return dict(outcomes)
+
+    def _act(self, state: int, tokens: int, outcomes: Outcomes) -> None:
+        """Adds what becomes of a state on top of the stack when one of some tokens is read."""
+        shifts, reductions, empty = self._actions.get(state) or self._actions_of(state)
+        for before, popped in reductions:
+            if tokens & before:
+                outcomes[popped] |= tokens & before
+        for before, question in (*shifts, *empty):
+            if tokens & before:
+                for popped, read in self._answer(question).items():
+                    outcomes[popped] |= read
+
+    def _resume(self, state: int, left: Outcomes, outcomes: Outcomes) -> None:
+        """Adds what becomes of a state when what was above it has left the stack."""
+        done: dict[int, int] = defaultdict(int)
+        pending: dict[int, int] = defaultdict(int)  # in order, so that tokens gather before their turn
+        while True:
+            for (name, more), tokens in left.items():
+                if name < 0:
+                    outcomes[_ACCEPTED] = 1
+                elif more:
+                    outcomes[Popped(name, more - 1)] |= tokens
+                elif tokens & ~done[name]:
+                    pending[name] |= tokens & ~done[name]
+            if not pending:
+                return
+            name = next(iter(pending))
+            tokens = pending.pop(name)
+            done[name] |= tokens
+            left = self._after_rule(self._table.gotos[state][name], tokens)
+
+    def _actions_of(self, state: int) -> _Actions:
+        shifts: dict[int, int] = defaultdict(int)
+        for token, target in self._table.shifts[state].items():
+            shifts[target] |= 1 << token
+        reductions: dict[Popped, int] = defaultdict(int)
+        empty: list[tuple[int, Question]] = []
+        for token, (name, length) in self._table.reductions[state].items():
+            if length:
+                reductions[Popped(name, length - 1)] |= 1 << token
+            else:
+                empty.append((1 << token, Question(state, rule=(name, 1 << token))))
+        self._actions[state] = _Actions(
+            [(bits, Question(state, self._question(target))) for target, bits in shifts.items()],
+            [(bits, popped) for popped, bits in reductions.items()],
+            empty,
+        )
+        return self._actions[state]
+
+
+class _Path(NamedTuple):
+    """A stack that was asked about, and how it was come to."""
+
+    key: tuple[Stack, int]
+    before: _Path | None
