@@ -7,6 +7,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import pytest  # noqa: E402
 from beartype import BeartypeConf, beartype  # noqa: E402
 
 from lmppl.compilation import make_room_for_programs, use_compile_cache  # noqa: E402
+from lmppl.constraints.protocol import Constraint, State  # noqa: E402
 
 TEST_DATA = "LMPPL_TEST_DATA"
 
@@ -58,6 +60,35 @@ def room_for_programs() -> Iterator[None]:
     """Tests that never call `lp.infer` compile programs too, and a process can hold only so many."""
     yield
     make_room_for_programs()
+
+
+@dataclass(frozen=True)
+class WithoutAutomaton(Constraint):
+    """The same constraint, of which nobody sees the automaton."""
+
+    inner: Constraint
+
+    @property
+    def viable_is_exact(self) -> bool:
+        return self.inner.viable_is_exact
+
+    def initial(self) -> State:
+        return self.inner.initial()
+
+    def advance(self, state: State, data: bytes) -> State | None:
+        return self.inner.advance(state, data)
+
+    def accepts(self, state: State) -> bool:
+        return self.inner.accepts(state)
+
+    def describe(self) -> str:
+        return self.inner.describe()
+
+
+@pytest.fixture(scope="session")
+def without_automaton() -> Callable[[Constraint], Constraint]:
+    """Hides a constraint's automaton, so that the host has to advance it and joins it by its general form."""
+    return WithoutAutomaton
 
 
 def lenient(function: Callable[..., Any]) -> Callable[..., Any]:
