@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 import types
@@ -18,6 +19,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("LMPPL_COMPILE_CACHE", str(ROOT / ".pytest_cache" / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Most programs run once or twice on a few numbers: to optimise them takes longer than they do.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
@@ -53,6 +56,17 @@ def test_data() -> Path:
     if not folder:
         pytest.skip(f"{TEST_DATA} is not set: it names the folder of recorded reference data")
     return Path(folder)
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: else each collection of garbage looks through all of it.
+
+    Tracing makes many objects that live until it ends; to look for garbage among them all the time takes a
+    seventh of the tests' time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,8 @@ import pytest
 from lmppl.inference import draws
 from lmppl.inference.draws import Candidates, Rows, log_weights, unpacked
 
+pytestmark = pytest.mark.once
+
 NUM_RUNS = 40_000
 FAILURE_RATE = 1e-6  # of each statistical test, when what it tests is right
 

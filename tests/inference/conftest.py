@@ -1,0 +1,19 @@
+"""Programs that runs share."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmppl import keys
+from lmppl.inference import expert_reading, resampling, text_sites
+from lmppl.shape_buckets import bucket
+
+
+@pytest.fixture
+def few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pads up to 64 rows to 64, so that one program is compiled for them and not one for each of ten sizes.
+
+    For tests in which the number of rows at a site varies. Padding changes no draw: see test_determinism.py.
+    """
+    for module in (expert_reading, keys, resampling, text_sites):
+        monkeypatch.setattr(module, "row_bucket", lambda size: bucket(size, 64))
