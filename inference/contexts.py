@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -28,9 +28,19 @@ _GAIN = 16  # tokens: a copy of what rows have read is worth while if it saves s
 
 
 @dataclass(frozen=True)
-class _Prefix:
+class Prefix:
+    """What has been read once for all rows.
+
+    Attributes:
+        tokens: That were read.
+        cache: Of one row that has read them.
+        logits: Of the token that follows, `Float32[1, vocab]`.
+        capacity: Tokens that the cache can hold.
+    """
+
     tokens: Tokens
     cache: Any
+    logits: Any
     capacity: int
 
 
@@ -65,33 +75,22 @@ class Contexts:
     """
 
     reuse: bool = True
-    _prefixes: dict[LanguageModel, list[_Prefix]] = field(default_factory=dict)
+    _prefixes: dict[LanguageModel, list[Prefix]] = field(default_factory=dict)
     _rows: dict[LanguageModel, RowContexts] = field(default_factory=dict)
 
-    def prefix(self, lm: LanguageModel, tokens: Tokens) -> Any:
-        """Gives a cache of one row that has read `tokens`; None where there are none."""
-        if not tokens:
-            return None
+    def prefix(self, lm: LanguageModel, tokens: Tokens) -> Prefix:
+        """Reads `tokens`, of which there is one at least, as far as that is not done."""
         kept = self._prefixes.setdefault(lm, [])
-        best = max(kept, key=lambda one: common_length(one.tokens, tokens), default=None)
-        shared = 0 if best is None else common_length(best.tokens, tokens)
-        capacity = bucket(len(tokens), _LEAST_AT_ONCE)
-        if best is None or shared == 0 or not self.reuse:
-            cache, shared = _read_anew(lm, tokens, capacity), len(tokens)
+        best = max(kept, key=lambda one: _saved(one.tokens, tokens), default=None)
+        if best is not None and best.tokens == tokens and self.reuse:
+            found = best
+        elif best is not None and _saved(best.tokens, tokens) > 0 and self.reuse:
+            found = _read_on(lm, best, tokens)
         else:
-            capacity = max(capacity, best.capacity)
-            cache = best.cache
-            if capacity > best.capacity:
-                cache = grown(lm, cache, capacity)
-            if shared < len(best.tokens):
-                cache = rewound(lm, cache, np.array([shared], np.int32))
-        if shared < len(tokens):
-            if shared > 0:  # reading uses a cache up, and this one is looked at by others
-                cache = gathered(lm, cache, np.zeros(1, np.int32))
-            cache = read(lm, None, cache, [tokens[shared:]])
-        kept.insert(0, _Prefix(tokens, cache, capacity))
+            found = _read_anew(lm, tokens)
+        kept.insert(0, found)
         del kept[_MOST_KEPT:]
-        return cache
+        return found
 
     def keep_rows(self, lm: LanguageModel, rows: RowContexts) -> None:
         """Keeps what the rows of a site have read until the next site of this model."""
@@ -124,21 +123,41 @@ class Contexts:
             )
 
 
-def _read_anew(lm: LanguageModel, tokens: Tokens, capacity: int) -> Any:
-    """Gives a cache that has read `tokens` from the start. The last few stay with the model from run to run.
+def _saved(known: Tokens, tokens: Tokens) -> int:
+    """Gives how many tokens need not be read again; the last one has to be, for what follows it."""
+    return len(tokens) if known == tokens else min(common_length(known, tokens), len(tokens) - 1)
 
-    Only such caches do: what was read in other portions differs in the last bits, and a run would then
+
+def _read_on(lm: LanguageModel, known: Prefix, tokens: Tokens) -> Prefix:
+    """Reads what `tokens` have beyond the beginning that they share with what is read already."""
+    shared = _saved(known.tokens, tokens)
+    capacity = max(bucket(len(tokens), _LEAST_AT_ONCE), known.capacity)
+    cache = known.cache
+    if capacity > known.capacity:
+        cache = grown(lm, cache, capacity)
+    if shared < len(known.tokens):
+        cache = rewound(lm, cache, np.array([shared], np.int32))
+    # Reading uses a cache up, and this one is looked at by others.
+    cache = gathered(lm, cache, np.zeros(1, np.int32))
+    return Prefix(tokens, *_read_prefix(lm, cache, tokens[shared:]), capacity)
+
+
+def _read_anew(lm: LanguageModel, tokens: Tokens) -> Prefix:
+    """Reads `tokens` from the start. The last few stay with the model from run to run.
+
+    Only such prefixes do: what was read in other portions differs in the last bits, and a run would then
     depend on those before it.
     """
-    known: OrderedDict[Tokens, Any] = compiled(lm, "prefixes", OrderedDict)
-    cache = known.pop(tokens, None)
-    if cache is None:
-        cache = read(lm, None, empty_rows(lm, 1, capacity), [tokens])
-    if lm.cache_bytes(1, capacity) <= _MOST_BYTES_KEPT:
-        known[tokens] = cache
+    known: OrderedDict[Tokens, Prefix] = compiled(lm, "prefixes", OrderedDict)
+    found = known.pop(tokens, None)
+    if found is None:
+        capacity = bucket(len(tokens), _LEAST_AT_ONCE)
+        found = Prefix(tokens, *_read_prefix(lm, empty_rows(lm, 1, capacity), tokens), capacity)
+    if lm.cache_bytes(1, found.capacity) <= _MOST_BYTES_KEPT:
+        known[tokens] = found
         if len(known) > _MOST_KEPT:
             known.popitem(last=False)
-    return cache
+    return found
 
 
 def require_memory(lm: LanguageModel, num_rows: int, capacity: int, prefix_length: int) -> int:
@@ -164,6 +183,29 @@ def require_memory(lm: LanguageModel, num_rows: int, capacity: int, prefix_lengt
 
 def read(lm: LanguageModel, prefix: Any, cache: Any, tokens: Sequence[Tokens]) -> Any:
     """Lets each row of a cache read its own further tokens, which may be none. The cache is used up."""
+    extend = compiled(
+        lm.skeleton, "read rows", lambda: jax.jit(partial(_read, lm.skeleton), donate_argnums=1)
+    )
+    for chunk, lengths in _chunks(tokens):
+        cache = extend(lm.params, cache, chunk, lengths, prefix)
+    return cache
+
+
+def spread_logits(lm: LanguageModel, logits: Any, num_rows: int) -> Any:
+    """Gives every row the logits of one."""
+    lm = lm.skeleton
+    layout = layout_of(lm)
+    rows_here = num_rows // layout.num_parts
+
+    def spread(logits: Any) -> Any:
+        return jnp.broadcast_to(logits, (rows_here, logits.shape[1]))
+
+    go = compiled(lm, ("spread logits", num_rows), lambda: jax.jit(layout.over_rows(spread, (WHOLE,), ROWS)))
+    return go(logits)
+
+
+def _chunks(tokens: Sequence[Tokens]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Gives the rows' tokens in portions, `Int32[rows, length]`, with how many there are of each row."""
     longest = max(map(len, tokens))
     at = 0
     while at < longest:
@@ -173,12 +215,20 @@ def read(lm: LanguageModel, prefix: Any, cache: Any, tokens: Sequence[Tokens]) -
         for row, own in enumerate(tokens):
             part = own[at : at + length]
             chunk[row, : len(part)], lengths[row] = part, len(part)
-        extend = compiled(
-            lm.skeleton, "read rows", lambda: jax.jit(partial(_read, lm.skeleton), donate_argnums=1)
-        )
-        cache = extend(lm.params, cache, chunk, lengths, prefix)
+        yield chunk, lengths
         at += length
-    return cache
+
+
+def _read_prefix(lm: LanguageModel, cache: Any, tokens: Tokens) -> tuple[Any, Any]:
+    """Lets a cache of one row read on, and gives it with the logits of the next token. It is used up."""
+    skeleton = lm.skeleton
+    extend = compiled(
+        skeleton, "read prefix", lambda: jax.jit(partial(_read_to_end, skeleton), donate_argnums=1)
+    )
+    logits = None
+    for chunk, lengths in _chunks([tokens]):
+        cache, logits = extend(lm.params, cache, chunk, lengths)
+    return cache, logits
 
 
 def empty_rows(lm: LanguageModel, num_rows: int, capacity: int) -> Any:
@@ -250,6 +300,19 @@ def _read(lm: LanguageModel, params: Any, cache: Any, tokens: Any, lengths: Any,
     return layout.over_rows(extend, (WHOLE, rows, rows, rows, WHOLE), rows)(
         params, cache, tokens, lengths, prefix
     )
+
+
+def _read_to_end(lm: LanguageModel, params: Any, cache: Any, tokens: Any, lengths: Any) -> tuple[Any, Any]:
+    layout = layout_of(lm)
+
+    def extend(params: Any, cache: Any, tokens: Any, lengths: Any) -> tuple[Any, Any]:
+        cache, hidden = lm.extend(params, cache, tokens, lengths)
+        last = hidden[jnp.arange(len(lengths)), lengths - 1][:, None]
+        logits = lm.logits(params, last)[:, 0].astype(jnp.float32)
+        return layout.heads_apart(cache), layout.whole(logits)
+
+    rows = layout.rows_of(cache)
+    return layout.over_rows(extend, (WHOLE, rows, rows, rows), (rows, rows))(params, cache, tokens, lengths)
 
 
 def _cache_bytes(lm: LanguageModel, num_rows: int, capacity: int) -> int:

@@ -96,7 +96,7 @@ class DeviceSites(TextSites):
         stop, num_checks, history, strings = jax.device_get(reported)
         self._loop = loop
         self._machine.masks = loop.masks
-        counters.num_forwards += int(stop) - start
+        counters.num_forwards += int(stop) - start - int(self._prompt_is_read and start == 0 < int(stop))
         counters.num_checks += int(num_checks)
         return self._reported(start, int(stop), history, strings)
 
@@ -113,6 +113,7 @@ class DeviceSites(TextSites):
         strings: dict[str, Any] = {
             "states": self._states,
             "last": last,
+            "twins": self._twins(),
             "lengths": np.zeros(num_rows, np.int32),
             "limit": each(
                 lambda text: _NO_LIMIT if text.max_tokens is None else text.max_tokens, 0, np.int32
@@ -140,7 +141,10 @@ class DeviceSites(TextSites):
         history = {**place(history, STEPS), "resampled": resampled}
         start: Any = place(np.int32(0), WHOLE)
         weights: Any = np.zeros(num_rows, np.float32)
-        return Loop(start, cache, Strings(**strings), masks, weights, start, start, History(**history))
+        logits = self._first_logits()
+        return Loop(
+            start, cache, logits, Strings(**strings), masks, weights, start, start, History(**history)
+        )
 
     def _with_room(self, loop: Loop, used: int) -> Loop:
         """Doubles the room of strings without a limit when it is used up."""

@@ -128,7 +128,7 @@ class ExpertReader:
         self._prefix_length = len(shared)
         self._capacity = bucket(longest - len(shared) + _LEAST_CAPACITY, _LEAST_CAPACITY)
         self._require()
-        self._prefix = self._contexts.prefix(self._lm, shared)
+        self._prefix = self._contexts.prefix(self._lm, shared).cache if shared else None
         self._cache = empty_rows(self._lm, self._num_rows, self._capacity)
         self._held = [shared] * self._num_rows
 

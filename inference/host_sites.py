@@ -55,9 +55,10 @@ class HostSites(TextSites):
         self._potentials = SitePotentials(batch, rows)
         self._cache: Any = None
         self._masks: Any = None
-        self._spare: Any = None  # the last step's logits
+        self._logits: Any = None  # the last step's
         self._states_now: Any = self._states
         self._tokens = np.zeros(self._num_rows, np.int32)
+        self._twins_now = self._twins()
         self._ancestors = np.arange(self._num_rows, dtype=np.int32)
         self._step = 0
         self._first_check = 0.0
@@ -116,12 +117,14 @@ class HostSites(TextSites):
             self._cache, self._tokens = self._start_caches(self._room())
             self._masks = self._machine.take_masks(self._lm, self._num_rows)
             self._states_now = self._layout.placed(self._states, ROWS)
+            self._logits = self._first_logits()
 
     def _reorder(self, ancestors: np.ndarray) -> None:
         self.rows = [self.rows[ancestor] for ancestor in ancestors.tolist()]
         self._potentials.reorder(ancestors)
         self._ancestors[: len(ancestors)] = ancestors
         self._tokens = self._tokens[self._ancestors]
+        self._twins_now = self._twins_now[self._ancestors]
 
     def _lose(self, index: int, cause: str, lost: dict[int, str]) -> None:
         row = self.rows[index]
@@ -188,6 +191,7 @@ class HostSites(TextSites):
             "ancestors": self._ancestors,
             "tokens": self._tokens,
             "advance": np.array(self._step > 0),
+            "twins": self._twins_now,
             "active": active,
             "at_limit": at_limit,
             "local_limit": local_limit,
@@ -197,15 +201,12 @@ class HostSites(TextSites):
             "allowed": allowed,
         }
         go = propose_program(self._lm, plan, self._first_chunk)
-        if self._spare is None:
-            shape = (self._num_rows, len(self._lm.vocabulary))
-            self._spare = self._layout.placed(np.zeros(shape, np.float32), ROWS)
-        used_up = (self._cache, self._masks, self._states_now)
-        waiting, packed = go(self._fixed(), *used_up, Ask(**said), self._spare)
+        used_up = (self._cache, self._logits, self._masks, self._states_now)
+        waiting, packed = go(self._fixed(), *used_up, Ask(**said))
         self._cache, self._masks, self._states_now = waiting.cache, waiting.masks, waiting.states
-        self._spare = waiting.rows.logits
+        self._logits = waiting.rows.logits
         self._ancestors = np.arange(self._num_rows, dtype=np.int32)
-        self._batch.counters.num_forwards += 1
+        self._batch.counters.num_forwards += int(self._step > 0 or not self._prompt_is_read)
         return waiting, Candidates.unpacked(self._fetched(packed))
 
     @property
@@ -467,6 +468,7 @@ class HostSites(TextSites):
         lost: dict[int, str],
     ) -> int:
         num_drawn = 0
+        twins: dict[tuple[int, int], int] = {}
         for index, row in self._active_rows():
             place, weight = int(chosen[index]), float(log_weights[index])
             log_prob = float(found.log_probs[index, place])
@@ -479,6 +481,7 @@ class HostSites(TextSites):
             scarce = _SCARCE * int(found.accepted[index, :num_checked].sum()) < num_checked
             self.rows[index] = row.advance(token, log_prob, weight, checked, scarce)
             self._tokens[index] = token
+            self._twins_now[index] = twins.setdefault((int(self._twins_now[index]), token), index)
             increments[index] = weight
             num_drawn += 1
         self._num_drawn += num_drawn
@@ -488,4 +491,4 @@ class HostSites(TextSites):
         if self._cache is not None:
             self._machine.masks = self._masks
             self._done, self._cache_rows = self._cache, self._ancestors
-            self._cache = self._masks = self._spare = None
+            self._cache = self._masks = self._logits = None

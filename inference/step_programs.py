@@ -34,6 +34,7 @@ _LOOP = _specs(
     Loop,
     WHOLE,
     cache=ROWS,
+    logits=ROWS,
     strings=ROWS,
     masks=ROWS,
     log_weights=ROWS,
@@ -65,23 +66,23 @@ def run_program(lm: LanguageModel, plan: Plan, resampler: Any) -> Any:
 
 
 def propose_program(lm: LanguageModel, plan: Plan, num_candidates: int) -> Any:
-    """Gives `propose`, compiled: `(Fixed, cache, masks, states, Ask, spare) -> (Waiting, packed)`.
+    """Gives `propose`, compiled: `(Fixed, cache, logits, masks, states, Ask) -> (Waiting, packed)`.
 
-    All but the first and the `Ask` are used up. `spare` are logits that nobody needs any more: the new ones
-    take their memory, because pages that a process has not touched yet cost more than the writing.
+    All but the first and the last are used up. New logits take the memory of the old: pages that a process
+    has not touched yet cost more than the writing.
     """
     lm = lm.skeleton
     layout = layout_of(lm)
 
-    def go(fixed: Fixed, cache: Any, masks: Any, states: Any, ask: Ask, spare: Any) -> Any:
-        del spare
+    def go(fixed: Fixed, cache: Any, logits: Any, masks: Any, states: Any, ask: Ask) -> Any:
         masks = layout.own_one(masks)
-        waiting, packed = propose(lm, plan, num_candidates, fixed, cache, masks, states, ask)
+        waiting, packed = propose(lm, plan, num_candidates, fixed, cache, logits, masks, states, ask)
         return waiting._replace(masks=layout.as_one(waiting.masks)), layout.all_rows(packed)
 
-    over_rows = layout.over_rows(go, (_FIXED, ROWS, ROWS, ROWS, _ASK, ROWS), (_WAITING, WHOLE))
-    options: dict[str, Any] = {"donate_argnums": (1, 2, 3, 5), "keep_unused": True}
-    return compiled(lm, ("propose", plan, num_candidates), lambda: jax.jit(over_rows, **options))
+    over_rows = layout.over_rows(go, (_FIXED, ROWS, ROWS, ROWS, ROWS, _ASK), (_WAITING, WHOLE))
+    return compiled(
+        lm, ("propose", plan, num_candidates), lambda: jax.jit(over_rows, donate_argnums=(1, 2, 3, 4))
+    )
 
 
 def more_program(lm: LanguageModel, num_candidates: int) -> Any:

@@ -24,6 +24,7 @@ from lmppl.inference.contexts import (
     read,
     require_memory,
     rewound,
+    spread_logits,
 )
 from lmppl.inference.counters import Counters
 from lmppl.inference.machines import Machine, machine_of
@@ -126,6 +127,7 @@ class TextSites(abc.ABC):
         self._capacity = 0
         self._read: list[Tokens] = []
         self._prefix: Any = None
+        self._prompt_logits: Any = None  # of the first token, where all rows have one prompt
         self._prefix_length = 0
         self._done: Any = None  # the rows' cache when their strings are
         self._cache_rows = np.arange(self._num_rows)  # where in it each row is
@@ -183,7 +185,8 @@ class TextSites(abc.ABC):
         bias = compiled(lm, "bias", self._bias)
         tokens = compiled(lm, "tokens", lambda: self._layout.placed(token_tables(lm.vocabulary), WHOLE))
         keys: Any = self._keys
-        return Fixed(lm.params, self._prefix, self._machine.tables, tokens, bias, keys)
+        is_read: Any = np.bool_(self._prompt_is_read)
+        return Fixed(lm.params, self._prefix, is_read, self._machine.tables, tokens, bias, keys)
 
     def _bias(self) -> Any:
         bias = np.where(self._lm.vocabulary.possible, 0.0, -np.inf)
@@ -202,7 +205,11 @@ class TextSites(abc.ABC):
         return left if row.text.max_tokens is not None else min(left, MOST_TOKENS)
 
     def _start_caches(self, room: int) -> tuple[Any, np.ndarray]:
-        """Reads the prompts but for their last tokens; gives the rows' cache and those tokens."""
+        """Reads the prompts; gives the rows' cache and the tokens that they have to read next.
+
+        One prompt of all rows is read to its end, and the first tokens are drawn from what follows it.
+        Others are read but for their last tokens, which the first step reads.
+        """
         prompts = [() if row is None else _prompt(row) for row in self.rows]
         wanted = {
             slot: prompt[:-1] for slot, prompt in zip(self._batch.slots, prompts, strict=True) if prompt
@@ -214,12 +221,18 @@ class TextSites(abc.ABC):
         kept = self._batch.contexts.take_rows(self._lm, wanted)
         if kept is not None:
             return self._continued(kept, room), last
+        whole = {prompt for prompt in prompts if prompt}
+        if len(whole) == 1:
+            distinct = list(whole)
         length = common_prefix(distinct)
         rest = [tokens[length:] for tokens in distinct]
         self._capacity = bucket(max(map(len, rest)) + room, 32)
         self._prefix_length = length
         self._require()
-        self._prefix = self._batch.contexts.prefix(self._lm, distinct[0][:length])
+        if length:
+            prefix = self._batch.contexts.prefix(self._lm, distinct[0][:length])
+            self._prefix = prefix.cache
+            self._prompt_logits = prefix.logits if len(whole) == 1 else None
         if not any(rest):
             return empty_rows(self._lm, self._num_rows, self._capacity), last
         num_read = self._layout.num_rows(row_bucket(len(rest)))
@@ -231,6 +244,27 @@ class TextSites(abc.ABC):
         rows = np.zeros(self._num_rows, np.int32)
         rows[: len(prompts)] = [numbers.get(tokens, 0) for tokens in self._read]
         return gathered(self._lm, cache, rows), last
+
+    def _twins(self) -> np.ndarray:
+        """Gives rows with the same prompt the same number, before anything is drawn."""
+        first: dict[Tokens, int] = {}
+        twins = np.arange(self._num_rows, dtype=np.int32)
+        for index, row in enumerate(self.rows):
+            if row is not None:
+                twins[index] = first.setdefault(_prompt(row), index)
+        return twins
+
+    @property
+    def _prompt_is_read(self) -> bool:
+        """Whether the first tokens can be drawn before any row reads one."""
+        return self._prompt_logits is not None
+
+    def _first_logits(self) -> Any:
+        """Gives the rows' logits before the first step; they mean nothing if it has to read a token first."""
+        logits = self._prompt_logits
+        if logits is None:
+            logits = self._layout.placed(np.zeros((1, len(self._lm.vocabulary)), np.float32), WHOLE)
+        return spread_logits(self._lm, logits, self._num_rows)
 
     def _require(self) -> None:
         """Asks for the memory of the caches, before they are made."""

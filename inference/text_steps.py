@@ -19,6 +19,7 @@ from lmppl.inference import draws
 from lmppl.inference.look_ahead import Search, begin_search, searched
 from lmppl.inference.resampling import padded_ancestors
 from lmppl.inference.token_machines import MachineTables, MaskCache, masks, step
+from lmppl.inference.token_reading import Unread, next_twins, only_if, read_tokens
 from lmppl.inference.token_trie import TokenTables
 from lmppl.inference.weights import effective_sample_size
 from lmppl.keys import step_keys
@@ -63,6 +64,7 @@ class Fixed(NamedTuple):
     Attributes:
         params: The model's weights.
         prefix: The cache of what all prompts begin with; None where they have nothing in common.
+        is_read: Whether that is all of every prompt, so that the first tokens' logits are known.
         machine: The judges' automata.
         tokens: The vocabulary's bytes.
         bias: 0 for the tokens that may stand in a string, `-inf` for others.
@@ -71,6 +73,7 @@ class Fixed(NamedTuple):
 
     params: Any
     prefix: Any
+    is_read: Bool[Array, ""]
     machine: MachineTables
     tokens: TokenTables
     bias: Float[Array, " vocab"]
@@ -83,6 +86,7 @@ class Strings(NamedTuple):
     Attributes:
         states: Of the three judges' automata.
         last: The token to be read next.
+        twins: Equal for rows that have read the same, and read the same token next.
         lengths: Tokens drawn.
         limit: `max_tokens`: behind it a token must end the string.
         room: Tokens that the model can be asked for.
@@ -97,6 +101,7 @@ class Strings(NamedTuple):
 
     states: Int32[Array, "rows 3"]
     last: Int32[Array, " rows"]
+    twins: Int32[Array, " rows"]
     lengths: Int32[Array, " rows"]
     limit: Int32[Array, " rows"]
     room: Int32[Array, " rows"]
@@ -150,6 +155,7 @@ class Loop(NamedTuple):
 
     step: Int32[Array, ""]
     cache: Any
+    logits: Float[Array, "rows vocab"]
     strings: Strings
     masks: MaskCache
     log_weights: Float[Array, " rows"]
@@ -198,15 +204,17 @@ def run(
         strings = loop.strings
         over = strings.active & (strings.lengths >= strings.room)
         strings = strings._replace(lost=jnp.where(over, TRUNCATED, strings.lost))
-        cache, logits = _feed(lm, fixed, loop.cache, strings)
+        cache, logits = _read(lm, fixed, loop.step, loop.cache, loop.logits, strings)
         new_masks, rows = _distributions(plan, fixed, strings, loop.masks, logits, None)
         keys = step_keys(fixed.keys, loop.step)
         drawn = _draw_tokens(plan, fixed, keys, strings, rows)
         strings, log_increments = _accept(fixed, strings, drawn)
+        strings = strings._replace(twins=next_twins(lm, strings.twins, drawn.token, strings.active))
         log_increments = jnp.where(over, -jnp.inf, log_increments)
         return Loop(
             loop.step + 1,
             cache,
+            logits,
             strings,
             new_masks,
             loop.log_weights + log_increments,
@@ -234,11 +242,13 @@ class Ask(NamedTuple):
     Attributes:
         ancestors: The row that each row becomes a copy of, before it reads `tokens`.
         advance: Whether the automata have yet to take the token (not so for a prompt's last one).
+        twins: Of the rows as they are after that.
     """
 
     ancestors: Int32[Array, " rows"]
     tokens: Int32[Array, " rows"]
     advance: Bool[Array, ""]
+    twins: Int32[Array, " rows"]
     active: Bool[Array, " rows"]
     at_limit: Bool[Array, " rows"]
     local_limit: Bool[Array, " rows"]
@@ -254,21 +264,23 @@ def propose(
     num_candidates: int,
     fixed: Fixed,
     cache: Any,
+    logits: Float[Array, "rows vocab"],
     mask_cache: MaskCache,
     states: Int32[Array, "rows 3"],
     ask: Ask,
 ) -> tuple[Waiting, Int32[Array, "rows packed"]]:
-    """Moves the rows, reads a token each and gives candidates for the next one, packed. Traceable."""
+    """Moves the rows, reads a token each and gives candidates for the next one, packed. Traceable.
+
+    `logits` are the last step's, or before the first step what the prompts have given.
+    """
     moves = jnp.any(ask.ancestors != jnp.arange(len(ask.ancestors)))
     layout = layout_of(lm)
-    cache = jax.lax.fori_loop(
-        0, moves.astype(jnp.int32), lambda _, cache: layout.moved(lm, cache, ask.ancestors), cache
-    )
+    cache = only_if(moves, lambda cache: layout.moved(lm, cache, ask.ancestors), cache)
     states = layout.all_rows(states)[layout.own(ask.ancestors)]
     after = step(fixed.machine, fixed.tokens, states, ask.tokens[:, None])
     states = jnp.where((ask.active & ask.advance)[:, None], after, states)
     strings = _shell(ask, states)
-    cache, logits = _feed(lm, fixed, cache, strings)
+    cache, logits = _read(lm, fixed, ask.step, cache, logits, strings)
     mask_cache, rows = _distributions(plan, fixed, strings, mask_cache, logits, ask)
     keys = step_keys(fixed.keys, ask.step)
     order, masses = draws.begin(keys, rows, noisy=plan.noisy)
@@ -335,13 +347,12 @@ def _resample(lm: LanguageModel, resampler: Any, resampling: Resampling, loop: L
     ancestors = jax.lax.cond(due, drawn, lambda _: places, None)
     own = layout.own(ancestors)
 
-    def moved(_: Any, carry: tuple[Any, Strings]) -> tuple[Any, Strings]:
+    def moved(carry: tuple[Any, Strings]) -> tuple[Any, Strings]:
         cache, strings = carry
         strings = jax.tree.map(lambda leaf: leaf[own], layout.all_rows(strings))
         return layout.moved(lm, cache, ancestors), strings
 
-    # A loop of no or one turn: a condition would copy the cache to give it back unchanged.
-    cache, strings = jax.lax.fori_loop(0, due.astype(jnp.int32), moved, (loop.cache, loop.strings))
+    cache, strings = only_if(due, moved, (loop.cache, loop.strings))
     history = loop.history
     return loop._replace(
         cache=cache,
@@ -355,14 +366,13 @@ def _resample(lm: LanguageModel, resampler: Any, resampling: Resampling, loop: L
     )
 
 
-def _feed(lm: LanguageModel, fixed: Fixed, cache: Any, strings: Strings) -> tuple[Any, Array]:
-    """Reads the last token of each active row; gives the cache and the next logits."""
-    reads = strings.active.astype(jnp.int32)
-    cache, hidden = lm.extend(fixed.params, cache, strings.last[:, None], reads, fixed.prefix)
-    logits = lm.logits(fixed.params, hidden)[:, 0].astype(jnp.float32)
-    layout = layout_of(lm)
-    # Without the barrier the head is computed again inside each fused reduction (jax 0.11).
-    return layout.heads_apart(cache), jax.lax.optimization_barrier(layout.whole(logits))
+def _read(
+    lm: LanguageModel, fixed: Fixed, number: Array, cache: Any, logits: Array, strings: Strings
+) -> tuple[Any, Array]:
+    """Reads the last tokens of active rows; not in the first step if the prompts are read to their ends."""
+    unread = Unread(strings.last, strings.active, strings.twins)
+    due = ~(fixed.is_read & (number == 0))
+    return read_tokens(lm, fixed.params, fixed.prefix, cache, logits, unread, due)
 
 
 def _distributions(
@@ -470,6 +480,7 @@ def _shell(ask: Ask, states: Int32[Array, "rows 3"]) -> Strings:
     return Strings(
         states=states,
         last=ask.tokens,
+        twins=ask.twins,
         lengths=zeros,
         limit=jnp.where(ask.at_limit, 0, 1),
         room=zeros + 1,

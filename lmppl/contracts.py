@@ -40,6 +40,7 @@ def check_language_model(lm: LanguageModel, texts: Sequence[str], *, atol: float
     _check_padding_and_rows(subject)
     _check_prefix(subject)
     _check_cache(subject)
+    _check_sharing(subject)
 
 
 class _Subject:
@@ -192,6 +193,30 @@ def _check_cache(subject: _Subject) -> None:
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(cache))
     told = lm.cache_bytes(num_rows, subject.capacity)
     _require(told == size, f"cache_bytes({num_rows}, {subject.capacity}) is {told}; the cache has {size}")
+
+
+def _check_sharing(subject: _Subject) -> None:
+    """Rows with the same contents that are read as one go on as if each had been read; others stay."""
+    lm, tokens = subject.lm, subject.rows[0]
+    other = subject.rows[-1]
+    half = len(tokens) // 2
+    cache, _ = subject.read(subject.empty(4, subject.capacity), [tokens[:half], other, tokens[:half], ()])
+    read = np.array([[tokens[half]], [0], [tokens[half]], [other[0]]], np.int32)
+    leaders, groups = np.array([2, 3, 0], np.int32), np.array([0, 2, 0, 1], np.int32)
+    cache, hidden = jax.jit(lm.extend_shared)(
+        lm.params, cache, read, np.array([1, 0, 1, 1], np.int32), leaders, groups, None
+    )
+    _require(
+        hidden.shape[:2] == (3, 1), f"extend_shared of 3 leaders gives hidden states of shape {hidden.shape}"
+    )
+    log_probs = _log_probs(jax.jit(lm.logits)(lm.params, hidden))
+    where = "read as one of several"
+    subject.require(log_probs[:1], [(0, half, half + 1)], where)
+    subject.require(log_probs[1:2], [(len(subject.rows) - 1, 0, 1)], where)
+    rest = [tokens[half + 1 :], (), tokens[half + 1 :], other[1:]]
+    _, log_probs = subject.read(cache, rest)
+    for at, (row, start) in {0: (0, half + 1), 2: (0, half + 1), 3: (len(subject.rows) - 1, 1)}.items():
+        subject.require(log_probs[at : at + 1], [(row, start, len(subject.rows[row]))], f"{where}, then on")
 
 
 def _log_probs(logits: Any) -> np.ndarray:

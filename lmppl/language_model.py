@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
@@ -149,6 +150,40 @@ class LanguageModel(abc.ABC):
         that move have to be written, in any order, in place where the cache is donated or a loop's carry.
         """
         return self.gather(cache, ancestors)
+
+    def extend_shared(
+        self,
+        params: Params,
+        cache: Cache,
+        tokens: Int[Array, "rows length"],
+        lengths: Int[Array, " rows"],
+        leaders: Int[Array, " leaders"],
+        groups: Int[Array, " rows"],
+        prefix: Cache | None = None,
+    ) -> tuple[Cache, Hidden]:
+        """Reads as `extend` does, but once for all rows that hold the same and read the same.
+
+        Args:
+            params: As for `extend`.
+            cache: Likewise; its arrays have the rows on their first axis.
+            tokens: Likewise.
+            lengths: Likewise.
+            leaders: Rows that stand for a group each; there may be more of them than groups.
+            groups: Row `i` holds and reads what row `leaders[groups[i]]` does. Of a row that reads nothing
+                the group means nothing.
+            prefix: As for `extend`.
+
+        Returns:
+            The cache of all rows, and the hidden states of the leaders alone.
+        """
+        few, hidden = self.extend(
+            params, self.gather(cache, leaders), tokens[leaders], lengths[leaders], prefix
+        )
+
+        def merged(old: Array, new: Array) -> Array:
+            return jnp.where((lengths > 0).reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+        return jax.tree.map(merged, cache, self.gather(few, groups)), hidden
 
     @property
     def skeleton(self) -> LanguageModel:

@@ -33,12 +33,18 @@ class Context(NamedTuple):
         values: Beside them.
         seen: How many positions, from the first on, each query may look at.
         filled: How many there are to be looked at by any query whose result is used.
+        rows: Which of the rows are read, in the order of the queries; None for all of them, or the one.
     """
 
-    keys: Float[Array, "#rows kv_heads size context"]
-    values: Float[Array, "#rows kv_heads context size"]
+    keys: Float[Array, "_rows kv_heads size context"]
+    values: Float[Array, "_rows kv_heads context size"]
     seen: Int[Array, "#rows #length"]
     filled: Int[Array, ""]
+    rows: Int[Array, " rows"] | None = None
+
+    def taken(self, store: Array) -> Array:
+        """Takes the rows that are read of keys or values."""
+        return store if self.rows is None else store[self.rows]
 
 
 Query = Float[Array, "rows kv_heads group length size"]
@@ -54,6 +60,10 @@ def read_filled(query: Query, contexts: Sequence[Context]) -> Query:
 
 def read_at_once(query: Query, contexts: Sequence[Context]) -> Query:
     """Gives what queries read, by one product over everything. Differentiable."""
+    contexts = [
+        context._replace(keys=context.taken(context.keys), values=context.taken(context.values), rows=None)
+        for context in contexts
+    ]
     scores = [_scores(query, context) * query.shape[-1] ** -0.5 for context in contexts]
     shares = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
     ends = np.cumsum([part.shape[-1] for part in scores])[:-1].tolist()
@@ -95,8 +105,10 @@ class _Part(NamedTuple):
 def _read_in_blocks(query: Query, contexts: Sequence[Context]) -> Query:
     """Reads the rows' own contexts and those that they share, whose queries are those of one row."""
     rows, kv_heads, group, length, size = query.shape
-    own = [context for context in contexts if context.keys.shape[0] == rows]
-    shared = [context for context in contexts if context.keys.shape[0] != rows]
+    own, shared = [], []
+    for context in contexts:
+        is_own = context.rows is not None or context.keys.shape[0] == rows
+        (own if is_own else shared).append(context)
 
     part = _read_one_by_one(query.reshape(rows, kv_heads, group * length, size), group, own)
     if shared:
@@ -141,7 +153,8 @@ def _read_further(
     capacity, queries = context.keys.shape[3], query.shape[2]
 
     def whole() -> _Part:
-        return _block_part(query, context.keys, context.values, seen, jnp.int32(0))
+        keys, values = context.taken(context.keys), context.taken(context.values)
+        return _block_part(query, keys, values, seen, jnp.int32(0))
 
     if queries <= _FEW or capacity <= _BLOCK:
         if part is None:
@@ -154,6 +167,7 @@ def _read_further(
         start = jnp.minimum(first, capacity - _BLOCK)
         keys = jax.lax.dynamic_slice_in_dim(context.keys, start, _BLOCK, axis=3)
         values = jax.lax.dynamic_slice_in_dim(context.values, start, _BLOCK, axis=2)
+        keys, values = context.taken(keys), context.taken(values)
         return _joined(part, _block_part(query, keys, values, seen - start, first - start))
 
     if part is None:

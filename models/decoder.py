@@ -91,13 +91,21 @@ class Decoder(nnx.Module):
         tokens: Int[Array, "rows length"],
         lengths: Int[Array, " rows"],
         prefix: KVCache | None = None,
-    ) -> tuple[KVCache, Float[Array, "rows length hidden"]]:
-        """Reads the first `lengths` tokens of each row; gives the cache and the normed hidden states."""
+        sharing: Sharing | None = None,
+    ) -> tuple[KVCache, Float[Array, "computed length hidden"]]:
+        """Reads the first `lengths` tokens of each row; gives the cache and the normed hidden states.
+
+        With `sharing` only the leaders are computed, and only their hidden states come back.
+        """
         length = tokens.shape[1]
-        places = cache.lengths[:, None] + jnp.arange(length)[None]  # of the new tokens in the row's own store
+        ends = cache.lengths + lengths.astype(jnp.int32)
+        begun, read = cache.lengths, ends
+        if sharing is not None:
+            tokens, begun, read = (leaf[sharing.leaders] for leaf in (tokens, begun, read))
+        places = begun[:, None] + jnp.arange(length)[None]  # of the new tokens in the row's own store
         starts = jnp.zeros(1, jnp.int32) if prefix is None else prefix.lengths
         turns = rotations(self.config, places + starts[:, None])
-        filled = jnp.maximum(jnp.max(cache.lengths + lengths.astype(jnp.int32)), 1)
+        filled = jnp.maximum(jnp.max(read), 1)
         hidden = self._embedded(tokens)
         kept = []
         for layer, block in enumerate(self.blocks):
@@ -109,10 +117,11 @@ class Decoder(nnx.Module):
                 (cache.keys[layer], cache.values[layer]),
                 _Places(places, cache.lengths, filled),
                 _shared_contexts(prefix, layer),
+                sharing,
             )
             kept.append(stores)
         keys, values = zip(*kept, strict=True)
-        return KVCache(keys, values, cache.lengths + lengths.astype(jnp.int32)), self.norm(hidden)
+        return KVCache(keys, values, ends), self.norm(hidden)
 
     def logits(self, hidden: Float[Array, "*leading hidden"]) -> Float[Array, "*leading vocab"]:
         """Gives the next token's logits from normed hidden states."""
@@ -218,10 +227,20 @@ class RMSNorm(nnx.Module):
         return normed.astype(x.dtype) * self.scale[...][None, None]
 
 
-class _Places(NamedTuple):
-    """Of new tokens: where they go in their rows' stores, where these end, and how much is filled then."""
+class Sharing(NamedTuple):
+    """Which rows are computed, and whose results each row of a cache takes.
 
-    own: Int[Array, "rows length"]
+    See `lmppl.language_model.LanguageModel.extend_shared`.
+    """
+
+    leaders: Int[Array, " leaders"]
+    groups: Int[Array, " rows"]
+
+
+class _Places(NamedTuple):
+    """Of new tokens: where they stand, where each row's store ends, and how much is filled then."""
+
+    own: Int[Array, "computed length"]
     starts: Int[Array, " rows"]
     filled: Int[Array, ""]
 
@@ -235,15 +254,19 @@ def _extended(
     stores: Stores,
     places: _Places,
     shared: list[Context],
+    sharing: Sharing | None,
 ) -> tuple[Float[Array, "rows length hidden"], Stores]:
     """Gives the residual stream after a block, and its stores with the new tokens in them."""
     block = nnx.merge(_abstract(Block, config)[0], params)
     query, key, value = block.project(hidden, turns)
+    leaders = None
+    if sharing is not None:
+        leaders, key, value = sharing.leaders, key[sharing.groups], value[sharing.groups]
     own, start = [], 0
     for old_keys, old_values in zip(*stores, strict=True):
         keys = append_keys(old_keys, key, places.starts - start)
         values = append_values(old_values, value, places.starts - start)
-        own.append(Context(keys, values, places.own + 1 - start, places.filled - start))
+        own.append(Context(keys, values, places.own + 1 - start, places.filled - start, leaders))
         start += old_keys.shape[3]
     hidden = block.finish(hidden, query, own + shared, read_filled)
     return hidden, (tuple(context.keys for context in own), tuple(context.values for context in own))

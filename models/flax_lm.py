@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from lmppl.errors import InvalidInputError
 from lmppl.language_model import LanguageModel
 from lmppl.models.config import DecoderConfig
-from lmppl.models.decoder import Params, bind
+from lmppl.models.decoder import Params, Sharing, bind
 from lmppl.models.kv_cache import KVCache, empty_cache, gathered, grown, moved, rewound
 from lmppl.models.tokens import TokenCodec
 from lmppl.text import Chat
@@ -95,6 +95,20 @@ class FlaxLM(LanguageModel):
                 f"A cache of {cache.capacity} tokens a row cannot hold {tokens.shape[1]}."
             )
         return bind(self.config, params).extend(cache, tokens, lengths, prefix)
+
+    def extend_shared(
+        self,
+        params: Params,
+        cache: KVCache,
+        tokens: Int[Array, "rows length"],
+        lengths: Int[Array, " rows"],
+        leaders: Int[Array, " leaders"],
+        groups: Int[Array, " rows"],
+        prefix: KVCache | None = None,
+    ) -> tuple[KVCache, Float[Array, "leaders length hidden"]]:
+        """Reads more tokens, once for all rows of a group; all of them are written in place."""
+        sharing = Sharing(leaders, groups)
+        return bind(self.config, params).extend(cache, tokens, lengths, prefix, sharing)
 
     def logits(
         self, params: Params, hidden: Float[Array, "*leading hidden"]

@@ -35,13 +35,17 @@ def num_read(lm, monkeypatch):
     """Counts the tokens that are read before strings are drawn, padding left out."""
     monkeypatch.setitem(vars(lm).setdefault("_compiled", {}), "prefixes", OrderedDict())
     counts = []
-    original = contexts.read
+    original, original_prefix = contexts.read, contexts._read_prefix
 
     def read(lm, prefix, cache, tokens):
         counts.append(sum(map(len, tokens)))
         return original(lm, prefix, cache, tokens)
 
-    monkeypatch.setattr(contexts, "read", read)
+    def read_prefix(lm, cache, tokens):
+        counts.append(len(tokens))
+        return original_prefix(lm, cache, tokens)
+
+    monkeypatch.setattr(contexts, "_read_prefix", read_prefix)
     monkeypatch.setattr(text_sites, "read", read)
     return counts
 
@@ -67,7 +71,7 @@ def test_a_prompt_is_read_once_for_all_particles_and_sites(lm, num_read):
         return first + lp.sample("y", lm(LONG, max_tokens=4))
 
     lp.infer(program, method=lp.SMC(8), key=0)
-    assert num_read == [len(lm.encode_prompt(LONG)) - 1]
+    assert num_read == [len(lm.encode_prompt(LONG))]
 
 
 def test_what_prompts_begin_with_is_read_once(lm, num_read):
@@ -128,7 +132,7 @@ def test_a_site_goes_on_from_what_its_rows_have_read(lm, num_read, monkeypatch, 
     # What is read anew is what stands behind the strings, and behind the place where their canonical tokens
     # are no longer those that were drawn.
     once, rows = num_read[0], sum(num_read[1:])
-    assert once == len(lm.encode_prompt(LONG)) - 1
+    assert once == len(lm.encode_prompt(LONG))
     assert len(num_read) == 2, "the rows' caches are not used"
     assert rows == sum(expected)
 
@@ -171,9 +175,10 @@ def test_prefixes_that_grow_shrink_and_branch_stay_readable(lm):
     wanted += [tokens[:30] + other[:5] + other[:3], tokens[:30], tokens[:50] + other]
     kept = Contexts()
     for prefix in wanted:
-        cache = kept.prefix(lm, tuple(prefix))
-        got = _next_logits(lm, cache)
-        np.testing.assert_allclose(got, _next_logits(lm, Contexts().prefix(lm, tuple(prefix))), atol=1e-4)
+        found = kept.prefix(lm, tuple(prefix))
+        anew = Contexts().prefix(lm, tuple(prefix))
+        np.testing.assert_allclose(found.logits, anew.logits, atol=1e-4)
+        np.testing.assert_allclose(_next_logits(lm, found.cache), _next_logits(lm, anew.cache), atol=1e-4)
     for one in kept._prefixes[lm]:
         _next_logits(lm, one.cache)
 
@@ -257,3 +262,16 @@ def test_common_lengths():
     assert common_length((), (1,)) == 0
     assert common_prefix([(1, 2, 3), (1, 2), (1, 2, 5, 6)]) == 2
     assert common_prefix([]) == 0
+
+
+def test_first_tokens_drawn_from_what_follows_another_prompt_are_caught(lm, num_read, monkeypatch):
+    original = text_sites.TextSites._first_logits
+
+    def rolled(self):
+        return jnp.roll(original(self), 1, axis=1)
+
+    monkeypatch.setattr(text_sites.TextSites, "_first_logits", rolled)
+    with pytest.raises(AssertionError, match="approx|comparison"):
+        test_a_site_goes_on_from_what_its_rows_have_read(
+            lm, num_read, monkeypatch, MANY, lp.inference.systematic
+        )

@@ -255,8 +255,10 @@ def test_weights_lie_apart_and_only_resampling_talks(folder: Path):
     }
     together = report_of(start(8, shape=(2, 4), cases=["searched"], folder=folder, read_programs=True))
     (shared,) = together["collectives"]
-    assert shared["while/body: all-gather"] == 2  # also the logits
-    assert shared["while/body: all-reduce"] == 1 + 2 * CONFIG.num_layers  # the embedding, and two a layer
+    assert shared["while/body: all-gather"] == 1
+    assert shared["while/body/while/body: all-gather"] == moves + 1  # also the logits, where tokens are read
+    reduced = shared["while/body/while/body: all-reduce"]
+    assert reduced == 1 + 2 * CONFIG.num_layers  # the embedding, and two a layer
     assert shared["while/cond: all-reduce"] == 1
     weights = together["weights"]
     assert weights["embedding"] == [[128, 32], [32, 32]]
