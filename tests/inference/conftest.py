@@ -1,7 +1,10 @@
-"""Programs that runs share."""
+"""How programs are compiled."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import jax
 import pytest
 
 from lmppl import keys
@@ -17,3 +20,13 @@ def few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     for module in (expert_reading, keys, resampling, text_sites):
         monkeypatch.setattr(module, "row_bucket", lambda size: bucket(size, 64))
+
+
+@pytest.fixture
+def optimised() -> Iterator[None]:
+    """Lets XLA optimise: for tests whose programs run for longer than that takes."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.values[name]
+    jax.config.update(name, False)
+    yield
+    jax.config.update(name, before)

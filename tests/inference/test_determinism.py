@@ -52,7 +52,10 @@ def test_under_importance_sampling_a_particle_does_not_depend_on_the_number_of_o
 
 
 def test_what_is_drawn_does_not_depend_on_how_many_rows_are_padding(request):
-    method = lp.SMC(12, ess_threshold=1.0)
+    def program():
+        return lp.sample("x", LM("a", max_tokens=4) & lp.regex("(ab|b|ca)*"))
+
+    method = lp.SMC(6, ess_threshold=1.0)
     few = lp.infer(program, method=method, key=4)
     request.getfixturevalue("few_programs")
     many = lp.infer(program, method=method, key=4)
