@@ -43,6 +43,7 @@ class Rows(NamedTuple):
             quarter of what a comparison does.)
         base: Bits of the tokens that the row is normalised over; None for all possible ones.
         allowed: Bits of the tokens that are drawn from; None for all of the base.
+        is_masked: Whether these leave anything out in any row; None where that is not known.
     """
 
     logits: Float[Array, "rows vocab"]
@@ -50,6 +51,7 @@ class Rows(NamedTuple):
     bias: Float[Array, " vocab"]
     base: UInt32[Array, "rows words"] | None = None
     allowed: UInt32[Array, "rows words"] | None = None
+    is_masked: Bool[Array, ""] | None = None
 
 
 class Candidates(NamedTuple):
@@ -117,10 +119,9 @@ def begin(keys: Key[Array, " rows"], rows: Rows, *, noisy: bool) -> tuple[Order,
     """
     keys = _part(keys, 0)
     if noisy:
-        weights = log_weights(rows)
-        base = weights if rows.allowed is None else log_weights(rows._replace(allowed=None))
+        weights, masses = _weighed(rows)
         noise = jax.vmap(lambda key: _gumbel(key, rows.logits.shape[1:]))(keys)
-        return NoisyOrder(weights + noise), Masses(log_sum_exp(base), log_sum_exp(weights))
+        return NoisyOrder(weights + noise), masses
     top, base, sums = _block_sums(rows)
     times = jax.vmap(lambda key: _exponentials(key, sums.shape[1:]))(keys) / sums
     taken = jnp.zeros((sums.shape[0], -(-rows.logits.shape[1] // 32)), jnp.uint32)
@@ -193,11 +194,28 @@ def unpacked(bits: UInt32[Array, "rows words"], num_tokens: int) -> Bool[Array, 
     return (single != 0).reshape(bits.shape[0], -1)[:, :num_tokens]
 
 
-_ROW_AXES = Rows(0, 0, None, 0, 0)  # type: ignore[arg-type]
+_ROW_AXES = Rows(0, 0, None, 0, 0, None)  # type: ignore[arg-type]
 
 
 def _part(keys: Key[Array, " rows"], number: Any) -> Key[Array, " rows"]:
     return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+
+
+def _weighed(rows: Rows) -> tuple[Float[Array, "rows vocab"], Masses]:
+    """Gives the rows as an array, and their masses."""
+
+    def plain(rows: Rows) -> tuple[Array, Masses]:
+        weights = log_weights(rows._replace(allowed=None))
+        mass = log_sum_exp(weights)
+        return weights, Masses(mass, mass)
+
+    def masked(rows: Rows) -> tuple[Array, Masses]:
+        weights = log_weights(rows)
+        return weights, Masses(log_sum_exp(log_weights(rows._replace(allowed=None))), log_sum_exp(weights))
+
+    if rows.allowed is None:
+        return plain(rows)
+    return masked(rows) if rows.is_masked is None else jax.lax.cond(rows.is_masked, masked, plain, rows)
 
 
 def _next_of_noise(
@@ -244,10 +262,9 @@ def _block_sums(
     def grouped(leaf: Array) -> Array:
         return leaf.reshape(num_rows // group, group, *leaf.shape[1:])
 
-    per_row = rows._replace(bias=None)  # type: ignore[arg-type]
-    sums = jax.lax.map(
-        lambda part: _sums_of_group(part._replace(bias=rows.bias)), jax.tree.map(grouped, per_row)
-    )
+    shared = {"bias": rows.bias, "is_masked": rows.is_masked}
+    per_row = rows._replace(bias=None, is_masked=None)  # type: ignore[arg-type]
+    sums = jax.lax.map(lambda part: _sums_of_group(part._replace(**shared)), jax.tree.map(grouped, per_row))
     return jax.tree.map(lambda leaf: leaf.reshape(num_rows, *leaf.shape[2:]), sums)
 
 
@@ -261,8 +278,21 @@ def _sums_of_group(
     total = jnp.log(jnp.sum(sums, axis=-1)) + top
     if rows.allowed is None:
         return top, total, sums
-    sums = _in_blocks(jnp.where(unpacked(rows.allowed, base.shape[1]), rates, 0.0))
+    if rows.is_masked is None:
+        return _masked_sums(rows, rates, top, total)
 
+    def masked() -> tuple[Array, Array, Array]:
+        return _masked_sums(rows, rates, top, total)
+
+    return jax.lax.cond(rows.is_masked, masked, lambda: (top, total, sums))
+
+
+def _masked_sums(
+    rows: Rows, rates: Float[Array, "rows vocab"], top: Float[Array, " rows"], total: Float[Array, " rows"]
+) -> tuple[Float[Array, " rows"], Float[Array, " rows"], Float[Array, "rows blocks"]]:
+    """Gives the same of the allowed tokens alone, weighed anew where hardly any of the mass is left."""
+    assert rows.allowed is not None
+    sums = _in_blocks(jnp.where(unpacked(rows.allowed, rates.shape[1]), rates, 0.0))
     faint = jnp.sum(sums, axis=-1) < _FAINT
 
     def weighed_again(rows: Rows) -> tuple[Array, Array]:

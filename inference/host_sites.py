@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -186,7 +185,6 @@ class HostSites(TextSites):
         for index, row in self._active_rows():
             active[index], at_limit[index] = True, row.at_limit
             local_limit[index], scale[index] = row.text.local_limit, 1.0 / row.text.temperature
-        plan = replace(self._plan, limited=bool((at_limit & ~local_limit).any()))
         said: dict[str, Any] = {
             "ancestors": self._ancestors,
             "tokens": self._tokens,
@@ -200,7 +198,7 @@ class HostSites(TextSites):
             "base": base,
             "allowed": allowed,
         }
-        go = propose_program(self._lm, plan, self._first_chunk)
+        go = propose_program(self._lm, self._plan, self._first_chunk)
         used_up = (self._cache, self._logits, self._masks, self._states_now)
         waiting, packed = go(self._fixed(), *used_up, Ask(**said))
         self._cache, self._masks, self._states_now = waiting.cache, waiting.masks, waiting.states

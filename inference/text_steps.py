@@ -41,12 +41,11 @@ class Plan:
 
     Attributes:
         local: What the rows are normalised over.
-        mask: What is masked and charged. With None only the limit of tokens is.
+        mask: What is masked and charged. With None only the limit of tokens is, in rows that are at it.
         check: What candidates are asked about.
         lookahead: As in `AWRS`.
         max_checks: As in `AWRS`.
         noisy: How candidates are drawn.
-        limited: Whether a row may be at its limit of tokens where nothing else is masked.
     """
 
     local: str | None
@@ -55,7 +54,6 @@ class Plan:
     lookahead: int
     max_checks: int
     noisy: bool
-    limited: bool = True
 
 
 class Fixed(NamedTuple):
@@ -285,6 +283,7 @@ def propose(
     keys = step_keys(fixed.keys, ask.step)
     order, masses = draws.begin(keys, rows, noisy=plan.noisy)
     order, found = draws.more(keys, rows, order, num_candidates)
+    rows = rows._replace(is_masked=None)  # each device's own, and not asked any more
     return Waiting(cache, mask_cache, states, rows, order), _packed(found, masses)
 
 
@@ -379,7 +378,7 @@ def _distributions(
     plan: Plan, fixed: Fixed, strings: Strings, cache: MaskCache, logits: Array, ask: Ask | None
 ) -> tuple[MaskCache, draws.Rows]:
     """Gives what each row is drawn from. Rows that want no token are given all."""
-    active, base, allowed = strings.active, None, None
+    active, base, is_masked = strings.active, None, None
 
     def bits_of(judge: int, at_limit: Array, wanted: Array) -> Array:
         nonlocal cache
@@ -395,10 +394,11 @@ def _distributions(
     charged = strings.at_limit & ~strings.local_limit
     if plan.mask == "host" and ask is not None:
         allowed = ask.allowed
-    elif plan.mask == "device" or plan.limited:
-        wanted = jnp.ones_like(active) if plan.mask == "device" else charged
-        allowed = bits_of(_MASK, charged, wanted)
-    return cache, draws.Rows(logits, strings.scale, fixed.bias, base, allowed)
+    elif plan.mask == "device":
+        allowed = bits_of(_MASK, charged, jnp.ones_like(active))
+    else:
+        allowed, is_masked = bits_of(_MASK, charged, charged), jnp.any(active & charged)
+    return cache, draws.Rows(logits, strings.scale, fixed.bias, base, allowed, is_masked)
 
 
 def _draw_tokens(plan: Plan, fixed: Fixed, keys: Array, strings: Strings, rows: draws.Rows) -> Drawn:
@@ -406,15 +406,9 @@ def _draw_tokens(plan: Plan, fixed: Fixed, keys: Array, strings: Strings, rows: 
     if plan.check == "device":
         return _search(plan, fixed, keys, strings, rows)
 
-    def one(rows: draws.Rows) -> Drawn:
-        masses, found = draws.candidates(keys, rows, 1, noisy=plan.noisy)
-        none = jnp.zeros_like(strings.lengths)
-        return Drawn(found.ids[:, 0], found.log_weights[:, 0], masses.base, masses.allowed, none)
-
-    if plan.mask is not None:
-        return one(rows)
-    at_limit = jnp.any(strings.active & strings.at_limit & ~strings.local_limit)
-    return jax.lax.cond(at_limit, one, lambda rows: one(rows._replace(allowed=None)), rows)
+    masses, found = draws.candidates(keys, rows, 1, noisy=plan.noisy)
+    none = jnp.zeros_like(strings.lengths)
+    return Drawn(found.ids[:, 0], found.log_weights[:, 0], masses.base, masses.allowed, none)
 
 
 def _search(plan: Plan, fixed: Fixed, keys: Array, strings: Strings, rows: draws.Rows) -> Drawn:

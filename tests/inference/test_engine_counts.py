@@ -136,3 +136,14 @@ def test_rows_with_several_prompts_read_their_last_tokens_themselves(lm):
     assert {int(trace["which"]) for trace in posterior.traces} == {0, 1}
     longest = max(len(trace.texts["x"].tokens) for trace in posterior.traces)
     assert posterior.diagnostics.num_forwards == longest
+
+
+def test_rows_at_their_limit_need_no_program_of_their_own(lm, monkeypatch):
+    programs = {}
+    monkeypatch.setattr(lm.skeleton, "_compiled", programs)
+    nearly_all = lp.check("few q", prefix=lambda text: text.count("q") < 3)
+    posterior = lp.infer(
+        site, lm, PROMPT, nearly_all, max_tokens=2, method=lp.SMC(6, ess_threshold=0.0), key=0
+    )
+    assert any(len(trace.texts["x"].tokens) == 3 for trace in posterior.traces)  # two, and the end
+    assert sum(key[0] == "propose" for key in programs if isinstance(key, tuple)) == 1
