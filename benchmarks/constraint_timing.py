@@ -108,7 +108,9 @@ def measure(engine: Engine, task: Task, tokens: Sequence[bytes], repeats: int) -
 
     Returns:
         `compile_s`: the median over repeats. `check_us`, `mask_us`, `fork_us`: medians over the places of the
-        sample of the least time among repeats; `worst_mask_us`, of the same, the greatest. `state_bytes`:
+        sample of the least time among repeats; `worst_mask_us`, of the same, the greatest. `first_us`: of the
+        first time that candidates are asked about there, the median; `first_mask_us`, likewise of a mask, the
+        greatest. `state_bytes`:
         growth of the process per fork. `allowed`: how many candidates were accepted, for comparison.
     """
     ids = Segmentation(tokens)(task.sample.encode())
@@ -121,19 +123,23 @@ def measure(engine: Engine, task: Task, tokens: Sequence[bytes], repeats: int) -
         if sum(compile_times) > COMPILE_LIMIT:
             break
     randomness = random.Random(0)
-    times: dict[str, list[float]] = {"check": [], "mask": [], "fork": []}
+    times: dict[str, list[float]] = {"first": [], "check": [], "first_mask": [], "mask": [], "fork": []}
     num_allowed = num_masked = 0
     state = engine.initial(compiled)
     every = -(-len(ids) // NUM_MASKS)
     for place, token in enumerate(ids):
         candidates = [token, *(randomness.randrange(len(tokens)) for _ in range(NUM_CANDIDATES - 1))]
+        began = time.perf_counter()
         answers = [engine.check(state, each) for each in candidates]
+        times["first"].append((time.perf_counter() - began) / NUM_CANDIDATES)
         if not answers[0]:
             raise ValueError(f"{engine.name} refuses {tokens[token]!r} in the sample of {task.name}.")
         num_allowed += sum(answers)
         times["check"].append(_least(repeats, _each, engine.check, state, candidates) / NUM_CANDIDATES)
         if place % every == 0 and times["check"][-1] * len(tokens) < MASK_LIMIT:
+            began = time.perf_counter()
             num_masked += engine.mask(state)
+            times["first_mask"].append(time.perf_counter() - began)
             times["mask"].append(_least(repeats, engine.mask, state))
         times["fork"].append(_least(repeats, engine.fork, state))
         state = engine.advanced(state, token)
@@ -143,7 +149,9 @@ def measure(engine: Engine, task: Task, tokens: Sequence[bytes], repeats: int) -
         "of": task.kind,
         "vocab": len(tokens),
         "compile_s": statistics.median(compile_times),
+        "first_us": 1e6 * statistics.median(times["first"]),
         "check_us": 1e6 * statistics.median(times["check"]),
+        "first_mask_us": 1e6 * max(times["first_mask"]) if times["mask"] else None,
         "mask_us": 1e6 * statistics.median(times["mask"]) if times["mask"] else None,
         "worst_mask_us": 1e6 * max(times["mask"]) if times["mask"] else None,
         "fork_us": 1e6 * statistics.median(times["fork"]),

@@ -153,16 +153,19 @@ def forget_constraints(vocabulary: Any) -> None:
             for memo in list(vars(module).values()):
                 if hasattr(memo, "cache_clear"):
                     memo.cache_clear()
-    forget_masks(vocabulary)
+    for memo in ("_cache", "_classes", "_spent"):
+        _empty(vocabulary, memo)
 
 
 def forget_masks(vocabulary: Any) -> None:
-    """Empties the memo of masks alone."""
+    """Empties the memo of masks alone; the tables that they are made of stay, as those of others do."""
+    _empty(vocabulary, "_cache")
+
+
+def _empty(vocabulary: Any, memo: str) -> None:
     from lmppl.constraints.vocabulary_mask import index_of
 
-    masks = getattr(index_of(vocabulary), "_cache", None)
-    if masks is not None:
-        masks.clear()
+    getattr(index_of(vocabulary), memo).clear()
 
 
 def closed(schema: dict[str, Any]) -> dict[str, Any]:

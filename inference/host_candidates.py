@@ -10,6 +10,7 @@ import numpy as np
 from lmppl.acceptance import Acceptor, Cursor
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.inference.text_rows import Row
+from lmppl.token_answers import StepAnswers, TokenAnswers
 
 
 @dataclass
@@ -85,44 +86,57 @@ class Checks:
     """
 
     num_checks: int = 0
-    _known: dict[tuple[Acceptor, Cursor, int], Cursor | CheckTimedOut | None] = field(default_factory=dict)
+    _answers: dict[tuple[Acceptor, Cursor], TokenAnswers[Cursor]] = field(default_factory=dict)
 
     def run(self, asked: Sequence[tuple[Row, int]]) -> list[bool | CheckTimedOut]:
         """Says of each candidate whether it is accepted; those of all rows are judged together."""
         self.num_checks += len(asked)
-        questions = [self._question(row, token) for row, token in asked]
-        missing: dict[Acceptor, list[tuple[Acceptor, Cursor, int]]] = {}
-        for question in dict.fromkeys(questions):
-            if question not in self._known:
-                missing.setdefault(question[0], []).append(question)
+        places = [self.answers(row) for row, _ in asked]
+        missing: dict[Acceptor, dict[tuple[Cursor, int], StepAnswers[Cursor]]] = {}
+        for (row, token), answers in zip(asked, places, strict=True):
+            if row.gains_from_lists and isinstance(answers, StepAnswers) and not answers.knows(token):
+                judge, cursor = _judge(row)
+                missing.setdefault(judge, {})[cursor, token] = answers
         for judge, those in missing.items():
-            found = judge.steps([cursor for _, cursor, _ in those], [token for *_, token in those])
-            self._known.update(zip(those, found, strict=True))
-        answers = (self._known[question] for question in questions)
-        return [answer if isinstance(answer, CheckTimedOut) else answer is not None for answer in answers]
+            found = judge.steps([cursor for cursor, _ in those], [token for _, token in those])
+            for ((_, token), answers), after in zip(those.items(), found, strict=True):
+                answers.learn(token, after)
+        return [_said(answers, token) for (_, token), answers in zip(asked, places, strict=True)]
 
-    def ask(self, row: Row, token: int) -> bool | CheckTimedOut:
+    def ask(self, answers: TokenAnswers[Cursor], token: int) -> bool | CheckTimedOut:
         """Says whether one candidate is accepted."""
         self.num_checks += 1
-        judge, cursor, _ = question = self._question(row, token)
-        if question not in self._known:
-            self._known[question] = judge.judged(cursor, token)
-        answer = self._known[question]
-        return answer if isinstance(answer, CheckTimedOut) else answer is not None
+        return _said(answers, token)
+
+    def answers(self, row: Row) -> TokenAnswers[Cursor]:
+        """Gives what says so at the place where a row stands, the same for equal places."""
+        place = _judge(row)
+        found = self._answers.get(place)
+        if found is None:
+            found = self._answers[place] = place[0].answers(place[1])
+        return found
 
     def cursor_after(self, row: Row, token: int) -> Cursor | None:
         """Gives where the judge of checks stands after an accepted candidate; None if nothing was asked."""
         if row.judges.check is None or row.cursors[2] is None:
             return None
-        known = self._known.get(self._question(row, token))
-        return known if isinstance(known, Cursor) else None
+        found = self._answers.get(_judge(row))
+        return None if found is None else found.after(token)
 
     def forget(self) -> None:
         """Drops what was remembered for the last step."""
-        self._known.clear()
+        self._answers.clear()
 
-    def _question(self, row: Row, token: int) -> tuple[Acceptor, Cursor, int]:
-        judge, cursor = row.judges.check, row.cursors[2]
-        assert judge is not None
-        assert cursor is not None
-        return judge, cursor, token
+
+def _judge(row: Row) -> tuple[Acceptor, Cursor]:
+    judge, cursor = row.judges.check, row.cursors[2]
+    assert judge is not None
+    assert cursor is not None
+    return judge, cursor
+
+
+def _said(answers: TokenAnswers[Cursor], token: int) -> bool | CheckTimedOut:
+    try:
+        return answers.allows(token)
+    except CheckTimedOut as late:
+        return late

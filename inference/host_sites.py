@@ -419,10 +419,11 @@ class HostSites(TextSites):
             accepted, place = found.accepted[index], int(found.num_checked[index])
             known = accepted[:place]
             last = int(known.argmax()) + self._awrs.lookahead if known.any() else limit
+            answers = self._checks.answers(row)
             ids = found.ids[index].tolist()
             end = min(limit, int((found.log_probs[index] > -np.inf).sum()))
             while place < end and place <= last:
-                answer = self._checks.ask(row, ids[place])
+                answer = self._checks.ask(answers, ids[place])
                 if isinstance(answer, CheckTimedOut):
                     searching[index] = False
                     self._lose(index, TIMED_OUT, lost)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from lmppl.compilation import compiled
@@ -189,8 +189,9 @@ class TextSites(abc.ABC):
         return Fixed(lm.params, self._prefix, is_read, self._machine.tables, tokens, bias, keys)
 
     def _bias(self) -> Any:
-        bias = np.where(self._lm.vocabulary.possible, 0.0, -np.inf)
-        return self._layout.placed(jnp.asarray(bias, jnp.float32), WHOLE)
+        bias = np.where(self._lm.vocabulary.possible, 0.0, -np.inf).astype(np.float32)
+        put: Any = jax.device_put
+        return self._layout.placed(put(bias), WHOLE)
 
     def _room(self) -> int:
         """Gives how many tokens the rows should have room for at first."""

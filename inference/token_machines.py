@@ -7,7 +7,7 @@ closed over: XLA would fold them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,9 +66,8 @@ def join(automata: Sequence[EndedAutomaton]) -> tuple[MachineTables, Int32[np.nd
         may_end[rows] = automaton.may_end[FIRST_LIVE:]
         starts[automaton] = DEAD if automaton.start == DEAD else automaton.start + at - FIRST_LIVE
         at = rows.stop
-    tables = MachineTables(
-        jnp.asarray(table), jnp.asarray(class_of.reshape(-1).astype(np.int32)), jnp.asarray(may_end)
-    )
+    parts: Any = (table, class_of.reshape(-1).astype(np.int32), may_end)
+    tables = MachineTables(*jax.device_put(parts))
     return tables, np.array([starts[automaton] for automaton in automata], np.int32)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int32, UInt8
 
@@ -92,15 +91,16 @@ def _built(vocabulary: Vocabulary) -> TokenTables:
     node_of[order] = nodes
     node_of[np.flatnonzero(is_eos)] = EOS_NODE
     with jax.ensure_compile_time_eval():  # remembered, so never a tracer of whoever asked first
+        put: Any = jax.device_put  # `jnp.asarray` would compile a program for each shape
         return TokenTables(
-            jnp.asarray(data),
-            jnp.asarray(offsets),
-            jnp.asarray(lengths),
-            jnp.asarray(is_eos),
-            jnp.asarray(vocabulary.possible),
-            Levels(*map(jnp.asarray, wide)),
-            Levels(*map(jnp.asarray, narrow)),
-            jnp.asarray(node_of.reshape(-1, WORD_BITS)),
+            put(data),
+            put(offsets),
+            put(lengths),
+            put(is_eos),
+            put(vocabulary.possible),
+            Levels(*put(wide)),
+            Levels(*put(narrow)),
+            put(node_of.reshape(-1, WORD_BITS)),
         )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from lmppl.constraints.byte_steps import Standing, byte_steps
 from lmppl.constraints.canonical_tokens import Canonical
 from lmppl.constraints.combinators import both
 from lmppl.constraints.protocol import Constraint
@@ -16,6 +18,7 @@ from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.vocabulary_mask import index_of
 from lmppl.errors import InvalidInputError
 from lmppl.language_model import Vocabulary
+from lmppl.token_answers import ClassAnswers, StepAnswers, StopAnswers, TokenAnswers, WalkedAnswers
 from lmppl.token_rules import Place, TokenRule, ends_at, places_after
 
 
@@ -65,21 +68,28 @@ class Acceptor:
         self.initial = Cursor(None if self._text is None else self._text.initial(), b"", places=starts)
         self._eos = np.array(sorted(vocabulary.eos_ids), int)
         self.gains_from_lists = self._text is not None and self._text.gains_from_lists
-        self._is_plain = stop is None and not self._rules
-        self._token_bytes = list(vocabulary.token_bytes)
-        for end in vocabulary.eos_ids:  # which may have bytes
-            self._token_bytes[end] = b""
+        self._stop_start = stop[:1] if stop else None
+        self._texts = vocabulary.texts
+        self._is_walked = not self._rules and self._text is not None and self._text.revisits_states
+        self._machine = self._text.automaton() if self._is_walked and self._text is not None else None
+        self._known: OrderedDict[Standing, dict[int, bool]] = OrderedDict()
         self._masks: dict[Cursor, np.ndarray] = {}
         self._end_masks: dict[Cursor, np.ndarray] = {}
 
     def step(self, cursor: Cursor, token: int) -> Cursor | None:
         """Gives the cursor after a token, or None if the token is not allowed. May raise `CheckTimedOut`."""
-        if self._is_plain and (data := self._token_bytes[token]):
+        if (data := self._texts[token]) and self._is_only_text(cursor, data):
             state = self._advance(cursor.state, data)
             if state is cursor.state:
                 return cursor
             return None if state is _DEAD else Cursor(state, b"")
         return self._answered(self._step(cursor, token))
+
+    def _is_only_text(self, cursor: Cursor, data: bytes) -> bool:
+        """Says whether a token concerns the constraint alone, since nothing of it can belong to a stop."""
+        if self._rules:
+            return False
+        return self._stop_start is None or not (cursor.held or self._stop_start in data)
 
     def steps(self, cursors: Sequence[Cursor], tokens: Sequence[int]) -> list[Cursor | CheckTimedOut | None]:
         """Gives what `judged` does for each pair.
@@ -98,6 +108,45 @@ class Acceptor:
             return self.step(cursor, token)
         except CheckTimedOut as late:
             return late
+
+    def answers(self, cursor: Cursor) -> TokenAnswers[Cursor]:
+        """Gives what `step` says of each token at one place, found in the way that takes the least.
+
+        For an automaton, tokens are sorted into classes as soon as so many places were asked about that it
+        pays (`vocabulary_mask`). What else revisits its states has single steps remembered.
+        """
+        step = partial(self.step, cursor)
+        if not self._is_walked or cursor.held:
+            return StepAnswers(step)
+        found = self._quick_answers(cursor, step)
+        if self._stop_start is None:
+            return found
+        return StopAnswers(step, self._stop_start, self._texts, found)
+
+    def _quick_answers(self, cursor: Cursor, step: Callable[[int], Cursor | None]) -> TokenAnswers[Cursor]:
+        """Gives the answers about tokens that concern the constraint alone, and about ends."""
+        assert self._text is not None
+        machine = self._machine
+        classes = None if machine is None else index_of(self.vocabulary).classes_if_they_pay(machine)
+        if classes is not None:
+            row = classes.row(cursor.state, self._accepts(cursor.state))
+            return ClassAnswers(step, classes.class_of, row)
+        steps = byte_steps(self._text)
+        standing = steps.standing(cursor.state)
+        return WalkedAnswers(step, steps, standing, self._texts, self._answered_before(standing))
+
+    def prepare(self) -> None:
+        """Sorts the tokens into classes now, if there is an automaton and that does not take too much."""
+        if self._machine is not None:
+            index_of(self.vocabulary).classes(self._machine)
+
+    def _answered_before(self, standing: Standing) -> dict[int, bool]:
+        known = self._known.get(standing)
+        if known is None:
+            known = self._known[standing] = {}
+            if len(self._known) > _MAX_PLACES:
+                self._known.popitem(last=False)
+        return known
 
     def extend(self, cursor: Cursor, data: bytes) -> Cursor | None:
         """Gives the cursor after some bytes, or None if they are not allowed; asks no rules on tokens."""
@@ -300,6 +349,7 @@ def _is_late(answer: object) -> bool:
     return isinstance(answer, CheckTimedOut)
 
 
+_MAX_PLACES = 256  # with answers that are remembered
 _MAX_MASK_BYTES = 64 * 2**20
 
 

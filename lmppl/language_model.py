@@ -44,6 +44,14 @@ class Vocabulary:
         return len(self.token_bytes)
 
     @cached_property
+    def texts(self) -> tuple[bytes, ...]:
+        """What each id adds to a text: its bytes, and nothing if it ends a string, whatever its bytes are."""
+        texts = list(self.token_bytes)
+        for end in self.eos_ids:
+            texts[end] = b""
+        return tuple(texts)
+
+    @cached_property
     def possible(self) -> np.ndarray:
         """`Bool[vocab]`: True for ids that a string may contain or end with.
 

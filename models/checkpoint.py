@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
@@ -134,7 +133,8 @@ def _tensor_files(folder: Path) -> dict[str, str]:
 def _array(tensor: Any, dtype: Any, sharding: Any) -> jax.Array:
     """Reads a tensor, or the parts of it that this process's devices hold."""
     if sharding is None:
-        return jnp.asarray(np.asarray(tensor[:]), dtype)
+        put: Any = jax.device_put  # JAX's own conversion is a program for each shape
+        return put(np.asarray(tensor[:]).astype(dtype))
     shape = tuple(tensor.get_shape())
     return jax.make_array_from_callback(
         shape, sharding, lambda index: np.asarray(tensor[index]).astype(dtype)

@@ -85,6 +85,11 @@ class Conjunction(Constraint):
         """True where some factor does."""
         return any(factor.gains_from_lists for factor in self.factors)
 
+    @property
+    def revisits_states(self) -> bool:
+        """True where every factor does."""
+        return all(factor.revisits_states for factor in self.factors)
+
     def initial(self) -> State:
         """Gives the state of the empty string."""
         if len(self.factors) == 1:

@@ -75,6 +75,11 @@ class Concatenation(Constraint):
         """True where every factor is exact: what follows can then always be completed."""
         return all(factor.viable_is_exact for factor in self.factors)
 
+    @property
+    def revisits_states(self) -> bool:
+        """True where every factor does."""
+        return all(factor.revisits_states for factor in self.factors)
+
     def initial(self) -> State:
         """Gives the state of the empty string."""
         return self._with_ends([(0, self.factors[0].initial())])

@@ -37,6 +37,14 @@ class Constraint(abc.ABC):
         """Whether many questions asked by one call of `check` take less than one after the other."""
         return False
 
+    @property
+    def revisits_states(self) -> bool:
+        """Whether different texts come to the same states, so that single steps are worth remembering.
+
+        Then no function of a user may be asked, since single bytes are tried that nobody has said.
+        """
+        return False
+
     @abc.abstractmethod
     def initial(self) -> State:
         """Gives the state of the empty string."""
@@ -92,7 +100,7 @@ class Constraint(abc.ABC):
 
         `item + (", " + item).repeat()` is a list with commas. Exact if this constraint is. An automaton
         stays one, if that takes at most 20,000 states; otherwise every way to cut the text into items is
-        followed, byte by byte.
+        followed, byte by byte. A text with more than 1,000 such ways is answered by a `ConstraintError`.
 
         Args:
             least: The least number of strings; 0 allows the empty string.

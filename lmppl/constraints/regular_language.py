@@ -24,6 +24,11 @@ class RegularLanguage(Constraint):
     description: str = field(compare=False)
     outermost: Operator = field(default=Operator.CALL, compare=False)
 
+    @property
+    def revisits_states(self) -> bool:
+        """True."""
+        return True
+
     def initial(self) -> State:
         """Gives the state of the empty string."""
         return self.machine.start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,11 +10,14 @@ from lmppl.constraints.count_bounds import Bounds
 from lmppl.constraints.notation import Operator, grouped
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.regular_language import RegularLanguage
+from lmppl.errors import ConstraintError
 
-Threads = frozenset[tuple[int, State | None]]
-"""The ways to cut the text so far: how many items are complete, and the state of the one under way.
+MAX_WAYS = 1_000
 
-None instead of a state is the place between two items.
+Threads = frozenset[tuple[State | None, int]]
+"""The ways to cut the text so far: the state of the item under way, and how many items may be complete.
+
+None instead of a state is the place between two items. Bit `n` of the number says that it may be `n` items.
 """
 
 
@@ -45,8 +47,8 @@ def _description(item: Constraint, bounds: Bounds) -> str:
 class Repetition(Constraint):
     """Strings of one constraint in a row. Made by `repeated`.
 
-    A state is the set of ways to cut the text so far (`Threads`). Without `most`, items beyond `least` are
-    not counted, so that states come back.
+    A state is the set of ways to cut the text so far (`Threads`). Numbers of items that can do no more than
+    another are left out, so that states come back.
 
     Attributes:
         item: What is repeated.
@@ -61,46 +63,80 @@ class Repetition(Constraint):
         """True where the item is exact."""
         return self.item.viable_is_exact
 
+    @property
+    def revisits_states(self) -> bool:
+        """True where the item does."""
+        return self.item.revisits_states
+
     def initial(self) -> State:
         """Gives the state of the empty string."""
-        return self._with_ends([], ends={0})
+        return self._with_ends({}, ends=1)
 
     def advance(self, state: State, data: bytes) -> State | None:
-        """Gives the state after `data`, or None if every way to cut the text is refused."""
+        """Gives the state after `data`, or None if every way to cut the text is refused.
+
+        Raises:
+            ConstraintError: There are more than 1,000 ways.
+        """
         threads = cast(Threads, state)
         for i in range(len(data)):
-            moved = []
-            ends = set()
-            for count, old in threads:
+            moved: dict[State, int] = {}
+            ends = 0
+            for old, counts in threads:
                 new = None if old is None else self.item.advance(old, data[i : i + 1])
                 if new is not None:
-                    moved.append((count, new))
+                    moved[new] = moved.get(new, 0) | counts
                     if self.item.accepts(new):
-                        ends.add(count + 1)
+                        ends |= counts << 1
             if not moved:
                 return None
             threads = self._with_ends(moved, ends)
+            if len(threads) > MAX_WAYS:
+                raise self._too_many_ways()
         return threads
 
     def accepts(self, state: State) -> bool:
         """Says whether the text so far ends with an item, and there are enough of them."""
-        threads = cast(Threads, state)
-        least = max((count for count, each in threads if each is None), default=-1)
-        if least >= self.bounds.least:
+        ends = next((counts for each, counts in cast(Threads, state) if each is None), 0)
+        if ends >> self.bounds.least:
             return True
-        return least >= 0 and self.item.accepts(self.item.initial())  # the missing ones may be empty
+        return ends != 0 and self.item.accepts(self.item.initial())  # the missing ones may be empty
 
     def describe(self) -> str:
         """Gives the item and the bounds."""
         return _description(self.item, self.bounds)
 
-    def _with_ends(self, moved: Iterable[tuple[int, State]], ends: set[int]) -> Threads:
-        """Adds the places between items, and the items that begin there."""
-        threads: set[tuple[int, State | None]] = set(moved)
+    def _with_ends(self, moved: dict[State, int], ends: int) -> Threads:
+        """Adds the place between items, and the items that begin there."""
+        threads: dict[State | None, int] = {**moved}
+        if ends:
+            threads[None] = ends
+            begun = self._with_room(ends)
+            if begun:
+                start = self.item.initial()
+                threads[start] = threads.get(start, 0) | begun
+        return frozenset((each, self._telling(counts)) for each, counts in threads.items())
+
+    def _with_room(self, counts: int) -> int:
+        """Leaves out the numbers of items that no other one may follow."""
         most = self.bounds.most
-        for count in ends:
-            count = count if most is not None else min(count, self.bounds.least)
-            threads.add((count, None))
-            if most is None or count < most:
-                threads.add((count, self.item.initial()))
-        return frozenset(threads)
+        return counts if most is None or counts.bit_length() <= most else counts & ((1 << most) - 1)
+
+    def _telling(self, counts: int) -> int:
+        """Leaves out the numbers of items that can do no more than another one.
+
+        Of those that are enough, the least has the most room. Without `most`, the greatest of all needs the
+        fewest others, and beyond `least` none.
+        """
+        least = self.bounds.least
+        if self.bounds.most is None:
+            return 1 << min(counts.bit_length() - 1, least)
+        enough = counts >> least
+        return counts & ((1 << least) - 1) | (enough & -enough) << least if enough else counts
+
+    def _too_many_ways(self) -> ConstraintError:
+        return ConstraintError(
+            f"{self.describe()} can cut a text into items in more than {MAX_WAYS:,} ways, because "
+            f"{self.item.describe()} may end nearly everywhere. Say where an item ends: put something behind "
+            'it that is not in it, as (item + "\\n").repeat() does for lines, or limit the text.'
+        )

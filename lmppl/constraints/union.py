@@ -83,6 +83,11 @@ class Union(Constraint):
         """True where every factor is exact."""
         return all(factor.viable_is_exact for factor in self.factors)
 
+    @property
+    def revisits_states(self) -> bool:
+        """True where every factor does."""
+        return all(factor.revisits_states for factor in self.factors)
+
     def initial(self) -> State:
         """Gives the state of the empty string."""
         return tuple(factor.initial() for factor in self.factors)

@@ -3,46 +3,57 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
+from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.byte_steps import ByteSteps, Standing, byte_steps
 from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.token_classes import TokenClasses, token_classes
 from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.vocabulary_trie import VocabularyTrie
+from lmppl.constraints.wide_states import wide
 from lmppl.language_model import Vocabulary
 
-MAX_CACHED_BYTES = 64 * 2**20  # packed masks: 4,000 at a vocabulary of 128k
+MAX_CACHED_BYTES = 64 * 2**20  # packed masks: 4,000 at a vocabulary of 128k; and as much for token classes
+MAX_TRIES = 8  # of tokens that hold certain bytes; some 100 KB each
+LEAST_FOR_WIDE = 4_096  # tokens
+MAX_COUNTED = 1_024  # automata whose classes are not made yet
 
-Step = Callable[[Int[np.ndarray, " rows"], UInt8[np.ndarray, " rows"]], Int[np.ndarray, " rows"]]
+# Measured: sorting the tokens into classes takes as long as four masks without classes, or as the checks of
+# 64 candidates at one place for each 128 tokens of the vocabulary. It is done when as much has been spent.
+_MASKS_TO_PAY = 4
+_TOKENS_A_PLACE = 128
 
 
 class VocabularyIndex:
     """The byte strings of a vocabulary, laid out to be walked through a constraint together.
 
-    Tokens are sorted by length, so that those with a byte at position `j` are a tail of the order;
-    at each position only tokens that are still viable move on. An automaton moves all of them by one
-    look-up. Any other constraint is asked once for each distinct pair of a state and a byte, which is
-    at most once for each node of the vocabulary's prefix tree, and far less where states repeat.
+    For an automaton, tokens are sorted into classes once that pays, for all of its states (`token_classes`),
+    and before that the vocabulary's prefix tree is walked from the one state. Any other constraint is asked
+    once for each distinct pair of a state and a byte, which is at most once for each node of the tree, and
+    far less where states repeat. Of a state that nearly any text stays in, only the tokens that may leave it
+    are walked (`wide_states`).
     """
 
     def __init__(self, vocabulary: Vocabulary):
-        lengths = np.array([len(data) for data in vocabulary.token_bytes], np.int64)
-        self._order = np.argsort(lengths, kind="stable")
-        self._lengths = lengths[self._order]
-        self._offsets = np.cumsum(self._lengths) - self._lengths
-        joined = b"".join(vocabulary.token_bytes[i] for i in self._order.tolist())
-        self._bytes = np.frombuffer(joined, np.uint8)
+        self._trie = VocabularyTrie(vocabulary)
+        # Not the same object: an index is kept as long as its vocabulary lives, and no longer.
+        self._vocabulary = Vocabulary(vocabulary.token_bytes, vocabulary.eos_ids)
+        self._tries: OrderedDict[bytes, VocabularyTrie] = OrderedDict()
         self._size = len(vocabulary)
         self._cache: OrderedDict[tuple[Constraint, State], np.ndarray] = OrderedDict()
         self._max_cached = max(16, 8 * MAX_CACHED_BYTES // max(1, self._size))
+        self._classes: OrderedDict[ByteAutomaton, TokenClasses | None] = OrderedDict()
+        self._spent: OrderedDict[ByteAutomaton, float] = OrderedDict()
 
     def mask(self, constraint: Constraint, state: State) -> Bool[np.ndarray, " vocab"]:
         """Gives True for the ids whose bytes `advance` takes from a state. Read-only.
 
-        Ids without bytes give False: ends are the engine's business. Remembered by constraint and
-        state, up to 64 MB.
+        Ids without bytes give False, and so do those that end a string: ends are the engine's business.
+        Remembered by constraint and state, up to 64 MB, if it is not made of token classes.
 
         Raises:
             CheckError: A check raised.
@@ -50,74 +61,131 @@ class VocabularyIndex:
         """
         key = (constraint, state)
         packed = self._cache.get(key)
-        if packed is None:
-            packed = np.packbits(self._walked(constraint, state))
-            self._cache[key] = packed
+        if packed is not None:
+            self._cache.move_to_end(key)
+            mask = np.unpackbits(packed, count=self._size).view(bool)
+        else:
+            machine = constraint.automaton()
+            classes = None if machine is None else self.classes(machine, 1 / _MASKS_TO_PAY)
+            if classes is not None:
+                return classes.mask(_number(state))
+            mask = self._walked(constraint, state)
+            self._cache[key] = np.packbits(mask)
             if len(self._cache) > self._max_cached:
                 self._cache.popitem(last=False)
-        self._cache.move_to_end(key)
-        mask = np.unpackbits(packed, count=self._size).view(bool)
         mask.setflags(write=False)
         return mask
+
+    def classes_if_they_pay(self, machine: ByteAutomaton) -> TokenClasses | None:
+        """Gives the classes of the tokens under an automaton for the checks at one more place.
+
+        None as long as they would take longer than all checks did so far, and where they take too much.
+        """
+        return self.classes(machine, _TOKENS_A_PLACE / max(1, self._size))
+
+    def classes(self, machine: ByteAutomaton, share: float = 1.0) -> TokenClasses | None:
+        """Gives the classes of the tokens under an automaton, if they are made or there is reason to.
+
+        Args:
+            machine: The automaton.
+            share: What this reason is; several add up, and 1 is enough.
+        """
+        if machine in self._classes:
+            self._classes.move_to_end(machine)
+            return self._classes[machine]
+        spent = self._spent.pop(machine, 0.0) + share
+        if spent < 1.0:
+            self._spent[machine] = spent
+            if len(self._spent) > MAX_COUNTED:
+                self._spent.popitem(last=False)
+            return None
+        made = self._classes[machine] = token_classes(machine, self._trie)
+        while len(self._classes) > 1 and self._num_class_bytes > MAX_CACHED_BYTES:
+            self._classes.popitem(last=False)
+        return made
+
+    @property
+    def _num_class_bytes(self) -> int:
+        return sum(2**10 if each is None else each.num_bytes for each in self._classes.values())
 
     def _walked(self, constraint: Constraint, state: State) -> Bool[np.ndarray, " vocab"]:
         machine = constraint.automaton()
         if machine is not None:
-            assert isinstance(state, int | np.integer)
-            return self._viable(int(state), lambda states, data: machine.transitions[states, data])
-        return self._viable(0, _LazyAutomaton(constraint, state).walk)
+            walked = self._trie.walk(_number(state), lambda states, data: machine.transitions[states, data])
+        else:
+            steps = byte_steps(constraint) if constraint.revisits_states else ByteSteps(constraint)
+            start = steps.standing(state)
+            if constraint.revisits_states and self._size >= LEAST_FOR_WIDE:
+                found = self._walked_wide(steps, start)
+                if found is not None:
+                    return found
+            walked = self._trie.walk(0, _Numbered(steps, start, constraint.revisits_states).walk)
+        return walked != DEAD
 
-    def _viable(self, start: int, step: Step) -> Bool[np.ndarray, " vocab"]:
-        mask = np.zeros(self._size, bool)
-        rows = np.arange(np.searchsorted(self._lengths, 1), self._size)
-        states = np.full(len(rows), start, np.int64)
-        position = 0
-        while len(rows):
-            states = step(states, self._bytes[self._offsets[rows] + position])
-            alive = states != DEAD
-            rows, states = rows[alive], states[alive]
-            position += 1
-            finished = np.searchsorted(self._lengths[rows], position, side="right")
-            mask[self._order[rows[:finished]]] = True
-            rows, states = rows[finished:], states[finished:]
-        return mask
+    def _walked_wide(self, steps: ByteSteps, start: Standing) -> Bool[np.ndarray, " vocab"] | None:
+        """Sorts what stays in a wide state into classes, and walks only what may leave it; None elsewhere."""
+        found = wide(steps, start)
+        classes = None if found is None else self.classes(found.machine)
+        if found is None or classes is None:
+            return None
+        trie = self._tries.get(found.leaving)
+        if trie is None:
+            trie = self._tries[found.leaving] = VocabularyTrie(self._vocabulary, found.leaving)
+            if len(self._tries) > MAX_TRIES:
+                self._tries.popitem(last=False)
+        return classes.mask(0) | (trie.walk(0, _Numbered(steps, start, True).walk) != DEAD)
 
 
-class _LazyAutomaton:
+class _Numbered:
     """A constraint's states as numbers in the order in which they are met, from one state on."""
 
-    def __init__(self, constraint: Constraint, start: State):
-        self._constraint = constraint
-        self._states: list[State] = [start]
-        self._numbers: dict[State, int] = {start: 0}
+    def __init__(self, steps: ByteSteps, start: Standing, asks_freely: bool):
+        self._steps = steps
+        self._asks_freely = asks_freely
+        self._standings = [start]
+        self._numbers = {start: 0}
 
     def walk(
-        self, states: Int[np.ndarray, " rows"], data: UInt8[np.ndarray, " rows"]
-    ) -> Int[np.ndarray, " rows"]:
+        self, states: Int[np.ndarray, " nodes"], data: UInt8[np.ndarray, " nodes"]
+    ) -> Int[np.ndarray, " nodes"]:
         """Moves many states by one byte each, asking about each distinct pair once."""
+        if self._asks_freely and len(self._standings) == 1:  # the first level, which has nearly all bytes
+            return self._first(data)
         asked = 256 * states + data
-        num_pairs = 256 * len(self._states)
+        num_pairs = 256 * len(self._standings)
         if num_pairs > 4 * len(asked):  # a table of all pairs would cost more than sorting
             pairs, which = np.unique(asked, return_inverse=True)
             return self._targets(pairs)[which]
         met = np.zeros(num_pairs, bool)
         met[asked] = True
         pairs = np.flatnonzero(met)
-        table = np.full(num_pairs, DEAD, np.int64)
+        table = np.full(num_pairs, DEAD, np.int32)
         table[pairs] = self._targets(pairs)
         return table[asked]
 
-    def _targets(self, pairs: Int[np.ndarray, " pairs"]) -> Int[np.ndarray, " pairs"]:
-        return np.array([self._advance(pair >> 8, pair & 255) for pair in pairs.tolist()], np.int64)
+    def _first(self, data: UInt8[np.ndarray, " nodes"]) -> Int[np.ndarray, " nodes"]:
+        table = np.full(256, DEAD, np.int32)
+        for byte, after in self._steps.viable(self._standings[0]).items():
+            table[byte] = self._number(after)
+        return table[data]
 
-    def _advance(self, number: int, byte: int) -> int:
-        state = self._constraint.advance(self._states[number], bytes((byte,)))
-        if state is None:
-            return DEAD
-        known = self._numbers.setdefault(state, len(self._states))
-        if known == len(self._states):
-            self._states.append(state)
+    def _targets(self, pairs: Int[np.ndarray, " pairs"]) -> Int[np.ndarray, " pairs"]:
+        return np.array([self._step(pair >> 8, pair & 255) for pair in pairs.tolist()], np.int32)
+
+    def _step(self, number: int, byte: int) -> int:
+        after = self._steps.step(self._standings[number], byte)
+        return DEAD if after is None else self._number(after)
+
+    def _number(self, after: Standing) -> int:
+        known = self._numbers.setdefault(after, len(self._standings))
+        if known == len(self._standings):
+            self._standings.append(after)
         return known
+
+
+def _number(state: State) -> int:
+    assert isinstance(state, int | np.integer)
+    return int(state)
 
 
 _indices: WeakKeyDictionary[Vocabulary, VocabularyIndex] = WeakKeyDictionary()

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lmppl as lp
+from lmppl.constraints import repetition
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import ConstraintError
 
@@ -142,6 +143,23 @@ def test_large_counts_are_answered() -> None:
         assert constraint.accepts(state)
     most = lp.regex("a").repeat(0, 10**9)
     assert most.advance(most.initial(), b"b") is None
+
+
+def test_items_that_may_end_anywhere_are_repeated_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    item = lp.words(lambda words: len(words) < 50, name="few")
+    text = (b"the cat sat on a mat. " * 20)[:400]
+    for least, most, size in ((0, 10**9, 400), (3, 10**9, 150), (10**9, None, 150)):
+        many = item.repeat(least, most)
+        state = many.advance(many.initial(), text[:size])
+        assert state is not None
+        assert many.accepts(state)
+    monkeypatch.setattr(repetition, "MAX_WAYS", 50)
+    few = item.repeat(0, 10**9)
+    message = r"words\('few'\)\.repeat\(least=0, most=1000000000\) can cut a text .* more than 50 ways"
+    with pytest.raises(ConstraintError, match=message):
+        few.advance(few.initial(), text)
+    lines = (lp.words(lambda words: True, name="any") & lp.regex("[^\n]*")) + "\n"
+    assert accepts(lines.repeat(0, 10**9), text + b"\n" + text + b"\n")
 
 
 def test_combinations_that_explode_keep_their_strings() -> None:

@@ -105,9 +105,11 @@ def test_masks_are_remembered_for_equal_constraints(monkeypatch: pytest.MonkeyPa
 def test_memory_for_masks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vocabulary_mask, "MAX_CACHED_BYTES", 0)
     index = VocabularyIndex(random_vocabulary(0, 50))
-    constraint = regex("a{0,40}")
-    for state in range(40):
+    constraint = lark('start: "a"~0..40')
+    state: State | None = constraint.initial()
+    for _ in range(40):
         index.mask(constraint, state)
+        state = constraint.advance(state, b"a")
     assert len(index._cache) == 16
 
 

@@ -142,6 +142,11 @@ class Grammar(Constraint):
         """True if it is known that every prefix that is let through can be completed."""
         return self.is_exact
 
+    @property
+    def revisits_states(self) -> bool:
+        """True."""
+        return True
+
     def initial(self) -> State:
         """Gives the state of the empty string."""
         return self.texts.initial

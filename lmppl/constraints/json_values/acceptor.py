@@ -39,6 +39,7 @@ _FRESH = -1  # a gap in which nothing has been written yet
 _SPACES = b" \n\t\r"
 _INDENT = 4  # the most spaces a level behind a newline
 _IN_NUMBER = frozenset(b"+-.eE0123456789")
+_STARTS = frozenset(b'"[{ntf-0123456789')  # of values
 _WORDS = {ord("n"): b"null", ord("t"): b"true", ord("f"): b"false"}
 _CLOSED = -2  # the state of a string read by length, behind its quote
 _LETTERS = re.compile(rb"[ !#-\[\]-~]+")  # what stands for itself in a string, one byte each
@@ -96,6 +97,8 @@ class Machine:
 
     def read(self, state: State, data: bytes) -> State | None:
         """Gives the state after some bytes, as `advance` does; letters of a string are taken at once."""
+        if len(data) == 1 and state.phase != STRING:
+            return self.advance(state, data[0])
         at = 0
         while at < len(data):
             run = _LETTERS.match(data, at) if state.phase == STRING else None
@@ -193,6 +196,8 @@ class Machine:
         return None
 
     def _value(self, frame: Frame, byte: int) -> State | None:
+        if byte not in _STARTS:
+            return None
         text = grown((), byte) if frame.is_keyed else ()
         if byte == QUOTE:
             strings = tuple(

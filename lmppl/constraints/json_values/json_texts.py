@@ -180,6 +180,11 @@ class JsonText(Constraint):
         """Whether a viable beginning can always be completed; see `uniqueItems` in the documentation."""
         return self.machine.is_exact
 
+    @property
+    def revisits_states(self) -> bool:
+        """True."""
+        return True
+
     def initial(self) -> State:
         """Gives the state of the empty string."""
         return self.machine.initial
