@@ -28,7 +28,7 @@ test: $(DEV)
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
 
 slow: $(DEV)
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m slow
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -q -n $(WORKERS) -m slow
 
 check: $(DEV)
 	$(BIN)/ruff check .

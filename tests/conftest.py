@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("LMPPL_COMPILE_CACHE", str(ROOT / ".pytest_cache" / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Most programs run once or twice on a few numbers: to optimise them takes longer than they do.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
@@ -25,6 +29,7 @@ import pytest  # noqa: E402
 from beartype import BeartypeConf, beartype  # noqa: E402
 
 from lmppl.compilation import make_room_for_programs, use_compile_cache  # noqa: E402
+from lmppl.constraints.protocol import Constraint, State  # noqa: E402
 
 TEST_DATA = "LMPPL_TEST_DATA"
 
@@ -53,11 +58,51 @@ def test_data() -> Path:
     return Path(folder)
 
 
+def pytest_collection_finish() -> None:
+    """What has been imported stays: else each collection of garbage looks through all of it.
+
+    Tracing makes many objects that live until it ends; to look for garbage among them all the time takes a
+    seventh of the tests' time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 @pytest.fixture(autouse=True)
 def room_for_programs() -> Iterator[None]:
     """Tests that never call `lp.infer` compile programs too, and a process can hold only so many."""
     yield
     make_room_for_programs()
+
+
+@dataclass(frozen=True)
+class WithoutAutomaton(Constraint):
+    """The same constraint, of which nobody sees the automaton."""
+
+    inner: Constraint
+
+    @property
+    def viable_is_exact(self) -> bool:
+        return self.inner.viable_is_exact
+
+    def initial(self) -> State:
+        return self.inner.initial()
+
+    def advance(self, state: State, data: bytes) -> State | None:
+        return self.inner.advance(state, data)
+
+    def accepts(self, state: State) -> bool:
+        return self.inner.accepts(state)
+
+    def describe(self) -> str:
+        return self.inner.describe()
+
+
+@pytest.fixture(scope="session")
+def without_automaton() -> Callable[[Constraint], Constraint]:
+    """Hides a constraint's automaton, so that the host has to advance it and joins it by its general form."""
+    return WithoutAutomaton
 
 
 def lenient(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -117,7 +117,7 @@ def test_the_evidence_is_the_sum_over_goals_of_what_the_words_and_the_plan_say()
     rows[2:-3, -3], rows[2:-3, -2] = 0.9, 0.1
     lm = lp.TableLM(tokens, np.eye(len(tokens))[0], rows)
 
-    posterior = lp.infer(goal_inference, lm, task, plan, words, method=lp.IS(2000), key=0)
+    posterior = lp.infer(goal_inference, lm, task, plan, words, method=lp.IS(1000), key=0)
 
     wastes = {"(on a b)": 0, "(on-table c)": 1, "(clear b)": 1}  # b on c: a must be put down again first
     for fact, waste in wastes.items():

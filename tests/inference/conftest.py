@@ -1,35 +1,32 @@
-"""Constraints that only the host can judge."""
+"""How programs are compiled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 
+import jax
 import pytest
 
-from lmppl.constraints.protocol import Constraint, State
+from lmppl import keys
+from lmppl.inference import expert_reading, resampling, text_sites
+from lmppl.shape_buckets import bucket
 
 
-@dataclass(frozen=True)
-class WithoutAutomaton(Constraint):
-    """The same exact constraint, of which nobody sees the automaton."""
+@pytest.fixture
+def few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pads up to 64 rows to 64, so that one program is compiled for them and not one for each of ten sizes.
 
-    inner: Constraint
-
-    def initial(self) -> State:
-        return self.inner.initial()
-
-    def advance(self, state: State, data: bytes) -> State | None:
-        return self.inner.advance(state, data)
-
-    def accepts(self, state: State) -> bool:
-        return self.inner.accepts(state)
-
-    def describe(self) -> str:
-        return self.inner.describe()
+    For tests in which the number of rows at a site varies. Padding changes no draw: see test_determinism.py.
+    """
+    for module in (expert_reading, keys, resampling, text_sites):
+        monkeypatch.setattr(module, "row_bucket", lambda size: bucket(size, 64))
 
 
-@pytest.fixture(scope="session")
-def without_automaton() -> Callable[[Constraint], Constraint]:
-    """Hides a constraint's automaton, so that the host has to advance it."""
-    return WithoutAutomaton
+@pytest.fixture
+def optimised() -> Iterator[None]:
+    """Lets XLA optimise: for tests whose programs run for longer than that takes."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.values[name]
+    jax.config.update(name, False)
+    yield
+    jax.config.update(name, before)

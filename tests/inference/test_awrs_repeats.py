@@ -14,6 +14,8 @@ import pytest
 from lmppl.errors import InvalidInputError
 from lmppl.inference.awrs import Weighed, checks_needed_geometric, mixed, weigh_geometric, weigh_priority
 
+pytestmark = pytest.mark.once
+
 GOLDEN = {  # row, admissible: CV^2 of two accepts without a limit, within 2 draws, within 5 draws
     "two large": ([0.4, 0.3, 0.1, 0.1, 0.1], [0, 1], 0.188916, 0.214286, 0.189064),
     "three": ([0.1, 0.2, 0.2, 0.1, 0.4], [0, 1, 4], 0.188916, 0.214286, 0.189064),

@@ -17,6 +17,8 @@ from lmppl.inference.device_sites import DeviceSites
 from lmppl.inference.host_sites import HostSites
 from lmppl.scoring import path_log_probs
 
+pytestmark = pytest.mark.once
+
 LONG = "### words\nred blue green\n### sentence\n" * 3
 WORDS = lp.regex("[a-z ]{3,}")
 MANY = lp.regex("[a-z ]{60,}")

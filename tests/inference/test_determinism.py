@@ -51,6 +51,19 @@ def test_under_importance_sampling_a_particle_does_not_depend_on_the_number_of_o
     assert len({trace["scale"] for trace in many.traces}) == 64
 
 
+def test_what_is_drawn_does_not_depend_on_how_many_rows_are_padding(request):
+    def program():
+        return lp.sample("x", LM("a", max_tokens=4) & lp.regex("(ab|b|ca)*"))
+
+    method = lp.SMC(6, ess_threshold=1.0)
+    few = lp.infer(program, method=method, key=4)
+    request.getfixturevalue("few_programs")
+    many = lp.infer(program, method=method, key=4)
+    assert many.diagnostics.num_resamplings > 0
+    assert many.traces == few.traces
+    np.testing.assert_allclose(many.log_weights, few.log_weights, atol=1e-5)
+
+
 def test_a_progress_bar_is_silent_where_nobody_looks(capsys):
     lp.infer(program, method=lp.SMC(4), key=0)
     assert capsys.readouterr().err == ""

@@ -11,6 +11,8 @@ import lmppl as lp
 from lmppl.inference import text_steps
 from lmppl.testing import assert_unbiased
 
+pytestmark = pytest.mark.once
+
 FAILURE_RATE = 1e-6  # of each statistical test, when what it tests is right
 WORDS = ["red", "blue", "green", "house"]
 

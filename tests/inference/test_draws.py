@@ -14,6 +14,8 @@ import pytest
 from lmppl.inference import draws
 from lmppl.inference.draws import Candidates, Rows, log_weights, unpacked
 
+pytestmark = pytest.mark.once
+
 NUM_RUNS = 40_000
 FAILURE_RATE = 1e-6  # of each statistical test, when what it tests is right
 
@@ -147,6 +149,7 @@ def test_a_wrong_law_is_caught():
         assert_frequencies(order_frequencies(found.ids, 5), order_probabilities(probs, 2))
 
 
+@pytest.mark.usefixtures("optimised")
 @both_ways
 @pytest.mark.parametrize("size", [31, 32, 290, 512, 1000])
 def test_vocabularies_of_any_size_keep_their_law(size, noisy):
@@ -208,6 +211,7 @@ def test_a_mask_keeps_the_law_of_the_order(noisy):
     np.testing.assert_allclose(masses.allowed, np.log(0.65), rtol=1e-5)
 
 
+@pytest.mark.usefixtures("optimised")
 @both_ways
 def test_a_mask_that_leaves_sixty_nats_below_the_top_is_exact(noisy):
     row = np.concatenate([np.zeros(300), np.log([0.4, 0.3, 0.2, 0.1]) - 60])
@@ -256,6 +260,7 @@ def test_the_threshold_has_the_law_of_the_next_key(noisy):
         assert_frequencies([num_before, NUM_RUNS - num_before], [before, 1 - before], FAILURE_RATE / 3)
 
 
+@pytest.mark.usefixtures("optimised")
 @both_ways
 def test_tokens_of_tiny_probability_come_in_their_turn(noisy):
     """2,000 tokens of probability 5e-9 stand behind two heavy ones: each half of them comes next as often."""
@@ -278,6 +283,7 @@ def first_of_tail(draw, num_runs):
     return count, mass
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize(("noisy", "num_runs"), [(False, 4_000), (True, 1_000)], ids=["arrivals", "noise"])
 def test_a_diffuse_tail_keeps_its_mass(noisy, num_runs):
     count, mass = first_of_tail(
@@ -286,6 +292,7 @@ def test_a_diffuse_tail_keeps_its_mass(noisy, num_runs):
     assert_frequencies([count, num_runs - count], [mass, 1 - mass])
 
 
+@pytest.mark.usefixtures("optimised")
 def test_noise_of_one_word_loses_the_tail_and_is_caught():
     """The mutant is the default Gumbel noise."""
 

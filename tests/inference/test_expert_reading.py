@@ -11,6 +11,8 @@ from lmppl.inference.expert_reading import ExpertReader
 from lmppl.inference.site_potentials import SitePotentials
 from lmppl.potentials.evaluation import log_weights
 
+pytestmark = pytest.mark.once
+
 PROMPTS = ["### words\nred\n### sentence\n", "### person\n", "### schema\nsinger(name, age)\n### question\n"]
 
 

@@ -8,6 +8,8 @@ import lmppl as lp
 from lmppl.inference.scheduler import Run
 from lmppl.testing import assert_unbiased
 
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("few_programs")]
+
 FAILURE_RATE = 1e-6
 ROWS = np.random.default_rng(11).dirichlet(np.ones(3), 4)
 LM = lp.TableLM(["a", "b", "<end>"], ROWS[0], ROWS[1:])

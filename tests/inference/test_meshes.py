@@ -28,6 +28,8 @@ from lmppl.models.checkpoint import write_checkpoint
 from lmppl.models.config import DecoderConfig
 from lmppl.models.decoder import initial_params
 
+pytestmark = pytest.mark.once
+
 PROMPTS = ["the red block", "the red cat sat on", "12 34"]
 END = "<|end|>"
 CONFIG = DecoderConfig(
@@ -145,8 +147,9 @@ def keep_programs(texts: list[str]) -> None:
         program = real(*what)
 
         def call(*args: Any) -> Any:
-            texts.append(program.lower(*args).compile().as_text())
-            return program(*args)
+            compiled = program.lower(*args).compile()
+            texts.append(compiled.as_text())
+            return compiled(*args)
 
         return call
 
@@ -214,11 +217,8 @@ def report_of(process: subprocess.Popen[str]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("shape", "cases"),
     [
-        pytest.param((8, 1), ["masked"], id="particles, masked"),
-        pytest.param((8, 1), ["checked"], id="particles, checked"),
-        pytest.param((8, 1), ["two sites"], id="particles, two sites"),
-        pytest.param((2, 4), ["masked"], id="both, masked"),
-        pytest.param((2, 4), ["checked"], id="both, checked"),
+        pytest.param((8, 1), FEW, id="particles"),
+        pytest.param((2, 4), ["masked", "checked"], id="both"),
         pytest.param((1, 8), ["masked"], id="weights, more devices than key heads"),
         pytest.param((3, 2), list(CASES), id="three by two", marks=pytest.mark.slow),
         pytest.param((8, 1), list(CASES), id="particles, all", marks=pytest.mark.slow),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import json
 from collections import Counter
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, note, settings
@@ -100,71 +99,52 @@ def walked(constraint: Constraint, text: str) -> tuple[bytes, State, bool]:
 ALPHABET = bytes(sorted(set(b'"\\{}[],:-.01235679enfrtulsabcxu\xc3\xa9')))
 
 
-def completion(constraint: Constraint, state: State, most: int = 600) -> bytes | None:
-    """Searches a completion, short ones and shallow states first; None where the search ends without one."""
-    number = itertools.count()
-    todo = [(0, next(number), state, b"")]
-    seen = {state}
-    while todo and len(seen) < most:
-        _, _, state, text = heapq.heappop(todo)
-        if constraint.accepts(state):
-            return text
-        for byte in ALPHABET:
-            after = constraint.advance(state, bytes((byte,)))
-            if after is not None and after not in seen:
-                seen.add(after)
-                frame = cast(Any, after)[0]
-                missing = min((len(getattr(entry, "missing", ())) for entry in frame.entries), default=0)
-                cost = len(text) + 10 * frame.depth + 20 * missing
-                heapq.heappush(todo, (cost, next(number), after, text + bytes((byte,))))
-    return None if todo else b"there is none"
-
-
-TRIED: Counter[str] = Counter()
-
-
-def judged(schema: Any, values: list[Any]) -> None:
+def judged(
+    schema: Any, values: list[Any], completion: Callable[..., bytes | None], tried: Counter[str]
+) -> None:
     """Compares the judgement of each value; a viable beginning of a refused one must have a completion."""
     validator = Draft(schema)
     try:
         constraint = lp.json(schema, whitespace="compact")
     except UnsupportedSchema:
-        TRIED["refused schemas"] += 1
+        tried["refused schemas"] += 1
         assume(False)
         return
     except ConstraintError:
-        TRIED["empty schemas"] += 1
+        tried["empty schemas"] += 1
         assert not any(validator.is_valid(value) for value in values)
         return
-    TRIED["schemas"] += 1
+    tried["schemas"] += 1
     for value in values:
-        TRIED["values"] += 1
+        tried["values"] += 1
         beginning, state, accepted = walked(constraint, written(value))
         assert accepted == validator.is_valid(value), (schema, value)
         if not accepted and constraint.viable_is_exact:
-            rest = completion(constraint, state)
+            rest = completion(constraint, state, ALPHABET, most=600)
             if rest is None:
                 continue
-            TRIED["completions"] += 1
+            tried["completions"] += 1
             note(f"{beginning!r} is completed by {rest!r}")
             assert validator.is_valid(json.loads(beginning + rest)), (schema, beginning, rest)
 
 
-@given(SCHEMAS, st.lists(VALUES, min_size=3, max_size=6))
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_random_schemas_judge_random_values_as_jsonschema_does(schema: Any, values: list[Any]) -> None:
-    judged(schema, values)
+FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=600, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.mark.slow
-@given(SCHEMAS, st.lists(VALUES, min_size=3, max_size=8))
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
-def test_many_random_schemas_judge_random_values_as_jsonschema_does(schema: Any, values: list[Any]) -> None:
-    judged(schema, values)
+@pytest.mark.parametrize("extent", [FEW, pytest.param(MANY, marks=pytest.mark.slow)], ids=["few", "many"])
+def test_random_schemas_judge_random_values_as_jsonschema_does(
+    extent: settings, completion: Callable[..., bytes | None], record_property: Callable[..., None]
+) -> None:
+    tried: Counter[str] = Counter()
 
+    @extent
+    @given(SCHEMAS, st.lists(VALUES, min_size=3, max_size=8))
+    def fuzz(schema: Any, values: list[Any]) -> None:
+        judged(schema, values, completion, tried)
 
-def test_the_fuzz_has_tried_something(record_property: Any) -> None:
-    """Says how much: in the report of the run, as properties of this test."""
-    for what, number in TRIED.items():
+    fuzz()
+    for what, number in tried.items():
         record_property(what, number)
-    assert not TRIED or TRIED["values"] > 50
+    assert tried["values"] > 50
+    assert tried["completions"] > 10

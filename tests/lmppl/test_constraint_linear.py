@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import random
 import time
 from collections.abc import Callable, Iterator
 
@@ -59,9 +60,18 @@ def agrees_with_brute_force(condition: str, template: str, fields: dict[str, str
         return 0
     constraint = made(condition, over=template, fields=fields)
     viable = {text[:size] for text in good for size in range(len(text) + 1)}
-    for prefix in {text[:size] for text, _ in everything for size in range(len(text) + 1)}:
-        assert (state_of(constraint, prefix) is not None) == (prefix in viable), (condition, prefix)
-        assert accepts(constraint, prefix) == (prefix in good), (condition, prefix)
+    states = {"": constraint.initial()}
+    prefixes = {text[:size] for text, _ in everything for size in range(1, len(text) + 1)}
+    for prefix in sorted(prefixes, key=len):
+        before = states.get(prefix[:-1])
+        state = None if before is None else constraint.advance(before, prefix[-1:].encode())
+        assert (state is not None) == (prefix in viable), (condition, prefix)
+        assert (state is not None and constraint.accepts(state)) == (prefix in good), (condition, prefix)
+        if state is not None:
+            states[prefix] = state
+    for text in random.Random(0).sample(sorted(prefixes), min(100, len(prefixes))):  # the same at once
+        assert (state_of(constraint, text) is not None) == (text in viable), (condition, text)
+        assert accepts(constraint, text) == (text in good), (condition, text)
     return len(good)
 
 
