@@ -74,6 +74,7 @@ class Case:
         where: `device`, `host`, or `slow check`: the goal that holds for it.
         make: Gives the constraint of a run, and may count what it is asked in `asked`.
         prompt: What is continued.
+        least_tokens: That a string may have at most; where fewer are asked for, few could end.
         asked: How often the run's check was asked, and the seconds that its own code took.
         workers: Processes that share that time.
         log: Where they write it down, if they are not this process.
@@ -83,6 +84,7 @@ class Case:
     where: str
     make: Callable[[], Any] = lambda: None
     prompt: str = PROMPT
+    least_tokens: int = 0
     asked: list[float] = field(default_factory=lambda: [0, 0.0])
     workers: int = 1
     log: str | None = None
@@ -111,7 +113,7 @@ def cases(max_tokens: int) -> list[Case]:
         Case("regex", "device", lambda: pattern),
         Case("choices", "device", lambda: options),
         Case("lark", "host", lambda: grammar),
-        Case("json", "host", lambda: schema, JSON_PROMPT),
+        Case("json", "host", lambda: schema, JSON_PROMPT, least_tokens=64),
     ]
     for name, where, seconds in (("check, 0 ms", "host", 0.0), ("check, 1 ms", "slow check", 1e-3)):
         asked: list[float] = [0, 0.0]
@@ -199,7 +201,8 @@ def run_of(lm: Any, case: Case | None, num_particles: int, max_tokens: int) -> C
     """Gives the run of one constraint: a function of the round."""
 
     def run(number: int) -> Any:
-        text = lm(PROMPT if case is None else case.prompt, max_tokens=max_tokens)
+        prompt, least = (PROMPT, 0) if case is None else (case.prompt, case.least_tokens)
+        text = lm(prompt, max_tokens=max(max_tokens, least))
         if case is not None:
             case.forget()
             text = text & case.make()

@@ -50,6 +50,9 @@ class HostSites(TextSites):
 
     def __init__(self, batch: Batch, rows: list[Row | None], plan: Plan):
         super().__init__(batch, rows, plan)
+        checks = [row.judges.check for row in rows if row is not None and row.judges.check is not None]
+        self._masks_are_cheap = all(judge.is_masked_fast for judge in checks)
+        self._awrs = batch.proposal.search(self._masks_are_cheap)
         self._checks = Checks()
         self._potentials = SitePotentials(batch, rows)
         self._cache: Any = None
@@ -101,7 +104,7 @@ class HostSites(TextSites):
         increments[list(lost)] = -np.inf
         self._checks.forget()
         if self._step == 0:
-            self._awrs = self._batch.proposal.adapted(self._first_check)
+            self._awrs = self._batch.proposal.search(self._masks_are_cheap, self._first_check)
         self._step += 1
         if not self.active:
             self._close()

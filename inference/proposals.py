@@ -11,6 +11,7 @@ from lmppl.representation import compact_repr
 
 _MOST_TOKENS_MASKED_ON_HOST = 64
 _PRIORITY_CHECKS = 80  # what a step draws in its first two portions of candidates
+_CHECKS_BEFORE_MASK = 80  # likewise; a mask that costs little, 1 ms at 32,000 tokens, then costs less
 _DEAR_CHECK = 2e-4  # seconds
 
 
@@ -43,9 +44,14 @@ class Proposal(abc.ABC):
         """How many candidates of a row where few are allowed are checked at once, if checks are batched."""
         return None
 
-    def adapted(self, seconds_per_check: float) -> AWRS:
-        """Gives how they are checked from a site's second token on, from what its first has cost."""
-        del seconds_per_check
+    def search(self, masks_are_cheap: bool, seconds_per_check: float | None = None) -> AWRS:
+        """Gives how the host searches the rows of a site.
+
+        Args:
+            masks_are_cheap: Whether what is checked has exact masks that cost little.
+            seconds_per_check: What a check has cost at the site's first token; None before it.
+        """
+        del masks_are_cheap, seconds_per_check
         return self.rejection
 
 
@@ -106,7 +112,8 @@ class Auto(Proposal):
     exact constraints (`lp.lark`) are masked on the host for vocabularies of at most 64 tokens: each state
     is asked about all tokens once, which is less than what the rejections of some particles cost. All else is
     checked by rejection. Where that has spent its budget on an exact constraint, the mask is computed after
-    all: no particle is lost that could go on. `Diagnostics.text_sites` says what was chosen,
+    all: no particle is lost that could go on. `lp.json` and exact grammars, whose masks cost as much as few
+    hundred checks, are masked after 80 checks already. `Diagnostics.text_sites` says what was chosen,
     `check_seconds` what checks cost.
 
     Checks that answer many questions together (`lp.check`) are asked about 80 candidates of a particle at
@@ -149,10 +156,13 @@ class Auto(Proposal):
     def priority_checks(self) -> int | None:
         return _PRIORITY_CHECKS if self.awrs.rounds is None else None
 
-    def adapted(self, seconds_per_check: float) -> AWRS:
-        if self.measure and seconds_per_check > _DEAR_CHECK:
-            return replace(self.awrs, lookahead=1)
-        return self.awrs
+    def search(self, masks_are_cheap: bool, seconds_per_check: float | None = None) -> AWRS:
+        awrs = self.awrs
+        if masks_are_cheap and awrs.rounds is None:
+            awrs = replace(awrs, max_checks=min(awrs.max_checks, _CHECKS_BEFORE_MASK))
+        if self.measure and seconds_per_check is not None and seconds_per_check > _DEAR_CHECK:
+            awrs = replace(awrs, lookahead=1)
+        return awrs
 
 
 def _check_count(owner: str, name: str, value: object, least: int) -> None:

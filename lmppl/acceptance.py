@@ -76,6 +76,11 @@ class Acceptor:
         self._masks: dict[Cursor, np.ndarray] = {}
         self._end_masks: dict[Cursor, np.ndarray] = {}
 
+    @property
+    def is_masked_fast(self) -> bool:
+        """Whether its masks are exact, and cost about as much as a few hundred checks."""
+        return self._is_walked and self.constraint is not None and self.constraint.viable_is_exact
+
     def step(self, cursor: Cursor, token: int) -> Cursor | None:
         """Gives the cursor after a token, or None if the token is not allowed. May raise `CheckTimedOut`."""
         if (data := self._texts[token]) and self._is_only_text(cursor, data):

@@ -6,10 +6,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
-from jaxtyping import Int32
 
 NUM_CHARACTERS = 0x110000 - 0x800  # surrogates are no characters: UTF-8 cannot write them
 _GAP = 0xD800
@@ -155,9 +154,16 @@ class Partition:
         """The number of classes."""
         return max(self.classes) + 1
 
-    @cached_property
-    def class_of_code_point(self) -> Int32[np.ndarray, "1114112"]:
-        """The class of every code point, -1 for surrogates."""
-        lengths = np.diff((*self.starts, NUM_CHARACTERS))
-        numbers = np.repeat(np.array(self.classes, np.int32), lengths)
-        return np.concatenate([numbers[:_GAP], np.full(0x800, -1, np.int32), numbers[_GAP:]])
+    @property
+    def code_point_runs(self) -> list[tuple[int, int]]:
+        """The first code point and the class of each run of code points; -1 is the class of surrogates."""
+        runs: list[tuple[int, int]] = []
+        ends = (*self.starts[1:], NUM_CHARACTERS)
+        for start, end, number in zip(self.starts, ends, self.classes, strict=True):
+            if start < _GAP:
+                runs.append((start, number))
+            if start <= _GAP <= end and (_GAP, -1) not in runs[-1:]:
+                runs.append((_GAP, -1))
+            if end > _GAP:
+                runs.append((max(start, _GAP) + 0x800, number))
+        return runs
