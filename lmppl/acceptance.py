@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lmppl.constraints.byte_steps import Standing, byte_steps
+from lmppl.constraints.byte_steps import Standing, steps_of
 from lmppl.constraints.canonical_tokens import Canonical
 from lmppl.constraints.combinators import both
 from lmppl.constraints.protocol import Constraint
@@ -136,7 +136,7 @@ class Acceptor:
         if classes is not None:
             row = classes.row(cursor.state, self._accepts(cursor.state))
             return ClassAnswers(step, classes.class_of, row)
-        steps = byte_steps(self._text)
+        steps = steps_of(self._text)
         standing = steps.standing(cursor.state)
         return WalkedAnswers(step, steps, standing, self._texts, self._answered_before(standing))
 

@@ -103,6 +103,6 @@ class ByteSteps:
 
 
 @lru_cache(64)
-def byte_steps(constraint: Constraint) -> ByteSteps:
+def steps_of(constraint: Constraint) -> ByteSteps:
     """Gives the steps of a constraint, shared by equal ones."""
     return ByteSteps(constraint)

@@ -57,7 +57,7 @@ class TokenClasses:
         return row.take(self._names)
 
 
-def token_classes(machine: ByteAutomaton, trie: VocabularyTrie) -> TokenClasses | None:
+def classes_of(machine: ByteAutomaton, trie: VocabularyTrie) -> TokenClasses | None:
     """Sorts the tokens of a vocabulary; None where that would take long.
 
     One walk down the vocabulary's tree serves all states. It follows, instead of a state, the function that a

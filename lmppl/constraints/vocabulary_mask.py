@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.byte_steps import ByteSteps, Standing, byte_steps
+from lmppl.constraints.byte_steps import ByteSteps, Standing, steps_of
 from lmppl.constraints.protocol import Constraint, State
-from lmppl.constraints.token_classes import TokenClasses, token_classes
+from lmppl.constraints.token_classes import TokenClasses, classes_of
 from lmppl.constraints.transition_tables import DEAD
 from lmppl.constraints.vocabulary_trie import VocabularyTrie
 from lmppl.constraints.wide_states import wide
@@ -99,7 +99,7 @@ class VocabularyIndex:
             if len(self._spent) > MAX_COUNTED:
                 self._spent.popitem(last=False)
             return None
-        made = self._classes[machine] = token_classes(machine, self._trie)
+        made = self._classes[machine] = classes_of(machine, self._trie)
         while len(self._classes) > 1 and self._num_class_bytes > MAX_CACHED_BYTES:
             self._classes.popitem(last=False)
         return made
@@ -113,7 +113,7 @@ class VocabularyIndex:
         if machine is not None:
             walked = self._trie.walk(_number(state), lambda states, data: machine.transitions[states, data])
         else:
-            steps = byte_steps(constraint) if constraint.revisits_states else ByteSteps(constraint)
+            steps = steps_of(constraint) if constraint.revisits_states else ByteSteps(constraint)
             start = steps.standing(state)
             if constraint.revisits_states and self._size >= LEAST_FOR_WIDE:
                 found = self._walked_wide(steps, start)

@@ -43,7 +43,7 @@ def test_the_evidence_of_a_conjugate_model_is_unbiased():
     assert_unbiased(found, expected, failure_rate=1e-6)
     forgetful = DATA.at[2:].set(0.0)  # the mutant: half of the data forgotten
     found = [
-        math.exp(lp.infer(conjugate, forgetful, method=lp.SMC(64), key=key).log_evidence) for key in range(25)
+        math.exp(lp.infer(conjugate, forgetful, method=lp.SMC(64), key=key).log_evidence) for key in range(30)
     ]
     with pytest.raises(AssertionError, match="standard errors"):
         assert_unbiased(found, expected, failure_rate=1e-6)

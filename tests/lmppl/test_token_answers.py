@@ -163,7 +163,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     constraint = lp.lark(GRAMMAR + "\n// of its own, so that no steps are known")
     judge = Acceptor(VOCABULARY, constraint, None)
     assert agree_with_steps(judge, judge.answers) == {WalkedAnswers}
-    steps = steps_module.byte_steps(constraint)
+    steps = steps_module.steps_of(constraint)
     assert steps._num_steps <= 5
     assert all(len(known) <= 2 for known in judge._known.values())
 

@@ -11,7 +11,7 @@ import pytest
 import lmppl as lp
 from lmppl.constraints import token_classes as module
 from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.token_classes import TokenClasses, token_classes
+from lmppl.constraints.token_classes import TokenClasses, classes_of
 from lmppl.constraints.vocabulary_mask import VocabularyIndex
 from lmppl.constraints.vocabulary_trie import VocabularyTrie
 from lmppl.errors import ConstraintError
@@ -69,7 +69,7 @@ def agrees_with_one_by_one(
 
 
 def test_classes_answer_for_all_tokens_and_states_as_the_automaton_does() -> None:
-    assert agrees_with_one_by_one(token_classes, num_trials=300) > 20_000
+    assert agrees_with_one_by_one(classes_of, num_trials=300) > 20_000
 
 
 @pytest.mark.parametrize("lost", ["a state", "the tokens said again", "the ends"])
@@ -89,7 +89,7 @@ def test_the_comparison_catches_classes_that_are_wrong(lost: str, monkeypatch: p
             trie._said_before = trie._said_before[:0]
         elif lost == "the ends":
             trie.ends = trie.ends[:0]
-        return token_classes(machine, trie)
+        return classes_of(machine, trie)
 
     if lost == "a state":
         monkeypatch.setattr(module, "distinct_columns", blind)
@@ -102,7 +102,7 @@ def test_more_classes_than_a_byte_can_name_are_told_apart() -> None:
     machine = lp.choices([f"{word}{'x' * (i % 17)}{word}" for i, word in enumerate(words)]).automaton()
     assert machine is not None
     vocabulary = Vocabulary((*(word.encode() for word in words), b"x", b""), frozenset({401}))
-    classes = token_classes(machine, VocabularyTrie(vocabulary))
+    classes = classes_of(machine, VocabularyTrie(vocabulary))
     assert classes is not None
     assert not isinstance(classes.class_of, bytes)
     for state in range(0, machine.num_states, 29):
@@ -116,7 +116,7 @@ def test_more_classes_than_a_byte_can_name_are_told_apart() -> None:
 def test_a_vocabulary_without_text_has_classes_too() -> None:
     machine = lp.regex("a*").automaton()
     assert machine is not None
-    classes = token_classes(machine, VocabularyTrie(Vocabulary((b"", b""), frozenset({0}))))
+    classes = classes_of(machine, VocabularyTrie(Vocabulary((b"", b""), frozenset({0}))))
     assert classes is not None
     assert classes.mask(0).tolist() == [False, False]
 

@@ -8,7 +8,7 @@ import pytest
 
 import lmppl as lp
 from lmppl.constraints import vocabulary_mask, wide_states
-from lmppl.constraints.byte_steps import ByteSteps, byte_steps
+from lmppl.constraints.byte_steps import ByteSteps, steps_of
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.vocabulary_mask import VocabularyIndex
 from lmppl.language_model import Vocabulary
@@ -61,7 +61,7 @@ def masks_agree(constraint: Constraint, head: bytes, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("constraint", "head"), CASES, ids=lambda case: str(case)[:30])
 def test_masks_of_wide_states_are_what_advance_says(constraint: Constraint, head: bytes, seed: int) -> None:
-    steps = byte_steps(constraint)
+    steps = steps_of(constraint)
     state = constraint.advance(constraint.initial(), head)
     assert state is not None
     assert wide_states.wide(steps, steps.standing(state)) is not None
@@ -88,7 +88,7 @@ def test_the_comparison_catches_a_byte_that_leaves_unnoticed(monkeypatch: pytest
     ],
 )
 def test_other_states_are_not_taken_for_wide_ones(constraint: Constraint, head: bytes) -> None:
-    steps = byte_steps(constraint)
+    steps = steps_of(constraint)
     state = constraint.advance(constraint.initial(), head)
     assert state is not None
     assert wide_states.wide(steps, steps.standing(state)) is None
