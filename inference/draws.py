@@ -268,30 +268,29 @@ def _block_sums(
     return jax.tree.map(lambda leaf: leaf.reshape(num_rows, *leaf.shape[2:]), sums)
 
 
-def _sums_of_group(
-    rows: Rows,
-) -> tuple[Float[Array, " rows"], Float[Array, " rows"], Float[Array, "rows blocks"]]:
-    base = log_weights(rows._replace(allowed=None))
-    top = finite_or_zero(jnp.max(base, axis=-1))
-    rates = _rates(base, top)
-    sums = _in_blocks(rates)
-    total = jnp.log(jnp.sum(sums, axis=-1)) + top
+Sums = tuple[Float[Array, " rows"], Float[Array, " rows"], Float[Array, "rows blocks"]]
+
+
+def _sums_of_group(rows: Rows) -> Sums:
     if rows.allowed is None:
-        return top, total, sums
+        return _plain_sums(rows)
     if rows.is_masked is None:
-        return _masked_sums(rows, rates, top, total)
-
-    def masked() -> tuple[Array, Array, Array]:
-        return _masked_sums(rows, rates, top, total)
-
-    return jax.lax.cond(rows.is_masked, masked, lambda: (top, total, sums))
+        return _masked_sums(rows)
+    # Each branch weighs for itself: what they have in common would have to be stored.
+    return jax.lax.cond(rows.is_masked, _masked_sums, _plain_sums, rows)
 
 
-def _masked_sums(
-    rows: Rows, rates: Float[Array, "rows vocab"], top: Float[Array, " rows"], total: Float[Array, " rows"]
-) -> tuple[Float[Array, " rows"], Float[Array, " rows"], Float[Array, "rows blocks"]]:
-    """Gives the same of the allowed tokens alone, weighed anew where hardly any of the mass is left."""
+def _plain_sums(rows: Rows) -> Sums:
+    """Gives the sums of all tokens of the base."""
+    top, _, sums = _rates_of_base(rows)
+    return top, jnp.log(jnp.sum(sums, axis=-1)) + top, sums
+
+
+def _masked_sums(rows: Rows) -> Sums:
+    """Gives the sums of the allowed tokens, weighed anew where hardly any of the mass is left."""
     assert rows.allowed is not None
+    top, rates, of_base = _rates_of_base(rows)
+    total = jnp.log(jnp.sum(of_base, axis=-1)) + top
     sums = _in_blocks(jnp.where(unpacked(rows.allowed, rates.shape[1]), rates, 0.0))
     faint = jnp.sum(sums, axis=-1) < _FAINT
 
@@ -305,6 +304,16 @@ def _masked_sums(
 
     top, sums = jax.lax.cond(jnp.any(faint), weighed_again, lambda _: (top, sums), rows)
     return top, total, sums
+
+
+def _rates_of_base(
+    rows: Rows,
+) -> tuple[Float[Array, " rows"], Float[Array, "rows vocab"], Float[Array, "rows blocks"]]:
+    """Gives the largest log-weight of each row, all weights relative to it, and the sums of blocks."""
+    base = log_weights(rows._replace(allowed=None))
+    top = finite_or_zero(jnp.max(base, axis=-1))
+    rates = _rates(base, top)
+    return top, rates, _in_blocks(rates)
 
 
 def _in_blocks(values: Float[Array, "rows vocab"]) -> Float[Array, "rows blocks"]:
