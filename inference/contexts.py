@@ -81,13 +81,12 @@ class Contexts:
     def prefix(self, lm: LanguageModel, tokens: Tokens) -> Prefix:
         """Reads `tokens`, of which there is one at least, as far as that is not done."""
         kept = self._prefixes.setdefault(lm, [])
-        best = max(kept, key=lambda one: _saved(one.tokens, tokens), default=None)
-        if best is not None and best.tokens == tokens and self.reuse:
-            found = best
-        elif best is not None and _saved(best.tokens, tokens) > 0 and self.reuse:
-            found = _read_on(lm, best, tokens)
-        else:
+        usable = [one for one in kept if self.reuse and _saved(one.tokens, tokens)]
+        best = max(usable, key=lambda one: _saved(one.tokens, tokens), default=None)
+        if best is None:
             found = _read_anew(lm, tokens)
+        else:
+            found = best if best.tokens == tokens else _read_on(lm, best, tokens)
         kept.insert(0, found)
         del kept[_MOST_KEPT:]
         return found

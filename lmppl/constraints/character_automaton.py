@@ -10,7 +10,16 @@ import numpy as np
 from lmppl.constraints.character_sets import CharacterSet, Partition
 from lmppl.constraints.look_around import LookArounds, Pending, undominated
 from lmppl.constraints.regex_assertions import START, Contexts, sets_seen
-from lmppl.constraints.regex_syntax import Alternation, Assertion, Character, Look, Node, Repetition, Sequence
+from lmppl.constraints.regex_syntax import (
+    Alternation,
+    Assertion,
+    Character,
+    Look,
+    Node,
+    Repetition,
+    Sequence,
+    walk,
+)
 from lmppl.constraints.transition_tables import DEAD, Accepting, Table, canonical
 
 MAX_CHARACTER_STATES = 50_000
@@ -56,17 +65,6 @@ def size(tree: Node) -> int:
             return 2 + size(item) * max(1, low + 1 if high is None else high)
         case _:
             return 1
-
-
-def walk(tree: Node) -> Iterator[Node]:
-    """Gives every node of a tree, outer ones first."""
-    yield tree
-    match tree:
-        case Sequence(items) | Alternation(items):
-            for item in items:
-                yield from walk(item)
-        case Repetition(item) | Look(item):
-            yield from walk(item)
 
 
 def _sets(tree: Node) -> Iterator[CharacterSet]:

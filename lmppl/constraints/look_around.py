@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from lmppl.constraints.character_sets import NUM_CHARACTERS, Partition
-from lmppl.constraints.regex_syntax import Alternation, Assertion, Character, Look, Node, Repetition, Sequence
+from lmppl.constraints.regex_syntax import (
+    Assertion,
+    Character,
+    Look,
+    Node,
+    Repetition,
+    Sequence,
+    walk,
+)
 from lmppl.constraints.transition_tables import DEAD, Accepting, Table
 from lmppl.errors import ConstraintError
 
@@ -48,7 +56,7 @@ class LookArounds:
         self._rows: list[list[list[int]]] = []
         self._ends: list[list[bool]] = []
         for look in self._looks:
-            if not look.ahead and any(isinstance(node, Assertion | Look) for node in _walk(look.item)):
+            if not look.ahead and any(isinstance(node, Assertion | Look) for node in walk(look.item)):
                 raise ConstraintError(f"a look-behind, at position {look.position}, has an assertion in it")
             items = (look.item, _ANY_TEXT) if look.ahead else (_ANY_TEXT, look.item)
             own, table, accepting = determinised(Sequence(items))
@@ -113,18 +121,8 @@ class LookArounds:
         return pending | {(number, state)}
 
 
-def _walk(node: Node) -> Iterator[Node]:
-    yield node
-    match node:
-        case Sequence(items) | Alternation(items):
-            for item in items:
-                yield from _walk(item)
-        case Look(item) | Repetition(item):
-            yield from _walk(item)
-
-
 def _looks_left(node: Node) -> str | None:
-    for each in _walk(node):
+    for each in walk(node):
         if isinstance(each, Assertion) and each.kind not in _LOOK_RIGHT:
             return each.kind
         if isinstance(each, Look) and not each.ahead:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lmppl.constraints.character_sets import CharacterSet, case_variants, matched_by, single
@@ -127,6 +128,17 @@ def parse(pattern: str, flags: int = 0, look_around: bool = False) -> Node:
         raise ConstraintError(
             f"The pattern {_short(pattern)} is nested too deeply. Use fewer groups."
         ) from error
+
+
+def walk(tree: Node) -> Iterator[Node]:
+    """Gives every node of a tree, outer ones first."""
+    yield tree
+    match tree:
+        case Sequence(items) | Alternation(items):
+            for item in items:
+                yield from walk(item)
+        case Repetition(item) | Look(item):
+            yield from walk(item)
 
 
 def _short(pattern: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
-from lmppl.constraints.character_automaton import TooLarge, determinised, size, walk
+from lmppl.constraints.character_automaton import TooLarge, determinised, size
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.regex_syntax import Node, Repetition, parse
+from lmppl.constraints.regex_syntax import Node, Repetition, parse, walk
 from lmppl.constraints.regular_language import RegularLanguage
 from lmppl.constraints.utf8_encoding import byte_automaton
 from lmppl.errors import ConstraintError, InvalidTypeError

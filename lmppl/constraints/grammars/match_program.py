@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from lmppl.constraints.character_automaton import size, walk
+from lmppl.constraints.character_automaton import size
 from lmppl.constraints.character_sets import NUM_CHARACTERS, CharacterSet, Partition, matched_by, single
 from lmppl.constraints.regex_syntax import (
     Alternation,
@@ -21,6 +21,7 @@ from lmppl.constraints.regex_syntax import (
     Repetition,
     Sequence,
     parse,
+    walk,
 )
 from lmppl.errors import ConstraintError
 
