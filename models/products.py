@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float
 
 from lmppl.device_layout import on_cpu
@@ -45,5 +46,8 @@ def applied(
     if not on_cpu() or weight.dtype != jnp.float32 or num_vectors == 1 or not first:
         return product("...i,oi->...o", x, weight, dtype)
     columns = jax.lax.optimization_barrier(x.reshape(num_vectors, inputs).T)
-    found = jax.lax.optimization_barrier(product("oi,iv->ov", weight, columns, dtype))
-    return found.T.reshape(*x.shape[:-1], outputs)
+    found = jax.lax.optimization_barrier(product("oi,iv->ov", weight, columns, dtype)).T
+    if outputs > _HEAD * inputs:
+        # Turned here, once. XLA would keep logits as the product leaves them, and turn them for each reader.
+        found = with_layout_constraint(found, Layout((0, 1)))
+    return found.reshape(*x.shape[:-1], outputs)

@@ -94,8 +94,8 @@ class Answers:
         if role not in self.functions:
             return True
         known, answer = self._memo.get((role, about))
-        if not known or answer is None:
-            answer = self._answers(role, [about])[0]
+        if answer is None:
+            answer = self._answers(role, [about])[0] if self.takes_lists else self._one_answer(role, about, known)
         if answer is None:
             raise self.timed_out(about)
         return answer
@@ -125,6 +125,16 @@ class Answers:
         if missing and not self._timeouts.are_too_many:
             self._ask_anew(role, missing, known)
         return [known.get(about) for about in abouts]
+
+    def _one_answer(self, role: str, about: Hashable, known: bool) -> Any:
+        """Gives what `_answers` would: None if the call took too long, or did so before."""
+        if (known and self._timeouts.are_recent) or self._timeouts.are_too_many:
+            return None
+        answer = self._asked[role].answer(about)
+        self._timeouts.count(answer)
+        if not self._was_rebound():
+            self._memo.put_all(role, {about: answer})
+        return answer
 
     def _ask_anew(self, role: str, missing: list[Hashable], known: dict[Hashable, Any]) -> None:
         """Asks until the check counts as one that does not return."""
