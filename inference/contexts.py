@@ -152,7 +152,7 @@ def _read_anew(lm: LanguageModel, tokens: Tokens) -> Prefix:
     if found is None:
         capacity = bucket(len(tokens), _LEAST_AT_ONCE)
         found = Prefix(tokens, *_read_prefix(lm, empty_rows(lm, 1, capacity), tokens), capacity)
-    if lm.cache_bytes(1, found.capacity) <= _MOST_BYTES_KEPT:
+    if sum(leaf.nbytes for leaf in jax.tree.leaves(found.cache)) <= _MOST_BYTES_KEPT:
         known[tokens] = found
         if len(known) > _MOST_KEPT:
             known.popitem(last=False)
@@ -167,8 +167,7 @@ def require_memory(lm: LanguageModel, num_rows: int, capacity: int, prefix_lengt
     """
     own = _cache_bytes(lm, num_rows, capacity)
     shared = _cache_bytes(lm, 1, bucket(prefix_length, _LEAST_AT_ONCE)) if prefix_length else 0
-    shape = (num_rows, 2 * len(lm.vocabulary))
-    logits = layout_of(lm).bytes_in_a_memory(lambda: jnp.zeros(shape, jnp.float32))
+    logits = _logits_bytes(lm, num_rows)
     available = _available_bytes()
     if available is not None and own + shared + logits > available:
         raise NotEnoughMemory(
@@ -321,6 +320,16 @@ def _cache_bytes(lm: LanguageModel, num_rows: int, capacity: int) -> int:
         lm,
         ("cache bytes", num_rows, capacity),
         lambda: layout_of(lm).bytes_in_a_memory(lambda: lm.empty(num_rows, capacity)),
+    )
+
+
+def _logits_bytes(lm: LanguageModel, num_rows: int) -> int:
+    """Gives what logits and a draw from them take of one memory. Remembered likewise."""
+    lm, shape = lm.skeleton, (num_rows, 2 * len(lm.vocabulary))
+    return compiled(
+        lm,
+        ("logits bytes", shape),
+        lambda: layout_of(lm).bytes_in_a_memory(lambda: jnp.zeros(shape, jnp.float32)),
     )
 
 
