@@ -99,8 +99,9 @@ def checks_needed(
 ) -> Int[Array | np.ndarray, "*batch"]:
     """Gives how many more candidates of each row `weigh` will ask about, as far as is known.
 
-    It is 1 while nothing was accepted, then what is left of the look-ahead, then 0. Checking more
-    than that, in the order drawn, is a waste but no error.
+    While nothing was accepted, the next one and as many behind it as are looked ahead at: whichever is the
+    first to be accepted, these will be asked about. Then what is left of the look-ahead, then 0. Checking
+    more than that, in the order drawn, is a waste but no error.
 
     Args:
         num_checked: The first so many answers of `accepted` are known. The others do not count.
@@ -108,7 +109,7 @@ def checks_needed(
     xp = log_probs.__array_namespace__()
     known = accepted & (_places(log_probs) < num_checked[..., None])
     reach = _reach(log_probs, log_tail, known, max_checks)
-    searching = xp.minimum(num_checked + 1, reach.end)
+    searching = xp.minimum(num_checked + 1 + lookahead, reach.end)
     looking = xp.minimum(reach.first + lookahead + 1, reach.end)
     return xp.asarray(xp.maximum(xp.where(reach.found, looking, searching) - num_checked, 0))
 
