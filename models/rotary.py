@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -21,7 +22,13 @@ def rotations(
 ) -> tuple[Float[Array, "rows length half"], Float[Array, "rows length half"]]:
     """Gives the cosines and sines for `positions`, in float32."""
     angles = positions[..., None].astype(jnp.float32) * jnp.asarray(frequencies(config))[None, None]
-    return jnp.cos(angles), jnp.sin(angles)
+
+    def known(angles: Array) -> tuple[Array, Array]:
+        return jnp.cos(angles), jnp.sin(angles)
+
+    # A condition that always holds, which XLA cannot know: on CPU it would fuse them into each layer's
+    # rotations, and compute them anew there for every head.
+    return jax.lax.cond(jnp.max(positions) >= 0, known, lambda angles: (angles, angles), angles)
 
 
 def rotate(
