@@ -14,12 +14,12 @@ from lmppl.shape_buckets import bucket
 
 @pytest.fixture
 def few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pads up to 64 rows to 64, so that one program is compiled for them and not one for each of ten sizes.
+    """Pads up to 32 rows to 32, so that one program is compiled for them and not one for each of eight sizes.
 
     For tests in which the number of rows at a site varies. Padding changes no draw: see test_determinism.py.
     """
     for module in (expert_reading, keys, resampling, text_sites):
-        monkeypatch.setattr(module, "row_bucket", lambda size: bucket(size, 64))
+        monkeypatch.setattr(module, "row_bucket", lambda size: bucket(size, 32))
 
 
 @pytest.fixture

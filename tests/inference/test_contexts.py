@@ -81,7 +81,7 @@ def test_what_prompts_begin_with_is_read_once(lm, num_read):
         which = int(lp.sample("which", dist.Categorical(probs=np.full(3, 1 / 3))))
         return lp.sample("x", lm(LONG + endings[which], max_tokens=3))
 
-    posterior = lp.infer(program, method=lp.SMC(12), key=0)
+    posterior = lp.infer(program, method=lp.SMC(8), key=0)
     which = {int(trace["which"]) for trace in posterior.traces}
     prompts = [lm.encode_prompt(LONG + endings[i])[:-1] for i in sorted(which)]
     assert len(prompts) == 3
@@ -154,14 +154,14 @@ def test_rows_that_are_kept_under_the_wrong_slots_are_caught(lm, num_read, monke
 
 def test_without_reuse_everything_is_read_anew_and_strings_are_the_same(lm, num_read, monkeypatch):
     def program():
-        first = lp.sample("x", lm(LONG, max_tokens=40) & MANY)
+        first = lp.sample("x", lm(LONG, max_tokens=60) & MANY)
         return lp.sample("y", lm(LONG + first + "\n### words\n", max_tokens=5) & WORDS)
 
-    with_reuse = lp.infer(program, method=lp.SMC(4), key=1)
+    with_reuse = lp.infer(program, method=lp.SMC(8), key=1)
     first = sum(num_read)
     original = Contexts.__init__
     monkeypatch.setattr(Contexts, "__init__", lambda self, reuse=True: original(self, reuse=False))
-    without = lp.infer(program, method=lp.SMC(4), key=1)
+    without = lp.infer(program, method=lp.SMC(8), key=1)
     assert sum(num_read) - first > first
     assert with_reuse.values == without.values
     np.testing.assert_allclose(with_reuse.log_weights, without.log_weights, atol=1e-3)
@@ -203,7 +203,7 @@ def test_kept_rows_survive_a_site_that_extends_their_prefix(lm):
         middle = lp.sample("y", lm(LONG + "red red red\n", max_tokens=2))
         return middle + lp.sample("z", lm(LONG + first + "\n### words\n", max_tokens=3))
 
-    posterior = lp.infer(program, method=lp.SMC(4), key=0)
+    posterior = lp.infer(program, method=lp.SMC(8), key=0)
     assert_scored_as_by_a_full_pass(
         posterior, lambda trace: {"z": lm(LONG + trace["x"] + "\n### words\n", max_tokens=3)}
     )
@@ -233,7 +233,7 @@ def test_an_interrupted_run_leaves_the_model_usable(lm, monkeypatch, resampler):
         return lp.sample("y", lm(LONG + first, max_tokens=6) & WORDS)
 
     def run():
-        return lp.infer(program, method=lp.SMC(4, resampler=resampler, ess_threshold=1.0), key=0)
+        return lp.infer(program, method=lp.SMC(8, resampler=resampler, ess_threshold=1.0), key=0)
 
     whole = run()
     name = "run" if resampler is lp.inference.systematic else "step"

@@ -323,4 +323,4 @@ def _potential_of_the_proposal_counts(monkeypatch):
 def test_a_mutant_is_caught(program, mutate, monkeypatch):
     mutate(monkeypatch)
     with pytest.raises(AssertionError, match="standard errors"):
-        check(program, EAGER, NUM_RUNS, 2 * NUM_RUNS)
+        check(program, EAGER, 30, NUM_RUNS, 2 * NUM_RUNS)

@@ -13,6 +13,7 @@ LM = lp.TableLM(["a", "b", "c", "<end>"], ROWS[0], ROWS[1:])
 ALWAYS = lp.SMC(16, ess_threshold=1.0)
 
 
+@pytest.mark.usefixtures("few_programs")
 def test_a_forked_particle_returns_what_its_trace_says():
     def program():
         x = lp.sample("x", LM("a", max_tokens=3))

@@ -292,4 +292,4 @@ def test_a_mutant_is_caught(program, mutate, monkeypatch):
     mutate(monkeypatch)
     method = METHODS[1] if mutate in (_forgotten_evidence, _keys_reused) else METHODS[0]
     with pytest.raises(AssertionError, match="standard errors"):
-        check(program, method, NUM_RUNS, 2 * NUM_RUNS)
+        check(program, method, 40, NUM_RUNS, 2 * NUM_RUNS)

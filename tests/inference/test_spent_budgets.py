@@ -10,7 +10,10 @@ from lmppl.inference import proposals
 from lmppl.inference.host_sites import HostSites
 from lmppl.testing import assert_unbiased
 
+pytestmark = pytest.mark.once
+
 FAILURE_RATE = 1e-6  # of each statistical test, when what it tests is right
+NUM_RUNS = 300
 ROWS = np.random.default_rng(3).dirichlet(np.full(5, 0.6), 6)
 LM = lp.TableLM([*"abcd", "<end>"], ROWS[0], ROWS[1:])
 
@@ -33,19 +36,22 @@ def no_masks_at_first(monkeypatch):
     monkeypatch.setattr(proposals, "_MOST_TOKENS_MASKED_ON_HOST", 0)
 
 
-def posteriors(program, awrs, num_runs):
+def posteriors(program, awrs, keys):
     method = lp.SMC(16, proposal=lp.Auto(awrs=awrs), ess_threshold=0.7)
-    return [lp.infer(program, method=method, key=key) for key in range(num_runs)]
+    return [lp.infer(program, method=method, key=key) for key in keys]
 
 
-def assert_right(program, awrs, num_runs=300):
+def assert_right(program, awrs, *counts):
+    """Compares after each count of runs: once for what must be right, more often for what is to be caught."""
     exact = lp.infer(program, method=lp.Enumerate())
-    found = posteriors(program, awrs, num_runs)
-    evidence = np.exp([posterior.log_evidence for posterior in found])
-    assert_unbiased(evidence, np.exp(exact.log_evidence), failure_rate=FAILURE_RATE)
-    for answer, probability in exact.top(3):
-        masses = evidence * np.array([posterior.probability(answer) for posterior in found])
-        assert_unbiased(masses, np.exp(exact.log_evidence) * probability, failure_rate=FAILURE_RATE)
+    found = []
+    for count in counts:
+        found += posteriors(program, awrs, range(len(found), count))
+        evidence = np.exp([posterior.log_evidence for posterior in found])
+        assert_unbiased(evidence, np.exp(exact.log_evidence), failure_rate=FAILURE_RATE)
+        for answer, probability in exact.top(3):
+            masses = evidence * np.array([posterior.probability(answer) for posterior in found])
+            assert_unbiased(masses, np.exp(exact.log_evidence) * probability, failure_rate=FAILURE_RATE)
 
 
 @pytest.mark.parametrize(
@@ -58,12 +64,12 @@ def assert_right(program, awrs, num_runs=300):
     ids=str,
 )
 def test_evidence_and_masses_are_unbiased_however_small_the_budget(program, awrs):
-    assert_right(program, awrs)
+    assert_right(program, awrs, NUM_RUNS)
 
 
 def test_a_row_is_lost_only_if_nothing_is_allowed(program):
     spent = lp.AWRS(lookahead=1, max_checks=1)
-    for posterior in posteriors(program, spent, 5):
+    for posterior in posteriors(program, spent, range(5)):
         assert "constraint unsatisfiable" not in posterior.losses
     lost = lp.infer(program, method=lp.SMC(16, proposal=spent), key=0).losses
     assert lost["constraint unsatisfiable"]["x"] > 0, "an explicit AWRS keeps to its budget"
@@ -93,4 +99,4 @@ END_BY_MASK = HostSites._end_by_mask
 def test_mutants_are_caught(program, monkeypatch, mutant):
     monkeypatch.setattr(HostSites, "_end_by_mask", mutant)
     with pytest.raises(AssertionError):
-        assert_right(program, lp.AWRS(lookahead=1, max_checks=1))
+        assert_right(program, lp.AWRS(lookahead=1, max_checks=1), 60, NUM_RUNS)

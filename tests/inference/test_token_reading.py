@@ -15,6 +15,7 @@ from lmppl.scoring import path_log_probs
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="rows are read apart elsewhere")
 
 NUM_ROWS = 24  # the fewest of which some are read as one
+LONGEST = 60  # tokens of a row: one length, one program
 CHOICES = lp.choices(["red", "red and blue", "green and red", "blue"])
 
 
@@ -23,47 +24,58 @@ def lm():
     return lp.load()
 
 
+@pytest.fixture(scope="module")
+def readers(lm):
+    """Two compiled readers: one to be traced as the engine is, one with rows read apart."""
+
+    def reader():
+        return jax.jit(
+            lambda params, cache, logits, unread, due: read_tokens(
+                lm, params, None, cache, logits, unread, due
+            )
+        )
+
+    return reader(), reader()
+
+
 def rows_of(lm, texts):
     """Gives a cache whose row `i` has read all but the last token of `texts[i]`, and these last tokens."""
     ids = [lm.encode_prompt(text) for text in texts]
-    longest = max(map(len, ids)) - 1
-    tokens = np.array([[*row[:-1], *[0] * (longest + 1 - len(row))] for row in ids], np.int32)
+    tokens = np.array([[*row[:-1], *[0] * (LONGEST + 1 - len(row))] for row in ids], np.int32)
     lengths = np.array([len(row) - 1 for row in ids], np.int32)
     cache, _ = jax.jit(lm.extend)(lm.params, lm.empty(len(ids), 64), tokens, lengths)
     return cache, np.array([row[-1] for row in ids], np.int32)
 
 
-def read(lm, cache, unread, due=True):
-    go = jax.jit(
-        lambda cache, logits, unread, due: read_tokens(lm, lm.params, None, cache, logits, unread, due)
-    )
+def read(reader, lm, cache, unread, due=True):
     zeros = jnp.zeros((NUM_ROWS, len(lm.vocabulary)), jnp.float32)
-    return go(cache, zeros, unread, jnp.bool_(due))
+    return reader(lm.params, cache, zeros, unread, jnp.bool_(due))
 
 
 @pytest.mark.parametrize("num_contexts", [1, 5, 8, 9, 24])
-def test_what_rows_read_as_one_is_what_each_reads(lm, monkeypatch, num_contexts):
+def test_what_rows_read_as_one_is_what_each_reads(lm, readers, monkeypatch, num_contexts):
     """With up to 8 contexts, and with more; row 3 is done, and stays as it is."""
     texts = [f"the {'red and ' * (row % num_contexts)}blue" for row in range(NUM_ROWS)]
     cache, last = rows_of(lm, texts)
     twins = np.arange(NUM_ROWS, dtype=np.int32) % num_contexts
     wanted = np.arange(NUM_ROWS) != 3
     unread = Unread(last, wanted, twins)
-    shared, logits = read(lm, cache, unread)
+    as_one, apart = readers
+    shared, logits = read(as_one, lm, cache, unread)
     monkeypatch.setattr(token_reading, "_LEAST_ROWS", NUM_ROWS + 1)
-    alone, expected = read(lm, cache, unread)
+    alone, expected = read(apart, lm, cache, unread)
     np.testing.assert_allclose(logits[wanted], expected[wanted], atol=2e-4)
     np.testing.assert_array_equal(shared.lengths, alone.lengths)
     everyone = Unread(last, np.ones(NUM_ROWS, bool), twins)
-    _, logits = read(lm, shared, everyone)
-    _, expected = read(lm, alone, everyone)
+    _, logits = read(apart, lm, shared, everyone)
+    _, expected = read(apart, lm, alone, everyone)
     np.testing.assert_allclose(logits, expected, atol=2e-4)
 
 
-def test_nothing_is_read_that_is_not_due(lm):
+def test_nothing_is_read_that_is_not_due(lm, readers):
     cache, last = rows_of(lm, ["the red"] * NUM_ROWS)
     unread = Unread(last, np.ones(NUM_ROWS, bool), np.zeros(NUM_ROWS, np.int32))
-    after, logits = read(lm, cache, unread, due=False)
+    after, logits = read(readers[0], lm, cache, unread, due=False)
     np.testing.assert_array_equal(after.lengths, cache.lengths)
     assert not logits.any()
 

@@ -21,6 +21,8 @@ from lmppl.constraints import repetition
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import ConstraintError
 
+pytestmark = pytest.mark.once
+
 MAX_SECONDS = 30.0  # of this process's time; the slowest take some 5 s
 MAX_MEGABYTES = 2_000  # of address space, Python and NumPy included
 

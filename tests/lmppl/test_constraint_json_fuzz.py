@@ -16,6 +16,7 @@ from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import ConstraintError, UnsupportedSchema
 
 Draft = pytest.importorskip("jsonschema").Draft202012Validator
+pytestmark = pytest.mark.once
 
 NAMES = st.sampled_from(["a", "b", "ab", "c", "a\n"])
 COUNTS = st.integers(0, 3)

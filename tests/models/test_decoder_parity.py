@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from lmppl.models.config import DecoderConfig
 from lmppl.models.decoder import bind, forward
 from lmppl.models.kv_cache import KVCache, empty_cache
 
-torch = pytest.importorskip("torch", reason="PyTorch, the reference, is not installed")
+# PyTorch takes seconds to import: only the process that runs these tests does.
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="PyTorch, the reference, is not installed"
+)
 
 TOLERANCE = 1e-4
 SHAPE = {
@@ -53,6 +57,7 @@ NUM_STEPS = 12
 
 
 def reference_model(**changes: Any) -> Any:
+    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -64,6 +69,8 @@ def reference_model(**changes: Any) -> Any:
 
 
 def reference_logits(model: Any, tokens: np.ndarray) -> np.ndarray:
+    import torch
+
     with torch.no_grad():
         return model(torch.tensor(tokens, dtype=torch.long)).logits.float().numpy()
 
@@ -194,6 +201,7 @@ def test_sharded_weights_give_the_same_logits(tmp_path: Path):
 
 
 def test_transformers_reads_the_checkpoints_that_we_write(tmp_path: Path):
+    import torch
     from transformers import LlamaForCausalLM
 
     reference_model(rope_parameters=LLAMA3, tie_word_embeddings=True).save_pretrained(tmp_path / "theirs")
