@@ -234,6 +234,7 @@ def _numbered(shape: ArrayShape, numbers: dict[Wanted, int]) -> Array:
         counted,
         _standings(shape, set(numbers)),
         shape.is_unique,
+        shape.repeats,
     )
 
 
