@@ -15,6 +15,7 @@ from lmppl.errors import UnsupportedSchema
 
 _DEPTH = 3  # how far the search for a contradiction goes
 _FEW = 4  # shapes of a set that is compared with others
+_MANY = 8  # shapes are worth a search for other words for what they want
 
 
 class Alternatives:
@@ -57,7 +58,7 @@ class Alternatives:
         objects, arrays = values.objects, values.arrays
         if len(objects) > 1:
             objects = tuple(s for s in objects if not self._is_empty_object(s))
-            if self._left:
+            if self._left and len(objects) > _MANY:
                 objects = tuple(dict.fromkeys(map(self._plainly, objects)))
             objects = widest(objects, object_is_within)
         if len(arrays) > 1:

@@ -106,6 +106,7 @@ class Object:
         dues: Properties that must be there too.
         serving: The nodes under a name, or under the names of a class by its number, of values that serve
             for the dues of some bits.
+        rules: A number that objects share which allow the same names, in the same spellings.
     """
 
     named: dict[bytes, int | None]
@@ -115,6 +116,7 @@ class Object:
     high: int | None
     dues: tuple[Due, ...]
     serving: Mapping[tuple[bytes | int, int], int]
+    rules: int
 
     @cached_property
     def allowed(self) -> list[bytes]:
