@@ -9,7 +9,7 @@ import numpy as np
 
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.transition_tables import DEAD, distinct_columns
 
 MAX_PAIRS = 20_000
 MAX_REMEMBERED_STATES = 200  # of both sides: at most 10,000 pairs, most often some hundred
@@ -114,16 +114,21 @@ def built(
 
 def word_counts(machine: ByteAutomaton) -> list[int | None]:
     """Gives how many strings are accepted from each state; None where infinitely many are."""
-    targets = [[t for t in row if t != DEAD] for row in machine.transitions.tolist()]
+    columns, class_of = distinct_columns(machine.transitions)
+    sizes = np.bincount(class_of).tolist()
+    targets = [
+        [(target, size) for target, size in zip(row, sizes, strict=True) if target != DEAD]
+        for row in columns.tolist()
+    ]
     waiting = [len(row) for row in targets]
     sources: list[list[int]] = [[] for _ in targets]
     for state, row in enumerate(targets):
-        for target in row:
+        for target, _ in row:
             sources[target].append(state)
     counts: list[int | None] = [None] * len(targets)
     todo = [state for state, number in enumerate(waiting) if number == 0]
     for state in todo:  # those from which no cycle is reachable, last ones first
-        inner = sum(counts[target] or 0 for target in targets[state])
+        inner = sum(size * (counts[target] or 0) for target, size in targets[state])
         counts[state] = inner + bool(machine.accepting[state])
         for source in sources[state]:
             waiting[source] -= 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 import lmppl as lp
 from lmppl.constraints.json_values import frames, item_tallies, nodes, property_names
 from lmppl.constraints.protocol import Constraint, State
-from lmppl.errors import ConstraintError, UnsupportedSchema
+from lmppl.errors import ConstraintError
 
 SCALARS = ["a", "ab", True, 1, None]
 ARRAYS = [list(items) for size in range(4) for items in itertools.product(SCALARS, repeat=size)]
@@ -171,9 +171,45 @@ def test_items_are_equal_as_values_and_not_as_texts() -> None:
     assert accepts('[[1, 1], {"a": [2, 2]}]')
 
 
-def test_the_negation_of_unique_items_is_refused() -> None:
-    with pytest.raises(UnsupportedSchema, match="'/not', keyword 'uniqueItems'"):
-        lp.json({"not": {"uniqueItems": True}})
+REPEATING = [
+    {**ITEMS, "not": {"uniqueItems": True}},
+    {**ITEMS, "not": {"uniqueItems": True}, "prefixItems": [{"const": "a"}]},
+    {**ITEMS, "not": {"uniqueItems": True, "minItems": 2}},
+    {**ITEMS, "not": {"uniqueItems": True}, "contains": {"const": 1}, "minContains": 2},
+    {**ITEMS, "oneOf": [{"items": {"type": "string"}}, {"uniqueItems": True}]},
+    {**ITEMS, "if": {"uniqueItems": True}, "then": {"maxItems": 2}, "else": {"items": {"type": "string"}}},
+]
+
+
+@pytest.mark.parametrize("schema", REPEATING, ids=range(len(REPEATING)))
+def test_arrays_that_must_repeat_an_item_are_those_that_a_validator_finds(schema: dict) -> None:
+    assert compared(schema, ARRAYS) == (True, True)
+
+
+@pytest.mark.parametrize("prefix", [[], [{"enum": ["a", "ab"]}]], ids=["alike", "prefix"])
+def test_a_beginning_of_an_array_that_must_repeat_an_item_can_be_completed(
+    prefix: list, completion: Callable[..., bytes | None]
+) -> None:
+    schema = {"type": "array", "not": {"uniqueItems": True}, "items": {"enum": SCALARS}}
+    constraint = lp.json({**schema, "prefixItems": prefix} if prefix else schema, whitespace="compact")
+    assert constraint.viable_is_exact
+    assert not lp.json({**schema, "maxItems": 3}).viable_is_exact
+    for items in (items for items in ARRAYS if len(items) < 3):
+        state = constraint.advance(constraint.initial(), compact(items)[:-1].encode())
+        if state is None:
+            assert prefix
+            assert not isinstance(items[0], str)
+            continue
+        assert (constraint.advance(state, b"]") is None) == (len(set(map(compact, items))) == len(items))
+        rest = completion(constraint, state, b'[],"abtruenl10.')
+        assert rest is not None
+        whole = json.loads(compact(items)[:-1].encode() + rest)
+        assert len(set(map(compact, whole))) < len(whole)
+
+
+def test_without_a_flag_for_the_repeat_a_difference_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames.Item, "may_close", property(lambda item: item.num_items >= item.shape.low))
+    assert compared(fresh(REPEATING[0], "no repeat is needed"), ARRAYS)[1] is False
 
 
 def fresh(schema: dict, mutant: str) -> dict:

@@ -63,5 +63,5 @@ def test_what_is_left_is_what_a_validator_leaves(schema: dict) -> None:
 def test_a_mutant_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """If at most one alternative counted, a value of two would have too much left."""
     useful = unevaluated_parts._useful
-    monkeypatch.setattr(unevaluated_parts, "_useful", lambda choices: useful(choices)[:1])
+    monkeypatch.setattr(unevaluated_parts, "_useful", lambda *choices: useful(*choices)[:1])
     assert disagreements({**SCHEMAS[1], "$comment": "no alternative evaluates anything"}) > 0

@@ -129,7 +129,7 @@ class Machine:
     def _after_letters(self, state: State, num_letters: int) -> Any:
         """Gives a string's state after so many letters, or `_BY_BYTE` where it matters which they are."""
         frame, _, detail, _ = state
-        if frame.is_keyed or frame.is_unique:
+        if frame.is_keyed or frame.is_compared:
             return _BY_BYTE
         after = []
         for node, place in detail:  # type: ignore[union-attr]
@@ -228,7 +228,7 @@ class Machine:
         """Gives the state inside a scalar, without the ways to read it that only repeat an item."""
         if not states:
             return None
-        if frame.is_unique:
+        if frame.is_compared:
             repeated = {node for node, state in states if self._only_repeats(frame, phase, node, state, text)}
             if repeated:
                 entries = tuple(e for e in frame.entries if not (e.child in repeated and e.shape.is_unique))  # type: ignore[union-attr]
@@ -332,8 +332,8 @@ class Machine:
             if frame.is_keyed:
                 digest = property_added(digest, frame.name, key)
         else:
-            is_repeated = frame.is_unique and is_taken(taken, key)
-            if frame.is_unique and not is_repeated:
+            is_repeated = frame.is_compared and is_taken(taken, key)
+            if frame.is_compared and not is_repeated:
                 taken = taken_and(taken, key)
             entries = frames.ended(frame, able, is_repeated, taken, self.nodes)
             if frame.is_keyed:

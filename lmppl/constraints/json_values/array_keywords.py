@@ -32,14 +32,7 @@ def _max_items(reader: SchemaReader, place: Place, positive: bool) -> Values:
 def _unique_items(reader: SchemaReader, place: Place, positive: bool) -> Values:
     if place.schema["uniqueItems"] is not True:
         return every_value() if positive else Values()
-    if not positive:
-        raise refusal(
-            place,
-            "uniqueItems",
-            "its negation (in 'not', 'oneOf', 'if' or 'dependentSchemas') asks that two items are equal, "
-            "which is not supported. Write it outside of these.",
-        )
-    return arrays_if(ArrayShape(is_unique=True), [], positive)
+    return arrays_if(ArrayShape(is_unique=True), [ArrayShape(repeats=True)], positive)
 
 
 def _contains(reader: SchemaReader, place: Place, positive: bool) -> Values:

@@ -25,6 +25,7 @@ class ArrayShape:
         low, high: Bounds of the length; None is no bound.
         tallies: How many items must satisfy something besides.
         is_unique: Whether no two items may be equal.
+        repeats: Whether some two items must be equal.
     """
 
     prefix: tuple[Wanted, ...] = ()
@@ -33,6 +34,7 @@ class ArrayShape:
     high: int | None = None
     tallies: tuple[Tally, ...] = ()
     is_unique: bool = False
+    repeats: bool = False
 
     def item(self, index: int) -> Wanted:
         """Gives what the item at a place must satisfy."""
@@ -60,7 +62,9 @@ class ArrayShape:
             if wanted == NOTHING and (high is None or index < high):
                 high = index
         least = [tally for tally in self.tallies if tally.is_least and tally.bound]
-        low = max([self.low, *(tally.start + tally.bound for tally in least)])
+        low = max([self.low, 2 * self.repeats, *(tally.start + tally.bound for tally in least)])
+        if self.repeats and self.is_unique:
+            return None
         if (high is not None and high < low) or any(tally.wanted == NOTHING for tally in least):
             return None
         tallies = tuple(t for t in self.tallies if t in least or (not t.is_least and t.wanted != ANYTHING))
@@ -84,6 +88,7 @@ class ArrayShape:
             min(highs) if highs else None,
             tuple(dict.fromkeys((*self.tallies, *other.tallies))),
             self.is_unique or other.is_unique,
+            self.repeats or other.repeats,
         ).normal()
 
 

@@ -17,6 +17,7 @@ class Item(NamedTuple):
         num_items: The number of items, up to where it matters.
         counts: For the tallies of the shape; the item that is being read is in them.
         child: The node of the item that is being read, -1 between items.
+        lacks_repeat: Whether an item must still equal an earlier one.
     """
 
     node: int
@@ -24,27 +25,34 @@ class Item(NamedTuple):
     num_items: int
     counts: Counts
     child: int
+    lacks_repeat: bool
 
     @staticmethod
     def at_start(node: int, shape: Array) -> Item:
         """Gives the entry of an array without items."""
-        return Item(node, shape, 0, (0,) * len(shape.tallies), -1)
+        return Item(node, shape, 0, (0,) * len(shape.tallies), -1, shape.repeats)
 
     @property
     def may_close(self) -> bool:
         """Whether the array may end."""
-        return self.shape.may_end(self.num_items, self.counts)
+        return not self.lacks_repeat and self.shape.may_end(self.num_items, self.counts)
 
     def begun(self) -> list[Item]:
         """Gives the entries in which the next item is being read; none if the array is full."""
         return [
-            Item(self.node, self.shape, self.num_items, counts, child)
+            Item(self.node, self.shape, self.num_items, counts, child, self.lacks_repeat)
             for child, counts in self.shape.items(self.num_items, self.counts)
         ]
 
-    def ended(self) -> Item:
-        """Gives the entry behind the item that was being read."""
-        return Item(self.node, self.shape, min(self.num_items + 1, self.shape.places), self.counts, -1)
+    def ended(self, is_repeated: bool) -> Item:
+        """Gives the entry behind the item that was being read, which may equal an earlier one."""
+        number = min(self.num_items + 1, self.shape.places)
+        return Item(self.node, self.shape, number, self.counts, -1, self.lacks_repeat and not is_repeated)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether an item must still equal an earlier one, and there is no room for it."""
+        return self.lacks_repeat and self.num_items == self.shape.high
 
 
 class Frame:
@@ -57,7 +65,7 @@ class Frame:
         digest: Of its parts so far, where its key will be needed.
         name: Of the property that is being read, likewise.
         wanted: The nodes that the next value is read as.
-        is_unique: Whether it is an array whose items must differ to some entry.
+        is_compared: Whether it is an array whose items must differ, or repeat, to some entry.
         is_keyed: Whether the keys of the values in it are needed.
     """
 
@@ -66,9 +74,9 @@ class Frame:
         "depth",
         "digest",
         "entries",
+        "is_compared",
         "is_keyed",
         "is_object",
-        "is_unique",
         "name",
         "parent",
         "taken",
@@ -93,8 +101,8 @@ class Frame:
         self.name = name
         children = {entry.child for entry in entries}
         self.wanted: tuple[int, ...] = tuple(sorted(c for c in children if c >= 0)) if parent else (0,)
-        self.is_unique: bool = not is_object and any(entry.shape.is_unique for entry in entries)  # type: ignore[union-attr]
-        self.is_keyed: bool = self.is_unique or (parent is not None and parent.is_keyed)
+        self.is_compared: bool = not is_object and any(e.shape.is_unique or e.lacks_repeat for e in entries)  # type: ignore[union-attr]
+        self.is_keyed: bool = self.is_compared or (parent is not None and parent.is_keyed)
         self._hash = hash((parent, entries, is_object, taken, digest, name))
 
     def __hash__(self) -> int:
@@ -125,7 +133,7 @@ class Frame:
 def begun(frame: Frame, nodes: Sequence[Node]) -> Frame | None:
     """Gives an array's frame with its next item being read, or None if there can be none."""
     items = [item for entry in frame.entries for item in entry.begun()]  # type: ignore[union-attr]
-    if frame.is_unique:
+    if frame.is_compared:
         items = [
             item for item in items if not item.shape.is_unique or left(nodes[item.child], frame.taken) != 0
         ]
@@ -144,9 +152,13 @@ def ended(
         taken: The keys of the items, with this one.
         nodes: All nodes.
     """
-    items: list[Item] = [entry.ended() for entry in frame.entries if entry.child in able]  # type: ignore[union-attr]
-    if frame.is_unique:
-        items = [i for i in items if not i.shape.is_unique or not (is_repeated or _lacks(i, taken, nodes))]
+    items: list[Item] = [entry.ended(is_repeated) for entry in frame.entries if entry.child in able]  # type: ignore[union-attr]
+    if frame.is_compared:
+        items = [
+            item
+            for item in items
+            if not item.is_full and not (item.shape.is_unique and (is_repeated or _lacks(item, taken, nodes)))
+        ]
     items = list(dict.fromkeys(items))
     return tuple(_undominated(items) if any(item.counts for item in items) else items)
 

@@ -29,6 +29,7 @@ class Array:
         counted: The nodes of items that must, by place (up to that of `rest`) and the tallies' bits.
         standings: Numbers of items, with counts, from which the array can be ended.
         is_unique: Whether no two items may be equal.
+        repeats: Whether some two items must be equal.
     """
 
     prefix: tuple[int, ...]
@@ -40,6 +41,7 @@ class Array:
     counted: Mapping[tuple[int, int], int]
     standings: frozenset[tuple[int, Counts]]
     is_unique: bool
+    repeats: bool
 
     def item(self, index: int) -> int | None:
         """Gives the node of the item at a place, or None if an array ends before."""
@@ -104,6 +106,7 @@ class Object:
         dues: Properties that must be there too.
         serving: The nodes under a name, or under the names of a class by its number, of values that serve
             for the dues of some bits.
+        rules: A number that objects share which allow the same names, in the same spellings.
     """
 
     named: dict[bytes, int | None]
@@ -113,6 +116,7 @@ class Object:
     high: int | None
     dues: tuple[Due, ...]
     serving: Mapping[tuple[bytes | int, int], int]
+    rules: int
 
     @cached_property
     def allowed(self) -> list[bytes]:

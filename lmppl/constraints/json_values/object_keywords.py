@@ -17,7 +17,7 @@ from lmppl.constraints.json_values.documents import Place, refusal
 from lmppl.constraints.json_values.ecma_patterns import containing
 from lmppl.constraints.json_values.object_shapes import ObjectShape, Some, any_object, contains
 from lmppl.constraints.json_values.scalar_keywords import Keyword, SchemaReader, count, is_beside_others
-from lmppl.constraints.json_values.shapes import Values, every_value, intersection_of, union_of
+from lmppl.constraints.json_values.shapes import Values, every_value
 from lmppl.constraints.json_values.spelling import any_content
 
 MAX_PATTERNS = 5
@@ -156,10 +156,10 @@ def _dependent(keyword: str) -> Keyword:
             else:
                 wanted = reader.wanted(reader.document.inside(place, keyword, name), positive)
                 values = reader.values(wanted)
-            found.append(present.intersection(values))
+            found.append(reader.alternatives.meet([present, values]))
             if positive:
-                found[-1] = found[-1].union(objects_if(_without(name), [], True))
-        return intersection_of(found) if positive else union_of(found)
+                found[-1] = reader.alternatives.union([found[-1], objects_if(_without(name), [], True)])
+        return reader.alternatives.meet(found) if positive else reader.alternatives.union(found)
 
     return dependent
 

@@ -70,10 +70,24 @@ class ObjectShape:
         return replace(self, named=tuple(sorted(known.items())), required=required)
 
     def normal(self) -> ObjectShape | None:
-        """Gives the shape without classes that nothing can be under; None if no object has it."""
+        """Gives the shape without classes that nothing can be under; None if no object has it.
+
+        A property that one name alone can be is required under that name.
+        """
         known = self._wanted_under
         if any(known[name] == NOTHING for name in self.required):
             return None
+        for some in self.somes:
+            names = self._names_for(some)
+            if names is None:
+                continue
+            if not names:
+                return None
+            rest = replace(self, somes=tuple(other for other in self.somes if other is not some))
+            if any(name in self.required and known[name] >= some.wanted for name in names):
+                return rest.normal()
+            if len(names) == 1:
+                return rest._with_property(names[0], some.wanted).normal()
         low = max(self.low, bool(self.somes))
         if self.high is not None and self.high < max(low, len(self.required)):
             return None
@@ -82,6 +96,23 @@ class ObjectShape:
         if len(self.somes) > MAX_COUNTED:
             raise TooManyShapes
         return replace(self, low=low, classes=tuple(pair for pair in self.classes if pair[1] != NOTHING))
+
+    def _names_for(self, some: Some) -> list[str] | None:
+        """Gives the names that such a property can have; None if a class has some, so that nobody counts."""
+        if any(
+            not _in_both(names, some.names).is_empty for names, wanted in self.classes if wanted != NOTHING
+        ):
+            return None
+        return [
+            name
+            for name, wanted in self.named
+            if contains(some.names, name) and joined(wanted, some.wanted) != NOTHING
+        ]
+
+    def _with_property(self, name: str, wanted: Wanted) -> ObjectShape:
+        """Gives the shape with a property required that satisfies something besides."""
+        named = {**self._wanted_under, name: joined(self.under(name), wanted)}
+        return replace(self, named=tuple(sorted(named.items())), required=self.required | {name})
 
     def intersection(self, other: ObjectShape) -> ObjectShape | None:
         """Gives the objects that have both shapes.
@@ -96,7 +127,7 @@ class ObjectShape:
         classes: list[tuple[ByteAutomaton, Wanted]] = []
         for mine, wanted in self.classes:
             for theirs, also in other.classes:
-                common = string_sets.content(string_sets.both(_texts(mine), _texts(theirs)))
+                common = _in_both(mine, theirs)
                 if not common.is_empty:
                     classes.append((common, joined(wanted, also)))
         highs = [high for high in (self.high, other.high) if high is not None]
@@ -113,6 +144,10 @@ class ObjectShape:
 def contains(names: ByteAutomaton, name: str) -> bool:
     """Says whether a name is in a set; a lone surrogate is in none."""
     return string_sets.holds(names, name)
+
+
+def _in_both(one: ByteAutomaton, other: ByteAutomaton) -> ByteAutomaton:
+    return string_sets.content(string_sets.both(_texts(one), _texts(other)))
 
 
 def _texts(names: ByteAutomaton) -> Texts:

@@ -82,10 +82,19 @@ class Entry(NamedTuple):
         )
 
     @property
+    def names_left(self) -> tuple:
+        """Equal for entries that the same names may follow."""
+        room = None if self.shape.high is None else self.shape.high - self.num_names
+        return self.shape.rules, self.missing if room is not None else None, room
+
+    @property
     def only_missing(self) -> bool:
         """Whether there is room for the required names only."""
         high = self.shape.high
         return high is not None and self.num_names + len(self.missing) >= high
+
+
+Way = tuple[tuple[Entry, ...], tuple[int, ...]]
 
 
 class Reading(NamedTuple):
@@ -94,17 +103,21 @@ class Reading(NamedTuple):
     Attributes:
         content: The bytes that it stands for so far.
         escape: What has been read of an escape, from its backslash on.
-        ways: The entries for which a name may come of it, with the states of their classes.
+        ways: The entries for which a name may come of it, those together that allow the same names, with the
+            states of their classes.
     """
 
     content: bytes
     escape: bytes
-    ways: tuple[tuple[Entry, tuple[int, ...]], ...]
+    ways: tuple[Way, ...]
 
 
 def begun(entries: tuple[Entry, ...], taken: Taken) -> Reading | None:
     """Gives the reading of an empty beginning, or None if no name can follow."""
-    ways = tuple((entry, tuple(each.machine.start for each in entry.shape.classes)) for entry in entries)
+    alike: dict[tuple, list[Entry]] = {}
+    for entry in entries:
+        alike.setdefault(entry.names_left, []).append(entry)
+    ways = tuple((tuple(g), tuple(each.machine.start for each in g[0].shape.classes)) for g in alike.values())
     ways = tuple(way for way in ways if _may_come(way, b"", taken))
     return Reading(b"", b"", ways) if ways else None
 
@@ -125,8 +138,10 @@ def finished(reading: Reading, taken: Taken) -> tuple[bytes, tuple[Entry, ...]]:
     """Gives the name, and the entries after it, each with the node of the value to come."""
     name = reading.content
     found = []
-    for entry, states in reading.ways:
-        if is_taken(taken, name) or (entry.only_missing and name not in entry.missing):
+    if is_taken(taken, name):
+        return name, ()
+    for entry, states in ((entry, states) for entries, states in reading.ways for entry in entries):
+        if entry.only_missing and name not in entry.missing:
             continue
         kind, child = _kind(entry, name, states)
         if child is not None:
@@ -165,12 +180,12 @@ def _serving(entry: Entry, name: bytes, kind: bytes | int) -> Iterator[Entry]:
 def _extended(reading: Reading, data: bytes, taken: Taken, is_unique: bool) -> Reading | None:
     content = reading.content + data if is_unique else b""
     ways = []
-    for entry, states in reading.ways:
+    for entries, states in reading.ways:
         after = tuple(
-            _moved(names, state, data) for names, state in zip(entry.shape.classes, states, strict=True)
+            _moved(names, state, data) for names, state in zip(entries[0].shape.classes, states, strict=True)
         )
-        if _may_come((entry, after), content, taken):
-            ways.append((entry, after))
+        if _may_come((entries, after), content, taken):
+            ways.append((entries, after))
     return Reading(content, b"", tuple(ways)) if ways else None
 
 
@@ -190,21 +205,22 @@ def _escaped(reading: Reading, taken: Taken, is_unique: bool) -> Reading | None:
         return None
     if machine.accepts(state):
         data = json.loads(b'"' + escape + b'"').encode()
-        allowed = tuple(way for way in ways if way[0].shape.free or escape in NEEDED_ESCAPES)
+        allowed = tuple(way for way in ways if way[0][0].shape.free or escape in NEEDED_ESCAPES)
         return _extended(Reading(content, b"", allowed), data, taken, is_unique)
     endings = [data for spelling, data in NEEDED_ESCAPES.items() if spelling.startswith(escape)]
     left = tuple(
         way
         for way in ways
-        if way[0].shape.free
+        if way[0][0].shape.free
         or any(_extended(Reading(content, b"", (way,)), data, taken, is_unique) for data in endings)
     )
     return Reading(content, escape, left) if left else None
 
 
-def _may_come(way: tuple[Entry, tuple[int, ...]], content: bytes, taken: Taken) -> bool:
-    """Whether an entry may get a name that begins so."""
-    entry, states = way
+def _may_come(way: Way, content: bytes, taken: Taken) -> bool:
+    """Whether entries that are alike may get a name that begins so."""
+    entries, states = way
+    entry = entries[0]
     shape = entry.shape
     if entry.only_missing:
         return any(name.startswith(content) for name in entry.missing)

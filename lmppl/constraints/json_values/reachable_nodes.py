@@ -51,7 +51,8 @@ def plan(values: Callable[[Wanted], Values], root: Wanted) -> list[Node]:
     if root not in alive:
         return []
     numbers = {wanted: i for i, wanted in enumerate(each for each in known if each in alive)}
-    return [_node(known[wanted], numbers, known) for wanted in numbers]
+    rules: dict[tuple, int] = {}
+    return [_node(known[wanted], numbers, known, rules) for wanted in numbers]
 
 
 def _written_out(shape: ObjectShape) -> ObjectShape:
@@ -204,7 +205,9 @@ def _object(shape: ObjectShape, alive: set[Wanted]) -> ObjectShape | None:
     return found
 
 
-def _node(values: Values, numbers: dict[Wanted, int], known: dict[Wanted, Values]) -> Node:
+def _node(
+    values: Values, numbers: dict[Wanted, int], known: dict[Wanted, Values], rules: dict[tuple, int]
+) -> Node:
     alive = set(numbers)
     arrays = [_array(shape, alive, known) for shape in values.arrays]
     objects = [_object(shape, alive) for shape in values.objects]
@@ -213,7 +216,7 @@ def _node(values: Values, numbers: dict[Wanted, int], known: dict[Wanted, Values
         values.numbers,
         values.strings,
         tuple(_numbered(shape, numbers) for shape in dict.fromkeys(arrays) if shape is not None),
-        tuple(_named(shape, numbers) for shape in dict.fromkeys(objects) if shape is not None),
+        tuple(_named(shape, numbers, rules) for shape in dict.fromkeys(objects) if shape is not None),
     )
     if not is_surely_spelled(node.texts):
         _ = node.strings  # now, so that what is too large is refused
@@ -234,23 +237,28 @@ def _numbered(shape: ArrayShape, numbers: dict[Wanted, int]) -> Array:
         counted,
         _standings(shape, set(numbers)),
         shape.is_unique,
+        shape.repeats,
     )
 
 
-def _named(shape: ObjectShape, numbers: dict[Wanted, int]) -> Object:
+def _named(shape: ObjectShape, numbers: dict[Wanted, int], rules: dict[tuple, int]) -> Object:
     serving = {
         (kind.encode() if isinstance(kind, str) else kind, bits): numbers[wanted]
         for (kind, bits), wanted in _serving(shape)
         if wanted in numbers
     }
+    named = {name.encode(): numbers.get(wanted) for name, wanted in shape.named if _is_text(name)}
+    allowed = frozenset((name, node is not None) for name, node in named.items())
+    key = (allowed, tuple(machine for machine, _ in shape.classes), bool(shape.somes))
     return Object(
-        {name.encode(): numbers.get(wanted) for name, wanted in shape.named if _is_text(name)},
+        named,
         tuple(Names(machine, numbers[wanted]) for machine, wanted in shape.classes),
         frozenset(name.encode() for name in shape.required),
         shape.low,
         shape.high,
         tuple(_due(shape, number, serving) for number in range(len(shape.somes))),
         serving,
+        rules.setdefault(key, len(rules)),
     )
 
 

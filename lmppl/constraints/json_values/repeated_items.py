@@ -48,6 +48,8 @@ def _size(taken: Taken) -> int:
 
 def is_exact(shape: Array, nodes: list[Node]) -> bool:
     """Says whether every viable beginning of such an array can be completed."""
+    if shape.repeats:
+        return shape.high is None and shape.rest >= 0 and not shape.tallies
     if not shape.is_unique or (shape.high is not None and shape.high <= 1):
         return True
     if shape.rest < 0 and len(shape.prefix) <= 1:

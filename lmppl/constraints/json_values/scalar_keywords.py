@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
 from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values import number_sets, string_sets
+from lmppl.constraints.json_values.alternatives_left import Alternatives
 from lmppl.constraints.json_values.array_shapes import ArrayShape, any_array
 from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Wanted
 from lmppl.constraints.json_values.documents import Document, Place, refusal
@@ -20,7 +21,6 @@ from lmppl.constraints.json_values.shapes import (
     WORDS,
     Values,
     every_value,
-    intersection_of,
     some_numbers,
     union_of,
 )
@@ -37,6 +37,7 @@ class SchemaReader(Protocol):
 
     document: Document
     formats: bool
+    alternatives: Alternatives
 
     def wanted(self, place: Place, positive: bool = True) -> Wanted:
         """Gives what the schema at a place, or its negation, wants of a value."""
@@ -44,10 +45,6 @@ class SchemaReader(Protocol):
 
     def values(self, wanted: Wanted) -> Values:
         """Gives the values that are wanted."""
-        ...
-
-    def certainly_empty(self, values: Values) -> bool:
-        """Says whether there is certainly no such value; False may mean that nobody knows."""
         ...
 
 
@@ -166,7 +163,7 @@ def _constants(reader: SchemaReader, place: Place, keyword: str, options: list, 
         machine = equal if machine is None else number_sets.either(machine, equal)
     rest = number_text() if machine is None else number_sets.others(machine)
     outside = Values(WORDS - words, rest, string_sets.complement(strings), (any_array(),), (any_object(),))
-    return intersection_of([outside, *inner])
+    return reader.alternatives.meet([outside, *inner])
 
 
 _CONSTANT = "value:"  # begins the name of what is no place of the document

@@ -8,18 +8,18 @@ from functools import partial
 from itertools import combinations
 
 from lmppl.constraints.character_automaton import TooLarge
+from lmppl.constraints.json_values.alternatives_left import Alternatives
 from lmppl.constraints.json_values.array_keywords import ARRAYS
 from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Literal, TooManyShapes, Wanted
 from lmppl.constraints.json_values.documents import Document, Place, refusal
 from lmppl.constraints.json_values.drafts import FIRST_DRAFT, why_undefined
 from lmppl.constraints.json_values.object_keywords import OBJECTS
 from lmppl.constraints.json_values.scalar_keywords import SIMPLE, Keyword, SchemaReader, is_beside_others
-from lmppl.constraints.json_values.shapes import Values, every_value, intersection_of, union_of
+from lmppl.constraints.json_values.shapes import Values, every_value
 from lmppl.constraints.json_values.unevaluated_parts import unevaluated
 from lmppl.errors import ConstraintError, UnsupportedSchema
 
 MAX_SCHEMAS = 20_000
-_DEPTH = 3  # how far the search for a contradiction goes
 
 _GROUPS = {
     **dict.fromkeys(("items", "prefixItems", "additionalItems", "unevaluatedItems"), "items"),
@@ -46,7 +46,9 @@ class Reader(SchemaReader):
         self.formats = formats
         self._numbers: dict[str, int] = {}
         self._places: list[Place] = []
+        self.alternatives = Alternatives(self.values, self._under_way_with)
         self._known: dict[Literal, Values] = {}
+        self._known_roughly: dict[Literal, Values] = {}
         self._under_way: set[Literal] = set()
 
     def wanted(self, place: Place, positive: bool = True) -> Wanted:
@@ -75,36 +77,13 @@ class Reader(SchemaReader):
         if len(literals) == 1:
             return self._literal(literals[0])
         with _named(self._places[literals[0].schema] if literals else self.document.root, "allOf"):
-            return intersection_of([self._literal(each) for each in literals])
-
-    def certainly_empty(self, values: Values) -> bool:
-        """Says whether there is certainly no such value, as far as three levels show."""
-        return self._empty(values, _DEPTH)
-
-    def _empty(self, values: Values, depth: int) -> bool:
-        if values.has_scalars:
-            return False
-        return all(
-            any(
-                self._unsatisfiable(shape.item(i), depth)
-                for i in range(min(shape.low, len(shape.prefix) + 1))
-            )
-            for shape in values.arrays
-        ) and all(
-            any(self._unsatisfiable(shape.under(name), depth) for name in shape.required)
-            for shape in values.objects
-        )
-
-    def _unsatisfiable(self, wanted: Wanted, depth: int) -> bool:
-        if wanted == NOTHING or depth == 0 or wanted & self._under_way:
-            return wanted == NOTHING
-        try:
-            return self._empty(self.values(wanted), depth - 1)
-        except UnsupportedSchema:  # what is refused for good will be refused by who needs it
-            return False
+            return self.alternatives.meet([self._literal(each) for each in literals])
 
     def _literal(self, literal: Literal) -> Values:
-        if literal not in self._known:
+        if literal in self._known:
+            return self._known[literal]
+        known = self._known_roughly if self.alternatives.looks_no_further else self._known
+        if literal not in known:
             place = self._places[literal.schema]
             if literal in self._under_way:
                 raise refusal(
@@ -115,10 +94,13 @@ class Reader(SchemaReader):
                 )
             self._under_way.add(literal)
             try:
-                self._known[literal] = self._read(place, literal.positive)
+                known[literal] = self._read(place, literal.positive)
             finally:
                 self._under_way.discard(literal)
-        return self._known[literal]
+        return known[literal]
+
+    def _under_way_with(self, wanted: Wanted) -> bool:
+        return not self._under_way.isdisjoint(wanted)
 
     def _read(self, place: Place, positive: bool) -> Values:
         found = []
@@ -126,7 +108,7 @@ class Reader(SchemaReader):
             with _named(place, keyword):
                 found.append(meaning(self, place, positive))
         with _named(place, " with ".join(sorted(set(place.schema) & _MEANINGFUL))):
-            return intersection_of(found) if positive else union_of(found)
+            return self.alternatives.meet(found) if positive else self.alternatives.union(found)
 
     def _meanings(self, place: Place) -> Iterator[tuple[str, Keyword]]:
         """Gives the keywords of a schema, those that only mean something together once."""
@@ -196,24 +178,26 @@ def _several(reader: SchemaReader, place: Place, keyword: str, positive: bool) -
 
 def _all_of(reader: SchemaReader, place: Place, positive: bool) -> Values:
     found = _several(reader, place, "allOf", positive)
-    return intersection_of(found) if positive else union_of(found)
+    return reader.alternatives.meet(found) if positive else reader.alternatives.union(found)
 
 
 def _any_of(reader: SchemaReader, place: Place, positive: bool) -> Values:
     found = _several(reader, place, "anyOf", positive)
-    return union_of(found) if positive else intersection_of(found)
+    return reader.alternatives.union(found) if positive else reader.alternatives.meet(found)
 
 
 def _one_of(reader: SchemaReader, place: Place, positive: bool) -> Values:
     """Negations are only asked for where two alternatives may have a value in common."""
     options = _several(reader, place, "oneOf", True)
-    if positive and "type" in place.schema:  # what the schema rules out anyway need not be told apart
-        around = SIMPLE["type"](reader, place, True)
-        options = [option.intersection(around) for option in options]
+    if positive:  # what the schema rules out anyway need not be told apart
+        around = [
+            _KEYWORDS[each](reader, place, True) for each in ("type", "required") if each in place.schema
+        ]
+        options = [reader.alternatives.meet([option, *around]) for option in options]
     common = {
         (i, j): both
         for i, j in combinations(range(len(options)), 2)
-        if not reader.certainly_empty(both := options[i].intersection(options[j]))
+        if not reader.alternatives.certainly_empty(both := reader.alternatives.meet([options[i], options[j]]))
     }
     overlapping = {i for pair in common for i in pair}
     outside = {
@@ -222,12 +206,14 @@ def _one_of(reader: SchemaReader, place: Place, positive: bool) -> Values:
         if i in overlapping or not positive
     }
     if not positive:
-        return union_of([intersection_of(outside.values()), *common.values()])
+        return reader.alternatives.union([reader.alternatives.meet(outside.values()), *common.values()])
     alone = [
-        intersection_of([option, *(outside[j] for j in overlapping if (min(i, j), max(i, j)) in common)])
+        reader.alternatives.meet(
+            [option, *(outside[j] for j in overlapping if (min(i, j), max(i, j)) in common)]
+        )
         for i, option in enumerate(options)
     ]
-    return union_of(alone)
+    return reader.alternatives.union(alone)
 
 
 def _not(reader: SchemaReader, place: Place, positive: bool) -> Values:
@@ -248,8 +234,8 @@ def _if(reader: SchemaReader, place: Place, positive: bool) -> Values:
     for holds in (True, False):
         inner = [reader.values(reader.wanted(branch, positive)) for when, branch in branches if when == holds]
         inner = inner or [everything]
-        found.append(reader.values(reader.wanted(condition, holds)).intersection(inner[0]))
-    return union_of(found)
+        found.append(reader.alternatives.meet([reader.values(reader.wanted(condition, holds)), inner[0]]))
+    return reader.alternatives.union(found)
 
 
 _KEYWORDS: dict[str, Keyword] = {

@@ -18,7 +18,7 @@ from lmppl.constraints.json_values.object_shapes import ObjectShape, any_object
 from lmppl.constraints.json_values.spelling import number_text
 from lmppl.constraints.json_values.string_sets import EVERY_TEXT, NO_TEXT, Texts
 
-MAX_SHAPES = 256
+MAX_SHAPES = 512
 
 WORDS = frozenset({"null", "true", "false"})
 

@@ -7,16 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import numpy as np
+
 from lmppl.constraints import automaton_algebra
 from lmppl.constraints.alternatives import automaton_of, encoded
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
 from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values.spelling import any_content, quoted
-from lmppl.constraints.regular_expression import compiled
+from lmppl.constraints.transition_tables import DEAD
 
 _LONGEST_ESCAPE = 6
 _MOST_ROWS = 12  # of states that `quoted` makes of one
-MAX_WRITTEN_LENGTH = 300  # a bound that is joined with a pattern takes some ten states a character
+MAX_COUNTED_STATES = 20_000  # of an automaton that counts characters too
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,10 @@ def both(one: Texts, other: Texts) -> Texts:
             return Listed(one.words | other.words, False)
         if not met:
             return other
+    if isinstance(one, Lengths) or isinstance(other, Lengths):
+        lengths, texts = (one, other) if isinstance(one, Lengths) else (other, one)
+        assert isinstance(lengths, Lengths)
+        return named(_counted(content(texts), lengths))
     return named(automaton_algebra.intersection(content(one), content(other)))
 
 
@@ -126,6 +132,8 @@ def either(one: Texts, other: Texts) -> Texts:
         if isinstance(other, Listed):
             return Listed(left | other.words)
         one = Listed(left)
+    if isinstance(one, Lengths) or isinstance(other, Lengths):
+        return complement(both(complement(one), complement(other)))
     return named(automaton_algebra.union(content(one), content(other)))
 
 
@@ -158,10 +166,25 @@ def content(texts: Texts) -> ByteAutomaton:
         return any_content()
     if texts == NO_TEXT:
         return automaton_algebra.difference(any_content(), any_content())
-    if texts.last_edge > MAX_WRITTEN_LENGTH:
+    return _counted(any_content(), texts)
+
+
+def _counted(machine: ByteAutomaton, lengths: Lengths) -> ByteAutomaton:
+    """Gives the texts of an automaton whose lengths are allowed; each character has one byte that begins it.
+
+    Raises:
+        TooLarge: More than 20,000 states.
+    """
+    size, most = machine.num_states, lengths.last_edge
+    if size * (most + 1) > MAX_COUNTED_STATES:
         raise TooLarge
-    options = "|".join(f".{{{low},{'' if high is None else high}}}" for low, high in texts.ranges)
-    return compiled(f"(?s:{options})")
+    counts = np.arange(most + 1, dtype=np.int32)
+    begins = (np.arange(256) & 0xC0) != 0x80
+    after = np.where(begins, np.minimum(counts + 1, most)[:, None], counts[:, None]) * np.int32(size)
+    targets = after[:, None, :] + machine.transitions
+    table = np.where(machine.transitions == DEAD, np.int32(DEAD), targets).reshape(-1, 256)
+    is_allowed = np.array([count in lengths for count in counts.tolist()])
+    return ByteAutomaton.of_table(table, machine.start, np.outer(is_allowed, machine.accepting).reshape(-1))
 
 
 @lru_cache(512)
