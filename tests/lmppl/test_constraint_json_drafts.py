@@ -69,6 +69,8 @@ CASES: list[tuple[str, dict]] = [
     ("7", {"if": {"type": "object"}, "then": {"required": ["a"]}, "else": {"exclusiveMaximum": 2}}),
     ("2019-09", {"$ref": "#/$defs/n", "maximum": 2, "$defs": {"n": {"minimum": 1}}}),
     ("2019-09", {"items": [{"type": "integer"}], "dependentRequired": {"a": ["b"]}}),
+    ("2019-09", {"unevaluatedItems": {"type": "integer"}}),
+    ("2019-09", {"items": [{"type": "integer"}], "unevaluatedItems": {"type": "string"}}),
     ("2019-09", {"$defs": {"x": {"$anchor": "n", "type": ["array", "object"]}}, "$ref": "#n"}),
     (
         "2019-09",

@@ -130,7 +130,7 @@ def judged(
 
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-MANY = settings(max_examples=600, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=3_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("extent", [FEW, pytest.param(MANY, marks=pytest.mark.slow)], ids=["few", "many"])

@@ -169,7 +169,6 @@ def test_every_recorded_pattern_is_enforced(test_data: Path):
     assert counts["pattern"] + counts["version 1"] > 200
 
 
-@pytest.mark.slow
 def test_no_prefix_of_a_match_of_a_recorded_pattern_is_refused(test_data: Path):
     matched = set()
     for expression in recorded(test_data):

@@ -69,10 +69,8 @@ def _prefix_and_rest(reader: SchemaReader, place: Place) -> tuple[tuple[Wanted, 
     schema = place.schema
     listed, after = "prefixItems", "items"
     if not reader.document.is_at_least("2020-12"):
-        if not isinstance(schema.get("items"), list):
-            return (), inner_schema(reader, place, "items")
-        listed, after = "items", "additionalItems"
-    prefix = schema.get(listed, [])
+        listed, after = "items", "additionalItems" if isinstance(schema.get("items"), list) else "items"
+    prefix = schema.get(listed, []) if after != listed else []
     if not isinstance(prefix, list):
         raise refusal(place, listed, f"{prefix!r} is no list. Write a list of schemas.")
     if isinstance(schema.get("items"), list) and listed != "items":
