@@ -94,8 +94,10 @@ class Answers:
         if role not in self.functions:
             return True
         known, answer = self._memo.get((role, about))
-        if answer is None:
-            answer = self._answers(role, [about])[0] if self.takes_lists else self._one_answer(role, about, known)
+        if answer is None and self.takes_lists:
+            answer = self._answers(role, [about])[0]
+        elif answer is None:
+            answer = self._one_answer(role, about, known)
         if answer is None:
             raise self.timed_out(about)
         return answer

@@ -118,8 +118,7 @@ class _AlarmClock:
     def see_that_it_rings(self, seconds: float) -> None:
         """Sets handler and timer if nothing would ring so soon: an earlier call may have set its own.
 
-        The timer of a call that has returned is left to ring: whoever is late then is looked for, or it is set
-        anew.
+        The timer of a call that has returned is left to ring. It is then set anew for those under way.
         """
         if _handler_of(signal.SIGALRM) != self.ring:
             signal.signal(signal.SIGALRM, self.ring)
