@@ -13,6 +13,7 @@ import re
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values import frames, property_names
 from lmppl.constraints.json_values.frames import Frame, Item
 from lmppl.constraints.json_values.item_values import (
@@ -26,8 +27,8 @@ from lmppl.constraints.json_values.item_values import (
 from lmppl.constraints.json_values.nodes import Node
 from lmppl.constraints.json_values.property_names import Entry, Reading, is_taken, taken_and
 from lmppl.constraints.json_values.repeated_items import is_exact, only_taken_numbers, only_taken_strings
+from lmppl.constraints.json_values.sized_texts import Lengths, Sized
 from lmppl.constraints.json_values.spelling import QUOTE, character_text
-from lmppl.constraints.json_values.string_sets import Lengths
 from lmppl.constraints.transition_tables import DEAD
 
 VALUE, ITEM_OR_END, NAME_OR_END, NAME_START, COLON, AFTER, END = range(
@@ -201,7 +202,7 @@ class Machine:
         text = grown((), byte) if frame.is_keyed else ()
         if byte == QUOTE:
             strings = tuple(
-                (node, (0, 0) if isinstance(texts, Lengths) else texts.advance(texts.start, b'"'))
+                (node, _behind_quote(texts))
                 for node in frame.wanted
                 if (texts := self.nodes[node].strings) is not None
             )
@@ -274,6 +275,9 @@ class Machine:
             if isinstance(texts, Lengths):
                 target = self._lengthened(texts, state, byte)
                 is_closed = target == _CLOSED
+            elif isinstance(texts, Sized):
+                is_closed = byte == QUOTE and texts.closes(state)
+                target = texts.advance(state, byte)
             else:
                 target = texts.flat[256 * state + byte]
                 target = None if target == DEAD else target
@@ -353,3 +357,10 @@ class Machine:
         assert frame.parent is not None
         key = container_key(frame.is_object, frame.digest) if frame.parent.is_keyed else b""
         return self._after(frame.parent, able, key) if able else None
+
+
+def _behind_quote(texts: Lengths | Sized | ByteAutomaton) -> tuple | int | None:
+    """Gives the state of a string behind its first quote."""
+    if isinstance(texts, ByteAutomaton):
+        return texts.advance(texts.start, b'"')
+    return texts.start if isinstance(texts, Sized) else (0, 0)

@@ -13,8 +13,9 @@ from hashlib import blake2b
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.automaton_algebra import intersection, word_counts, words
 from lmppl.constraints.json_values.number_sets import shortest
+from lmppl.constraints.json_values.sized_texts import Lengths, Sized
 from lmppl.constraints.json_values.spelling import number_text
-from lmppl.constraints.json_values.string_sets import NO_TEXT, Lengths, Listed, Texts
+from lmppl.constraints.json_values.string_sets import NO_TEXT, Listed, Texts
 
 MAX_DOMAIN = 1_000
 """Values that can be taken one after the other until none is left are listed up to this number."""
@@ -84,7 +85,7 @@ def _hashed(data: bytes) -> int:
 def finite_domain(
     some_words: frozenset[str], numbers: ByteAutomaton | None, strings: Texts
 ) -> frozenset[bytes] | None:
-    """Gives the keys of all values of a set without arrays and objects; None if there are more than 1,000.
+    """Gives the keys of all values of a set without arrays and objects; None for many, or more than 1,000.
 
     Args:
         some_words: Some of `null`, `true`, `false`.
@@ -92,6 +93,8 @@ def finite_domain(
         strings: What strings may stand for.
     """
     found = {word.encode() for word in some_words}
+    if isinstance(strings, Sized):
+        return None
     if isinstance(strings, Lengths) and strings != NO_TEXT:
         if strings.longest != 0:
             return None

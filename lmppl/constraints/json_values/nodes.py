@@ -11,8 +11,9 @@ from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.automaton_algebra import word_counts
 from lmppl.constraints.json_values.item_tallies import Counts, Tally, is_met, ways
 from lmppl.constraints.json_values.item_values import finite_domain
+from lmppl.constraints.json_values.sized_texts import Lengths, Sized
 from lmppl.constraints.json_values.spelling import any_content
-from lmppl.constraints.json_values.string_sets import Lengths, Texts, spelled
+from lmppl.constraints.json_values.string_sets import Texts, spelled
 
 _NO_COUNTS: Counts = ()
 
@@ -146,7 +147,7 @@ class Node:
     objects: tuple[Object, ...]
 
     @cached_property
-    def strings(self) -> Lengths | ByteAutomaton | None:
+    def strings(self) -> Lengths | Sized | ByteAutomaton | None:
         """The texts of whole JSON strings with their quotes, or their lengths; None is no string."""
         return spelled(self.texts)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
 from lmppl.constraints import automaton_algebra
@@ -12,15 +11,15 @@ from lmppl.constraints.alternatives import choices
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values import string_sets
 from lmppl.constraints.json_values.array_keywords import inner_schema
-from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Wanted, joined, negated
+from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, TooManyShapes, Wanted, joined, negated
 from lmppl.constraints.json_values.documents import Place, refusal
 from lmppl.constraints.json_values.ecma_patterns import containing
 from lmppl.constraints.json_values.object_shapes import ObjectShape, Some, any_object, contains
 from lmppl.constraints.json_values.scalar_keywords import Keyword, SchemaReader, count, is_beside_others
 from lmppl.constraints.json_values.shapes import Values, every_value
-from lmppl.constraints.json_values.spelling import any_content
 
-MAX_PATTERNS = 5
+MAX_CLASSES = 64
+"""In how many ways names may match some patterns and not the others."""
 
 
 def objects_if(shape: ObjectShape, outside: list[ObjectShape], positive: bool) -> Values:
@@ -76,8 +75,6 @@ def _properties(reader: SchemaReader, place: Place, positive: bool) -> Values:
         (containing(pattern), reader.wanted(inside(place, "patternProperties", pattern)))
         for pattern in _map(place, "patternProperties")
     ]
-    if len(patterns) > MAX_PATTERNS:
-        raise refusal(place, "patternProperties", f"more than {MAX_PATTERNS} patterns. Join some of them.")
     after = "additionalProperties"
     if (
         after not in place.schema
@@ -129,20 +126,24 @@ def _map(place: Place, keyword: str) -> dict[str, Any]:
 def _classes(
     patterns: list[tuple[ByteAutomaton, Wanted]], additional: Wanted
 ) -> Iterable[tuple[ByteAutomaton, Wanted]]:
-    """Gives the names by the patterns that they match, and what is wanted under them."""
-    if not patterns:
-        yield any_content(), additional
-        return
-    for number in range(len(patterns) + 1):
-        for chosen in combinations(range(len(patterns)), number):
-            texts: string_sets.Texts = string_sets.EVERY_TEXT
-            wanted = ANYTHING if chosen else additional
-            for i, (machine, each) in enumerate(patterns):
-                names = string_sets.named(machine)
-                texts = string_sets.both(texts, names if i in chosen else string_sets.complement(names))
-                wanted = joined(wanted, each) if i in chosen else wanted
-            if texts != string_sets.NO_TEXT:
-                yield string_sets.content(texts), wanted
+    """Gives the names by the patterns that they match, and what is wanted under them.
+
+    Raises:
+        TooManyShapes: The names match in more than 64 ways.
+    """
+    found: list[tuple[string_sets.Texts, Wanted, bool]] = [(string_sets.EVERY_TEXT, ANYTHING, False)]
+    for machine, wanted in patterns:
+        names = string_sets.named(machine)
+        others = string_sets.complement(names)
+        outside = [(string_sets.both(texts, others), before, is_met) for texts, before, is_met in found]
+        inside = [
+            (string_sets.both(texts, names), joined(before, wanted), True) for texts, before, _ in found
+        ]
+        found = [each for each in (*outside, *inside) if each[0] != string_sets.NO_TEXT]
+        if len(found) > MAX_CLASSES:
+            raise TooManyShapes
+    for texts, wanted, is_met in found:
+        yield string_sets.content(texts), wanted if is_met else additional
 
 
 def _dependent(keyword: str) -> Keyword:

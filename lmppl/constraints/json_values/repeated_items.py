@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.automaton_algebra import words
 from lmppl.constraints.json_values.item_values import Pieces, ends_in_new_values, scalar_key
 from lmppl.constraints.json_values.nodes import Array, Node
 from lmppl.constraints.json_values.property_names import Taken, is_taken
-from lmppl.constraints.json_values.string_sets import Lengths
+from lmppl.constraints.json_values.sized_texts import Lengths, Sized
 
 
-def only_taken_strings(node: Node, state: int | tuple[int, int], text: Pieces, taken: Taken) -> bool:
+def only_taken_strings(node: Node, state: Any, text: Pieces, taken: Taken) -> bool:
     """Says whether all strings of a node that begin so are taken.
 
     A string read by length is looked at when nothing but its quote can follow.
@@ -20,6 +22,8 @@ def only_taken_strings(node: Node, state: int | tuple[int, int], text: Pieces, t
         assert isinstance(state, tuple)
         inside, length = state
         return inside == 0 and length == longest and is_taken(taken, scalar_key(b"".join(text) + b'"'))
+    if isinstance(node.strings, Sized):
+        return False
     assert isinstance(state, int)
     number = node.string_counts[state]
     if number is None or number > _size(taken):
@@ -58,6 +62,8 @@ def is_exact(shape: Array, nodes: list[Node]) -> bool:
         return False
     node = nodes[shape.rest]
     if node.arrays or node.objects or not ends_in_new_values(node.numbers):
+        return False
+    if isinstance(node.strings, Sized):
         return False
     if isinstance(node.strings, Lengths) and node.strings.longest not in (None, 0):
         return False

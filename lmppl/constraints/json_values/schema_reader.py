@@ -150,7 +150,7 @@ def _named(place: Place, keyword: str):
         yield
     except (TooLarge, TooManyShapes) as error:
         reason = (
-            "more than 256 alternatives come of it. Use fewer, or less nested ones."
+            "more alternatives come of it than are read side by side. Use fewer, or less nested ones."
             if isinstance(error, TooManyShapes)
             else "it needs too many states. Use smaller bounds, or fewer conditions on one value."
         )

@@ -1,11 +1,11 @@
-"""Sets of texts that JSON Schema's keywords describe: by length alone, one by one, or by an automaton."""
+"""Sets of texts that JSON Schema's keywords describe: by length, one by one, or by an automaton."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,39 +13,14 @@ from lmppl.constraints import automaton_algebra
 from lmppl.constraints.alternatives import automaton_of, encoded
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
 from lmppl.constraints.character_automaton import TooLarge
+from lmppl.constraints.json_values.sized_texts import Lengths, Sized
 from lmppl.constraints.json_values.spelling import any_content, quoted
 from lmppl.constraints.transition_tables import DEAD
 
 _LONGEST_ESCAPE = 6
 _MOST_ROWS = 12  # of states that `quoted` makes of one
 MAX_COUNTED_STATES = 20_000  # of an automaton that counts characters too
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """The texts whose number of characters lies in one of some ranges.
-
-    Attributes:
-        ranges: Ascending, disjoint and not adjacent; both ends belong to them. None is no limit.
-    """
-
-    ranges: tuple[tuple[int, int | None], ...]
-
-    def __contains__(self, length: int) -> bool:
-        return any(low <= length and (high is None or length <= high) for low, high in self.ranges)
-
-    @cached_property
-    def longest(self) -> int | None:
-        """The greatest length; None where there is none."""
-        return self.ranges[-1][1] if self.ranges else -1
-
-    @cached_property
-    def last_edge(self) -> int:
-        """From here on all lengths are in the set, or none is."""
-        if not self.ranges:
-            return 0
-        low, high = self.ranges[-1]
-        return low if high is None else high + 1
+FEW_COUNTED_STATES = 2_000  # up to these it is made at once; else only where one is asked for
 
 
 @dataclass(frozen=True)
@@ -61,7 +36,7 @@ class Listed:
     inside: bool = True
 
 
-Texts = Lengths | Listed | ByteAutomaton
+Texts = Lengths | Sized | Listed | ByteAutomaton
 
 EVERY_TEXT = Lengths(((0, None),))
 NO_TEXT = Lengths(())
@@ -99,11 +74,26 @@ def both(one: Texts, other: Texts) -> Texts:
             return Listed(one.words | other.words, False)
         if not met:
             return other
-    if isinstance(one, Lengths) or isinstance(other, Lengths):
-        lengths, texts = (one, other) if isinstance(one, Lengths) else (other, one)
-        assert isinstance(lengths, Lengths)
-        return named(_counted(content(texts), lengths))
-    return named(automaton_algebra.intersection(content(one), content(other)))
+    (machine, lengths), (other_machine, other_lengths) = _parts(one), _parts(other)
+    if lengths == other_lengths == EVERY_TEXT:
+        return named(automaton_algebra.intersection(machine, other_machine))
+    return _sized(automaton_algebra.intersection(machine, other_machine), both(lengths, other_lengths))
+
+
+def _parts(texts: Texts) -> tuple[ByteAutomaton, Lengths]:
+    """Gives an automaton and lengths that both describe a set."""
+    if isinstance(texts, Lengths):
+        return any_content(), texts
+    return (texts.machine, texts.lengths) if isinstance(texts, Sized) else (content(texts), EVERY_TEXT)
+
+
+def _sized(machine: ByteAutomaton, lengths: Texts) -> Texts:
+    """Gives the texts of an automaton that have some lengths, by one automaton if that is small."""
+    assert isinstance(lengths, Lengths)
+    if machine.num_states * (lengths.last_edge + 1) <= FEW_COUNTED_STATES:
+        return named(_counted(machine, lengths))
+    found = Sized(machine, lengths)
+    return NO_TEXT if found.is_empty else found
 
 
 def either(one: Texts, other: Texts) -> Texts:
@@ -141,6 +131,8 @@ def complement(texts: Texts) -> Texts:
     """Gives the texts outside a set; raises as `both`."""
     if isinstance(texts, Listed):
         return Listed(texts.words, not texts.inside)
+    if isinstance(texts, Sized):
+        texts = content(texts)
     if not isinstance(texts, Lengths):
         return named(automaton_algebra.difference(any_content(), texts))
     gaps: list[tuple[int, int | None]] = []
@@ -160,6 +152,8 @@ def content(texts: Texts) -> ByteAutomaton:
     if isinstance(texts, Listed):
         machine = automaton_of(sorted(map(encoded, texts.words)))
         return machine if texts.inside else automaton_algebra.difference(any_content(), machine)
+    if isinstance(texts, Sized):
+        return _counted(texts.machine, texts.lengths)
     if not isinstance(texts, Lengths):
         return texts
     if texts == EVERY_TEXT:
@@ -188,16 +182,17 @@ def _counted(machine: ByteAutomaton, lengths: Lengths) -> ByteAutomaton:
 
 
 @lru_cache(512)
-def spelled(texts: Texts) -> Lengths | ByteAutomaton | None:
+def spelled(texts: Texts) -> Lengths | Sized | ByteAutomaton | None:
     """Gives the JSON strings that stand for the texts of a set, each in the one spelling of `quoted`.
 
     Returns:
-        None for the empty set; a set by length as it is, as any spelling of its texts will do.
+        None for the empty set; a set by length as it is, as any spelling of its texts will do; one by length
+        and by an automaton as it is too, which reads the same spelling.
 
     Raises:
         TooLarge: More than 50,000 states.
     """
-    if isinstance(texts, Lengths):
+    if isinstance(texts, Lengths | Sized):
         return None if texts == NO_TEXT else texts
     if isinstance(texts, Listed) and texts.inside:
         return automaton_of(sorted(json.dumps(word, ensure_ascii=False).encode() for word in texts.words))
@@ -209,7 +204,7 @@ def is_surely_spelled(texts: Texts) -> bool:
     if isinstance(texts, Listed):
         rows = _LONGEST_ESCAPE if texts.inside else 4 * _MOST_ROWS
         return sum(map(len, texts.words)) < MAX_STATES // rows
-    return isinstance(texts, Lengths) or texts.num_states < MAX_STATES // _MOST_ROWS
+    return isinstance(texts, Lengths | Sized) or texts.num_states < MAX_STATES // _MOST_ROWS
 
 
 def holds(texts: Texts, text: str) -> bool:
@@ -218,6 +213,8 @@ def holds(texts: Texts, text: str) -> bool:
         return len(text) in texts
     if isinstance(texts, Listed):
         return (text in texts.words) == texts.inside
+    if isinstance(texts, Sized):
+        return len(text) in texts.lengths and holds(texts.machine, text)
     state = texts.advance(texts.start, text.encode(errors="surrogatepass"))
     return state is not None and texts.accepts(state)
 
