@@ -10,7 +10,6 @@ import argparse
 import importlib
 import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -36,7 +35,10 @@ def main() -> None:
         )
     with atheris.instrument_imports(include=["lmppl.constraints"]):
         target = importlib.import_module(f"{options.target}_target")
-    options.out.mkdir(parents=True, exist_ok=True)
+    corpus = options.corpus or options.out / options.target
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(target.SEEDS):
+        (corpus / f"seed-{number}").write_bytes(seed)
     trial = Trial(options.target, target, options.runs, options.seconds)
     flags = [
         f"-seed={options.seed}",
@@ -45,13 +47,8 @@ def main() -> None:
         f"-rss_limit_mb={MAX_MEGABYTES}",
         f"-artifact_prefix={options.out}/",
     ]
-    with tempfile.TemporaryDirectory() as seeds:
-        for number, seed in enumerate(target.SEEDS):
-            Path(seeds, str(number)).write_bytes(seed)
-        again = [str(path) for path in options.again]
-        corpus = [*map(str, options.corpus), seeds]
-        atheris.Setup([sys.argv[0], *flags, *(again or corpus)], trial.one)
-        atheris.Fuzz()
+    atheris.Setup([sys.argv[0], *flags, *map(str, options.again or [corpus])], trial.one)
+    atheris.Fuzz()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,7 +62,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--seconds", type=float, default=60.0, help="seconds to run")
     options.add_argument("--seed", type=int, default=1, help="of the random mutations; not 0")
     options.add_argument(
-        "--corpus", type=Path, nargs="*", default=[], help="folder that keeps interesting inputs"
+        "--corpus",
+        type=Path,
+        help="folder that keeps what reached new code; by default one in that of `--out`",
     )
     options.add_argument("--out", type=Path, default=Path("build/fuzzing"), help="folder for findings")
     return options
@@ -89,6 +88,7 @@ class Trial:
     seconds: float
     outcomes: Counter[str] = field(default_factory=Counter)
     started: float = field(default_factory=time.monotonic)
+    processor_started: float = field(default_factory=time.process_time)
     slowest: float = 0.0
 
     def one(self, data: bytes) -> None:
@@ -97,30 +97,32 @@ class Trial:
         started = time.process_time()
         try:
             outcome = self.target.judged(*case)
+            took = time.process_time() - started
+            assert took < MAX_SECONDS, f"it took {took:.1f} s"
         except BaseException:
-            sys.stdout.write(f"finding of {self.name}: {case!r}\n")
-            sys.stdout.flush()
+            _say(f"finding of {self.name}: {case!r}")
             raise
-        took = time.process_time() - started
-        if took > MAX_SECONDS:
-            sys.stdout.write(f"finding of {self.name}: {case!r}\n")
-            sys.stdout.flush()
-            raise AssertionError(f"it took {took:.1f} s")
         self.outcomes[outcome] += 1
         self.slowest = max(self.slowest, took)
         if self.outcomes.total() == self.runs or time.monotonic() - self.started > self.seconds:
-            sys.stdout.write(f"{self}\n")
-            sys.stdout.flush()
+            _say(str(self))
             os._exit(0)
 
     def __str__(self) -> str:
         took = time.monotonic() - self.started
+        processor = time.process_time() - self.processor_started
         total = self.outcomes.total()
         parts = ", ".join(f"{number:,} {outcome}" for outcome, number in self.outcomes.most_common())
         return (
             f"{self.name}: {total:,} inputs in {took:.0f} s, {total / took:.0f} a second, "
-            f"the slowest {self.slowest:.2f} s ({parts})"
+            f"{total / processor:.0f} in one of CPU time, {self.slowest:.2f} s for the slowest ({parts})"
         )
+
+
+def _say(line: str) -> None:
+    """Writes a line that is not lost where the process ends without a word."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
