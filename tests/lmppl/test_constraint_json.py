@@ -304,3 +304,10 @@ def test_runs_of_letters_in_strings_are_read_as_their_bytes_are(schema):
                         text,
                         first,
                     )
+
+
+@pytest.mark.parametrize("beginning", ['{"\u00e9', '{"a\u20ac', '{"x":{"\U0001f514'])
+def test_no_escape_begins_inside_a_character_of_a_name(beginning: str) -> None:
+    names = lp.json(whitespace="compact")
+    assert status(names, beginning + "\\") == "viable"
+    assert status(names, beginning.encode()[:-1] + b"\\") == "refused"

@@ -211,7 +211,7 @@ def _escaped(reading: Reading, taken: Taken, is_unique: bool) -> Reading | None:
     left = tuple(
         way
         for way in ways
-        if way[0][0].shape.free
+        if (way[0][0].shape.free and len(escape) > 1)  # the first byte of one stands between two characters
         or any(_extended(Reading(content, b"", (way,)), data, taken, is_unique) for data in endings)
     )
     return Reading(content, escape, left) if left else None

@@ -1,0 +1,103 @@
+"""`lp.lark` against Lark: grammars with overlapping terminals, all short strings, all parsers and lexers."""
+
+from __future__ import annotations
+
+import itertools
+
+import lark as lark_package
+from drawn_bytes import Draws
+from viable_prefixes import completion, stepped
+
+from lmppl.constraints.grammars.grammar import lark
+from lmppl.errors import ConstraintError
+
+MAX_BYTES = 48
+MAX_LENGTH = 4
+MAX_COMPLETED = 150  # states that the search of a completion goes through
+ALPHABET = b"ab A"
+
+MODES = (
+    ("lalr", "contextual"),
+    ("lalr", "basic"),
+    ("earley", "basic"),
+    ("earley", "dynamic"),
+    ("earley", "dynamic_complete"),
+)
+SYMBOLS = ('"a"', '"b"', "x", "y", "A", "B", "C", '"ab"', '"ba"', '"a"i', "start")
+AFTER = ("", "", "", "", "?", "*", "+", "~2", "~0..2")
+PATTERNS = (
+    *("/a+/", "/a|ab/", "/[ab]/", "/b+?a/", "/a*b/", "/ab?/", "/(?i:a)b/", "/b(?!a)/", "/a(?=b)/", "/[ab]+/"),
+    *("/aab/", "/a*?b/", "/b{1,2}/", "/ab(?!b)/", "/a(?!bb)/", "/a(?!.*bb)/", "/a(?<!b)b/", '"a".."b"'),
+    *('"a" "b"?', '("a" | "ba")+', "/a/i", "/b/ /a/", '"bb"', '"ab"i', "/b$/", "/(a|b)b/", "/a b/x"),
+)
+IGNORED = ("", "", "A", '" "', "/ +/", "/ab+/", "/a.*?b/", "/ (?=a)/")
+SEEDS = (bytes(range(48)), bytes(range(200, 152, -1)), bytes(range(0, 144, 3)))
+
+
+def drawn(data: bytes) -> tuple[str, str, str]:
+    """Draws a parser, a lexer and a grammar of three rules and three terminals."""
+    draws = Draws(data)
+    parser, lexer = draws.one_of(MODES)
+    lines = []
+    for name in ("start", "x", "y"):
+        sides = [_side(draws) for _ in range(1 + draws.below(3))]
+        lines.append(f"{name}: " + " | ".join(dict.fromkeys(sides)))
+    for name in "ABC":
+        priority = draws.one_of(("", "", "", "", ".1", ".2", ".-1"))
+        lines.append(f"{name}{priority}: {draws.one_of(PATTERNS)}")
+    ignored = draws.one_of(IGNORED)
+    return parser, lexer, "\n".join([*lines, f"%ignore {ignored}"] if ignored else lines)
+
+
+def _side(draws: Draws) -> str:
+    return " ".join(draws.one_of(SYMBOLS) + draws.one_of(AFTER) for _ in range(draws.below(4)))
+
+
+def judged(parser: str, lexer: str, grammar: str) -> str:
+    """Compares a grammar with Lark on all short strings, and completes viable ones."""
+    try:
+        constraint = lark(grammar, parser=parser, lexer=lexer)
+        constraint.initial()
+    except ConstraintError as error:
+        if "No string is in the language" not in str(error):
+            return "refused"
+        theirs = loaded(parser, lexer, grammar)
+        assert not any(parses(theirs, text) for text in strings()), "Lark parses some string"
+        return "empty"
+    theirs = loaded(parser, lexer, grammar)
+    expected = {text: parses(theirs, text) for text in strings()}
+    prefixes = {text[:size] for text, yes in expected.items() if yes for size in range(len(text) + 1)}
+    for text, yes in expected.items():
+        states = stepped(constraint, text.encode())
+        is_viable = len(states) > len(text)
+        ours = is_viable and constraint.accepts(states[-1])
+        assert yes is None or ours == yes, text
+        assert is_viable or text not in prefixes, f"{text!r} has a completion"
+        if is_viable and not ours and len(text) <= 2 and constraint.viable_is_exact:
+            rest = completion(constraint, states[-1], ALPHABET, MAX_COMPLETED)
+            assert rest is None or parses(theirs, text + rest.decode()) is not False, (
+                f"{text!r} is not completed by {rest!r}"
+            )
+    return "compared"
+
+
+def strings() -> list[str]:
+    """Gives all strings of up to four letters."""
+    return ["".join(s) for size in range(MAX_LENGTH + 1) for s in itertools.product("ab ", repeat=size)]
+
+
+def loaded(parser: str, lexer: str, grammar: str) -> lark_package.Lark:
+    """Gives Lark's parser; Earley's forest takes less time than its trees."""
+    more = {"ambiguity": "forest"} if parser == "earley" else {}
+    return lark_package.Lark(grammar, parser=parser, lexer=lexer, **more)  # type: ignore[arg-type]
+
+
+def parses(parser: lark_package.Lark, text: str) -> bool | None:
+    """Says whether Lark takes a text; None where Lark itself fails ("Please report this bug")."""
+    try:
+        parser.parse(text)
+    except lark_package.exceptions.UnexpectedInput:
+        return False
+    except RuntimeError:
+        return None
+    return True

@@ -1,0 +1,88 @@
+"""What a constraint says of prefixes: byte by byte, and a completion of each that it calls viable."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+
+from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.protocol import Constraint, State
+
+
+def stepped(constraint: Constraint, data: bytes) -> list[State]:
+    """Gives the states of all viable prefixes, the empty one first.
+
+    Raises:
+        AssertionError: One call of `advance` for all bytes says otherwise than one call a byte.
+    """
+    states = [constraint.initial()]
+    for position in range(len(data)):
+        after = constraint.advance(states[-1], data[position : position + 1])
+        if after is None:
+            break
+        states.append(after)
+    whole = constraint.advance(states[0], data)
+    assert (whole is not None) == (len(states) > len(data)), f"{data!r} as a whole is judged otherwise"
+    if whole is not None:
+        assert constraint.accepts(whole) == constraint.accepts(states[-1]), (
+            f"{data!r} as a whole ends otherwise"
+        )
+    return states
+
+
+def accepted(constraint: Constraint, data: bytes) -> bool:
+    """Says whether a whole text is accepted."""
+    state = constraint.advance(constraint.initial(), data)
+    return state is not None and constraint.accepts(state)
+
+
+def completion(
+    constraint: Constraint,
+    state: State,
+    alphabet: bytes,
+    most: int,
+    cost: Callable[[bytes], int] = len,
+) -> bytes | None:
+    """Searches what completes a state, texts of the least cost first; None after `most` states.
+
+    Raises:
+        AssertionError: All states that the alphabet leads to were met, and none is accepted.
+    """
+    number = itertools.count()
+    todo = [(0, next(number), state, b"")]
+    seen = {state}
+    while todo:
+        _, _, state, text = heapq.heappop(todo)
+        if constraint.accepts(state):
+            return text
+        if len(seen) > most:
+            return None
+        for byte in alphabet:
+            after = constraint.advance(state, bytes((byte,)))
+            if after is not None and after not in seen:
+                seen.add(after)
+                longer = text + bytes((byte,))
+                heapq.heappush(todo, (cost(longer), next(number), after, longer))
+    raise AssertionError("a prefix is viable but has no completion")
+
+
+def shortest_completions(machine: ByteAutomaton) -> list[bytes | None]:
+    """Gives each state's shortest way to an accepted one, searched backwards; None where there is none."""
+    ways: list[bytes | None] = [b"" if accepts else None for accepts in machine.accepting]
+    transitions = np.asarray(machine.transitions)
+    while True:
+        done = np.array([way is not None for way in ways])
+        leads = (transitions >= 0) & done[transitions] & ~done[:, None]
+        if not leads.any():
+            return ways
+        found = leads.any(axis=1).nonzero()[0].tolist()
+        first = leads.argmax(axis=1)
+        longer = {
+            state: bytes((int(first[state]),)) + (ways[transitions[state, first[state]]] or b"")
+            for state in found
+        }
+        for state, way in longer.items():
+            ways[state] = way
