@@ -100,11 +100,34 @@ def walked(constraint: Constraint, text: str) -> tuple[bytes, State, bool]:
 ALPHABET = bytes(sorted(set(b'"\\{}[],:-.01235679enfrtulsabcxu\xc3\xa9')))
 
 
+def read_by_python(schema: Any) -> Any:
+    """Writes the ends of patterns as `re` does: its `$` also stands before a newline that ends the text."""
+    if isinstance(schema, list):
+        return [read_by_python(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    ended = {keyword: read_by_python(part) for keyword, part in schema.items()}
+    if isinstance(ended.get("pattern"), str):
+        ended["pattern"] = ended["pattern"].replace("$", r"\Z")
+    if isinstance(ended.get("patternProperties"), dict):
+        parts = ended["patternProperties"].items()
+        ended["patternProperties"] = {pattern.replace("$", r"\Z"): part for pattern, part in parts}
+    return ended
+
+
+def test_a_pattern_does_not_end_before_a_newline() -> None:
+    schema = {"patternProperties": {"^[ab]{1,2}$": False}}
+    constraint = lp.json(schema, whitespace="compact")
+    for value in ({"a\n": None}, {"a": None}, {"ab": None}, {"c": None}):
+        _, _, accepted = walked(constraint, written(value))
+        assert accepted == Draft(read_by_python(schema)).is_valid(value) == (not {"a", "ab"} & set(value))
+
+
 def judged(
     schema: Any, values: list[Any], completion: Callable[..., bytes | None], tried: Counter[str]
 ) -> None:
     """Compares the judgement of each value; a viable beginning of a refused one must have a completion."""
-    validator = Draft(schema)
+    validator = Draft(read_by_python(schema))
     try:
         constraint = lp.json(schema, whitespace="compact")
     except UnsupportedSchema:
