@@ -154,17 +154,12 @@ _ANY = lp.json_check("any", "", lambda value: True)
 DIFFERENT = {"type": "array", "uniqueItems": True}
 
 
-@pytest.mark.parametrize(
-    ("schema", "length"),
-    # Items that must differ are kept, a byte at a time: the square of 20,000 takes half a second.
-    [({}, 100_000), (DIFFERENT, 20_000), ({"contains": {"type": "array"}}, 100_000)],
-    ids=str,
-)
-def test_texts_may_be_deep_and_long(schema: dict, length: int) -> None:
+@pytest.mark.parametrize("schema", [{}, DIFFERENT, {"contains": {"type": "array"}}], ids=str)
+def test_texts_may_be_deep_and_long(schema: dict) -> None:
     constraint = lp.json(schema)
     for text in (
         "[" * 10_000 + "]" * 10_000,
-        '["' + "x" * length + '",[]]',
+        '["' + "x" * 100_000 + '",[]]',
         "[" + ",".join(map(str, range(5_000))) + ",[]]",
         "[" + "1" * 10_000 + ",[]]",
         "[1e999999999999999999,[]]",
