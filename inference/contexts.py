@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -167,7 +167,8 @@ def require_memory(lm: LanguageModel, num_rows: int, capacity: int, prefix_lengt
     """
     own = _cache_bytes(lm, num_rows, capacity)
     shared = _cache_bytes(lm, 1, bucket(prefix_length, _LEAST_AT_ONCE)) if prefix_length else 0
-    logits = _logits_bytes(lm, num_rows)
+    shape = (num_rows, 2 * len(lm.vocabulary))
+    logits = _bytes_of(lm, ("logits", shape), lambda: jnp.zeros(shape, jnp.float32))
     available = _available_bytes()
     if available is not None and own + shared + logits > available:
         raise NotEnoughMemory(
@@ -314,23 +315,14 @@ def _read_to_end(lm: LanguageModel, params: Any, cache: Any, tokens: Any, length
 
 
 def _cache_bytes(lm: LanguageModel, num_rows: int, capacity: int) -> int:
-    """Gives what a cache takes of one memory. Remembered: to trace a cache's making takes milliseconds."""
     lm = lm.skeleton
-    return compiled(
-        lm,
-        ("cache bytes", num_rows, capacity),
-        lambda: layout_of(lm).bytes_in_a_memory(lambda: lm.empty(num_rows, capacity)),
-    )
+    return _bytes_of(lm, ("cache", num_rows, capacity), lambda: lm.empty(num_rows, capacity))
 
 
-def _logits_bytes(lm: LanguageModel, num_rows: int) -> int:
-    """Gives what logits and a draw from them take of one memory. Remembered likewise."""
-    lm, shape = lm.skeleton, (num_rows, 2 * len(lm.vocabulary))
-    return compiled(
-        lm,
-        ("logits bytes", shape),
-        lambda: layout_of(lm).bytes_in_a_memory(lambda: jnp.zeros(shape, jnp.float32)),
-    )
+def _bytes_of(lm: LanguageModel, what: Hashable, make: Callable[[], Any]) -> int:
+    """Gives what something takes of one memory. Remembered: to trace its making takes milliseconds."""
+    lm = lm.skeleton
+    return compiled(lm, ("bytes", what), lambda: layout_of(lm).bytes_in_a_memory(make))
 
 
 def _available_bytes() -> int | None:

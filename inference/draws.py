@@ -282,15 +282,13 @@ def _sums_of_group(rows: Rows) -> Sums:
 
 def _plain_sums(rows: Rows) -> Sums:
     """Gives the sums of all tokens of the base."""
-    top, _, sums = _rates_of_base(rows)
-    return top, jnp.log(jnp.sum(sums, axis=-1)) + top, sums
+    return _sums_of_base(rows)[0]
 
 
 def _masked_sums(rows: Rows) -> Sums:
     """Gives the sums of the allowed tokens, weighed anew where hardly any of the mass is left."""
     assert rows.allowed is not None
-    top, rates, of_base = _rates_of_base(rows)
-    total = jnp.log(jnp.sum(of_base, axis=-1)) + top
+    (top, total, _), rates = _sums_of_base(rows)
     sums = _in_blocks(jnp.where(unpacked(rows.allowed, rates.shape[1]), rates, 0.0))
     faint = jnp.sum(sums, axis=-1) < _FAINT
 
@@ -306,14 +304,13 @@ def _masked_sums(rows: Rows) -> Sums:
     return top, total, sums
 
 
-def _rates_of_base(
-    rows: Rows,
-) -> tuple[Float[Array, " rows"], Float[Array, "rows vocab"], Float[Array, "rows blocks"]]:
-    """Gives the largest log-weight of each row, all weights relative to it, and the sums of blocks."""
+def _sums_of_base(rows: Rows) -> tuple[Sums, Float[Array, "rows vocab"]]:
+    """Gives the sums of all tokens of the base, and their weights relative to the largest of the row."""
     base = log_weights(rows._replace(allowed=None))
     top = finite_or_zero(jnp.max(base, axis=-1))
     rates = _rates(base, top)
-    return top, rates, _in_blocks(rates)
+    sums = _in_blocks(rates)
+    return (top, jnp.log(jnp.sum(sums, axis=-1)) + top, sums), rates
 
 
 def _in_blocks(values: Float[Array, "rows vocab"]) -> Float[Array, "rows blocks"]:

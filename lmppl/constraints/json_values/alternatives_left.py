@@ -10,7 +10,7 @@ from lmppl.constraints.json_values.array_shapes import ArrayShape
 from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Wanted
 from lmppl.constraints.json_values.object_shapes import ObjectShape
 from lmppl.constraints.json_values.shape_order import array_is_within, object_is_within, widest
-from lmppl.constraints.json_values.shapes import Values, every_value
+from lmppl.constraints.json_values.shapes import Values, every_value, union_of
 from lmppl.errors import UnsupportedSchema
 
 _DEPTH = 3  # how far the search for a contradiction goes
@@ -48,10 +48,7 @@ class Alternatives:
 
     def union(self, sets: Iterable[Values]) -> Values:
         """Gives the values in at least one of some sets."""
-        found = Values()
-        for each in sets:
-            found = found.union(each)
-        return self.left_of(found)
+        return self.left_of(union_of(sets))
 
     def left_of(self, values: Values) -> Values:
         """Gives the same set by fewer alternatives."""

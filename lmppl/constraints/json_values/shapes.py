@@ -5,7 +5,7 @@ A shape names the schemas of what it contains by literals, and does not look int
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -95,19 +95,11 @@ def some_numbers(machine: ByteAutomaton) -> ByteAutomaton | None:
     return None if machine.is_empty else machine
 
 
-def union_of(sets: Sequence[Values]) -> Values:
+def union_of(sets: Iterable[Values]) -> Values:
     """Gives the values in at least one of some sets."""
     found = Values()
     for each in sets:
         found = found.union(each)
-    return found
-
-
-def intersection_of(sets: Iterable[Values]) -> Values:
-    """Gives the values in all of some sets."""
-    found = every_value()
-    for each in sets:
-        found = found.intersection(each)
     return found
 
 
