@@ -40,6 +40,9 @@ from lmppl.constraints.protocol import Constraint, State  # noqa: E402
 
 TEST_DATA = "LMPPL_TEST_DATA"
 
+# The fuzz targets are scripts; what they compare with and search by serves other tests too.
+sys.path.insert(0, str(ROOT / "tests" / "fuzzing"))
+
 use_compile_cache()
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -1,13 +1,8 @@
-"""Lets tests import the fuzz targets, which are scripts here, and says how many inputs they tried."""
+"""Says how many inputs the fuzz targets tried."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

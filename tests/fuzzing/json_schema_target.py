@@ -139,7 +139,7 @@ def judged(schema: Schema, instances: list[Any]) -> str:
         if not accepts and constraint.viable_is_exact:
             begun = text[: len(states) - 1]
             rest = completion(
-                constraint, states[-1], ALPHABET, MAX_COMPLETED, lambda more, b=begun: cost(b + more)
+                constraint, states[-1], ALPHABET, MAX_COMPLETED, lambda more, _, b=begun: cost(b + more)
             )
             whole = begun + (rest or b"")
             assert rest is None or is_valid(validator, python_json.loads(whole)) is not False, whole

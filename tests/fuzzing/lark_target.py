@@ -61,10 +61,10 @@ def judged(parser: str, lexer: str, grammar: str) -> str:
     except ConstraintError as error:
         if "No string is in the language" not in str(error):
             return "refused"
-        theirs = loaded(parser, lexer, grammar)
+        theirs = loaded(grammar, parser, lexer)
         assert not any(parses(theirs, text) for text in strings()), "Lark parses some string"
         return "empty"
-    theirs = loaded(parser, lexer, grammar)
+    theirs = loaded(grammar, parser, lexer)
     expected = {text: parses(theirs, text) for text in strings()}
     prefixes = {text[:size] for text, yes in expected.items() if yes for size in range(len(text) + 1)}
     for text, yes in expected.items():
@@ -86,10 +86,10 @@ def strings() -> list[str]:
     return ["".join(s) for size in range(MAX_LENGTH + 1) for s in itertools.product("ab ", repeat=size)]
 
 
-def loaded(parser: str, lexer: str, grammar: str) -> lark_package.Lark:
+def loaded(grammar: str, parser: str, lexer: str, **options: str) -> lark_package.Lark:
     """Gives Lark's parser; Earley's forest takes less time than its trees."""
     more = {"ambiguity": "forest"} if parser == "earley" else {}
-    return lark_package.Lark(grammar, parser=parser, lexer=lexer, **more)  # type: ignore[arg-type]
+    return lark_package.Lark(grammar, parser=parser, lexer=lexer, **more, **options)  # type: ignore[arg-type]
 
 
 def parses(parser: lark_package.Lark, text: str) -> bool | None:

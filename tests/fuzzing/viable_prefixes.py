@@ -44,9 +44,9 @@ def completion(
     state: State,
     alphabet: bytes,
     most: int,
-    cost: Callable[[bytes], int] = len,
+    cost: Callable[[bytes, State], int] = lambda text, state: len(text),
 ) -> bytes | None:
-    """Searches what completes a state, texts of the least cost first; None after `most` states.
+    """Searches what completes a state, first where the cost is least; None after `most` states.
 
     Raises:
         AssertionError: All states that the alphabet leads to were met, and none is accepted.
@@ -65,7 +65,7 @@ def completion(
             if after is not None and after not in seen:
                 seen.add(after)
                 longer = text + bytes((byte,))
-                heapq.heappush(todo, (cost(longer), next(number), after, longer))
+                heapq.heappush(todo, (cost(longer, after), next(number), after, longer))
     raise AssertionError("a prefix is viable but has no completion")
 
 

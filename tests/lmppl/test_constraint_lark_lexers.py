@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lark as lark_package
 import pytest
+from lark_target import MODES, loaded, parses
 
 from lmppl.constraints.grammars import lexed_grammars, lexed_texts, scanner
 from lmppl.constraints.grammars.grammar import Grammar, _lark, lark
@@ -18,13 +19,6 @@ from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
 from lmppl.testing import check_constraint
 
-MODES = (
-    ("lalr", "contextual"),
-    ("lalr", "basic"),
-    ("earley", "basic"),
-    ("earley", "dynamic"),
-    ("earley", "dynamic_complete"),
-)
 TERMINALS = ('"a"', '"b"', '"ab"', '"ba"', '"a"i', "A", "B", "C")
 PATTERNS = [
     "/a+/",
@@ -62,22 +56,6 @@ def random_grammar(rng: random.Random) -> str:
     if rng.random() < 0.4:
         lines.append("%ignore " + rng.choice(("A", '" "', "/ +/", "/ab+/", "/a.*?b/")))
     return "\n".join(lines)
-
-
-def loaded(grammar: str, parser: str, lexer: str, **options: str) -> lark_package.Lark:
-    more = {"ambiguity": "forest"} if parser == "earley" else {}
-    return lark_package.Lark(grammar, parser=parser, lexer=lexer, **more, **options)  # type: ignore[arg-type]
-
-
-def parses(parser: lark_package.Lark, text: str) -> bool | None:
-    """Says whether Lark takes a text; None where Lark itself fails ("Please report this bug")."""
-    try:
-        parser.parse(text)
-    except lark_package.exceptions.UnexpectedInput:
-        return False
-    except RuntimeError:
-        return None
-    return True
 
 
 def accepts(constraint: Constraint, text: str) -> bool:
