@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,6 @@ from lmppl.models.checkpoint import read_params, write_checkpoint
 from lmppl.models.config import DecoderConfig
 from lmppl.models.decoder import bind, forward
 from lmppl.models.kv_cache import KVCache, empty_cache
-
-# PyTorch takes seconds to import: only the process that runs these tests does.
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="PyTorch, the reference, is not installed"
-)
 
 TOLERANCE = 1e-4
 SHAPE = {
@@ -56,8 +50,13 @@ LENGTHS = np.array([5, 11, 1], np.int32)  # a ragged batch
 NUM_STEPS = 12
 
 
+def pytorch() -> Any:
+    """PyTorch, or the test is skipped. It takes seconds to import: only who compares with it does."""
+    return pytest.importorskip("torch", reason="PyTorch, the reference, is not installed")
+
+
 def reference_model(**changes: Any) -> Any:
-    import torch
+    torch = pytorch()
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -69,7 +68,7 @@ def reference_model(**changes: Any) -> Any:
 
 
 def reference_logits(model: Any, tokens: np.ndarray) -> np.ndarray:
-    import torch
+    torch = pytorch()
 
     with torch.no_grad():
         return model(torch.tensor(tokens, dtype=torch.long)).logits.float().numpy()
@@ -201,7 +200,7 @@ def test_sharded_weights_give_the_same_logits(tmp_path: Path):
 
 
 def test_transformers_reads_the_checkpoints_that_we_write(tmp_path: Path):
-    import torch
+    torch = pytorch()
     from transformers import LlamaForCausalLM
 
     reference_model(rope_parameters=LLAMA3, tie_word_embeddings=True).save_pretrained(tmp_path / "theirs")
