@@ -141,7 +141,7 @@ class DeviceSites(TextSites):
         history = {**place(history, STEPS), "resampled": resampled}
         start: Any = place(np.int32(0), WHOLE)
         weights: Any = np.zeros(num_rows, np.float32)
-        logits = self._first_logits(self._num_rows)
+        logits = self._first_logits()
         return Loop(
             start, cache, logits, Strings(**strings), masks, weights, start, start, History(**history)
         )

@@ -85,7 +85,7 @@ class HostSites(TextSites):
         cache, tokens = self._start_caches(self._room())
         masks = self._machine.take_masks(self._lm, self._num_rows)
         states = self._layout.placed(self._states, ROWS)
-        held = Held(cache, self._first_logits(self._num_rows), masks, states)
+        held = Held(cache, self._first_logits(), masks, states)
         whole = HostPart(self._batch, self._plan, self._fixed(), held, self.rows, tokens, self._twins())
         self._parts = [whole]
         if takes_long(self.rows):

@@ -260,12 +260,12 @@ class TextSites(abc.ABC):
         """Whether the first tokens can be drawn before any row reads one."""
         return self._prompt_logits is not None
 
-    def _first_logits(self, num_rows: int) -> Any:
-        """Gives rows' logits before the first step; they mean nothing if it has to read a token first."""
+    def _first_logits(self) -> Any:
+        """Gives the rows' logits before the first step; they mean nothing if it has to read a token first."""
         logits = self._prompt_logits
         if logits is None:
             logits = self._layout.placed(np.zeros((1, len(self._lm.vocabulary)), np.float32), WHOLE)
-        return spread_logits(self._lm, logits, num_rows)
+        return spread_logits(self._lm, logits, self._num_rows)
 
     def _require(self) -> None:
         """Asks for the memory of the caches, before they are made."""
