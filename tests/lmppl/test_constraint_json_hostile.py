@@ -85,6 +85,7 @@ REFUSED: dict[str, tuple[Any, type[Exception]]] = {
     "a number that is infinite": ('{"minimum": 1e400}', UnsupportedSchema),
     "a number of 5,000 digits": ('{"const": ' + "1" * 5_000 + "}", InvalidInputError),
     "a large divisor": ({"multipleOf": 123_456_789}, UnsupportedSchema),
+    "a number too large for a float": ({"const": 10**401}, UnsupportedSchema),
     "a lone surrogate": ({"enum": ["\ud800", "a"]}, UnsupportedSchema),
     "more different items than there are": (
         {"type": "array", "uniqueItems": True, "items": {"enum": [1, 2, 1.0]}, "minItems": 3},
@@ -106,6 +107,8 @@ LARGE: dict[str, tuple[Any, str, str]] = {
         '"value number 149999 of many"',
         '"value number 150000',
     ),
+    "a number of 400 digits": ({"enum": [10**400 - 1, 1]}, "9" * 400, "9" * 401),
+    "a bound of 31 digits": ({"items": {"minimum": 10**30 + 1}}, f"[{10**30 + 1}]", f"[{10**30}]"),
     "many numbers": ({"enum": list(range(-20_000, 20_000))}, "-19999.0", "20000"),
     "10,000 properties": (
         {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from math import isfinite
 from typing import Any, Protocol
 
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
@@ -202,9 +201,11 @@ def _container(reader: SchemaReader, place: Place, positive: bool) -> Values:
 
 def decimal(place: Place, keyword: str, value: Any) -> Decimal:
     """Gives a number of a schema as the decimal that it is written as."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not isfinite(value):
-        raise refusal(place, keyword, f"{value!r} is no finite number. Write a number.")
-    return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if not isinstance(value, bool) and isinstance(value, int | float | Decimal):
+        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+        if number.is_finite():
+            return number
+    raise refusal(place, keyword, f"{value!r} is no finite number. Write a number.")
 
 
 def _bound(keyword: str, relations: str) -> Keyword:
