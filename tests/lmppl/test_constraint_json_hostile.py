@@ -199,6 +199,48 @@ def test_bytes_that_are_no_json_are_refused_under_every_schema(data: bytes) -> N
         assert constraint.advance(constraint.initial(), data) is None
 
 
+LONG: dict[str, tuple[Any, str, str]] = {
+    "a string": ({}, '"', '"'),
+    "a string of a pattern": ({"pattern": "^x*$"}, '"', '"'),
+    "a string of a pattern and a length": ({"pattern": "^x*$", "maxLength": 10**6}, '"', '"'),
+    "an item": (DIFFERENT, '["x","', '"]'),
+    "an item of a pattern": ({**DIFFERENT, "items": {"pattern": "^x*$"}}, '["x","', '"]'),
+    "a part of an item": (DIFFERENT, '[{"x":["x","', '"]}]'),
+    "a name": ({}, '{"', '":1}'),
+    "a name in an item": (DIFFERENT, '[{"', '":1}]'),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_string_costs_as_much_as_it_is_long(name: str) -> None:
+    schema, head, tail = LONG[name]
+    constraint = lp.json({**schema, "$comment": name}, whitespace="compact")
+
+    def seconds(length: int) -> float:
+        state, text = constraint.initial(), f"{head}{'x' * length}{tail}".encode()
+        start = time.process_time()
+        assert constraint.accepts(constraint.advance(state, text))
+        return time.process_time() - start
+
+    seconds(10)
+    assert min(seconds(200_000) for _ in range(3)) < 30 * max(1e-3, min(seconds(20_000) for _ in range(3)))
+
+
+def test_all_but_one_of_a_few_long_strings_are_taken_at_little_cost() -> None:
+    long = "x" * 10_000
+    schema = {**DIFFERENT, "items": {"enum": [long + "a", long + "b", long + "c", 1]}}
+    constraint = lp.json(schema, whitespace="compact")
+    text = f'[1,"{long}c","{long}b","{long}'.encode()
+    state = constraint.advance(constraint.initial(), text)
+    assert constraint.advance(state, b'b"') is None
+    assert constraint.advance(state, b'a"') is not None
+    state, start = constraint.initial(), time.process_time()
+    for byte in text:
+        state = constraint.advance(state, bytes((byte,)))
+    assert state is not None
+    assert time.process_time() - start < 2  # a comparison at each byte takes a minute
+
+
 def test_a_byte_of_an_array_of_different_items_costs_the_same_late_and_early() -> None:
     constraint = lp.json(DIFFERENT)
     states, state = {}, constraint.advance(constraint.initial(), b"[")
