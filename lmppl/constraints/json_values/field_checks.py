@@ -151,7 +151,7 @@ class JsonCheck(Constraint):
             if not self._is_good(place.field):
                 return None
             return self._between(place._replace(field=None), after, byte)
-        field = grown(place.field, byte)
+        field = grown(place.field, bytes((byte,)))
         if after.frame.depth == depth and after.phase in (AFTER, END):
             return place._replace(standing=after, field=None) if self._is_good(field) else None
         return place._replace(standing=after, field=field)
@@ -161,7 +161,7 @@ class JsonCheck(Constraint):
         depth = len(place.keys)
         leads = depth == 0 or self._matches(self.steps[depth - 1], place.keys[-1])
         if leads and depth == len(self.steps):
-            return place._replace(standing=after, field=grown((), byte))
+            return place._replace(standing=after, field=(bytes((byte,)),))
         if leads and after.frame.depth > depth:
             return place._replace(standing=after, keys=(*place.keys, "" if after.frame.is_object else 0))
         return place._replace(standing=after)
@@ -174,9 +174,9 @@ class JsonCheck(Constraint):
         """Keeps names and indices up to date, and leaves arrays and objects that end."""
         keys, name = place.keys, place.name
         if after.phase == NAME:
-            name = grown(name, byte)
+            name = grown(name, bytes((byte,)))
         elif place.standing.phase == NAME:
-            keys = (*keys[:-1], json.loads(b"".join(grown(name, byte))))
+            keys = (*keys[:-1], json.loads(b"".join(grown(name, bytes((byte,))))))
             name = ()
         elif after.frame.depth < len(keys):
             keys = keys[:-1]

@@ -39,9 +39,9 @@ def json(
     """Allows JSON texts (RFC 8259), all of them or those of values that satisfy a JSON Schema.
 
     A schema is enforced exactly or refused: nothing in it is silently left out. A prefix is viable exactly
-    when it can be completed, but for `uniqueItems` of other than free scalars, its negation beside a bound
-    on the number of items, and bounds on the number of properties beside a negation that asks for some
-    property; `viable_is_exact` says so. Objects may have
+    when it can be completed, but for `uniqueItems` of bounded scalars and of arrays and objects that cannot
+    always take one more part, its negation beside a bound on the number of items, and bounds on the number of
+    properties beside a negation that asks for some property; `viable_is_exact` says so. Objects may have
     their properties in any order, each name once (without a schema a name may come again, as RFC 8259
     allows). Each value that satisfies the schema has a text, but not every spelling of it is allowed:
 

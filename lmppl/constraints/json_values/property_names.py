@@ -122,16 +122,19 @@ def begun(entries: tuple[Entry, ...], taken: Taken) -> Reading | None:
     return Reading(b"", b"", ways) if ways else None
 
 
-def advanced(reading: Reading, byte: int, taken: Taken, is_unique: bool) -> Reading | None:
-    """Gives the reading after one more byte, not the closing quote; None if no name may come of it."""
+def advanced(reading: Reading, data: bytes, taken: Taken, is_unique: bool) -> Reading | None:
+    """Gives the reading after a byte, not the closing quote, or letters; None if no name may come of it.
+
+    Letters are bytes that stand for themselves, outside an escape.
+    """
     content, escape, ways = reading
     if escape:
-        return _escaped(Reading(content, escape + bytes((byte,)), ways), taken, is_unique)
-    if byte == BACKSLASH:
+        return _escaped(Reading(content, escape + data, ways), taken, is_unique)
+    if data[0] == BACKSLASH:
         return _escaped(Reading(content, b"\\", ways), taken, is_unique)
-    if byte < 0x20:
+    if data[0] < 0x20:
         return None
-    return _extended(reading, bytes((byte,)), taken, is_unique)
+    return _extended(reading, data, taken, is_unique)
 
 
 def finished(reading: Reading, taken: Taken) -> tuple[bytes, tuple[Entry, ...]]:
