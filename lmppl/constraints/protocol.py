@@ -37,6 +37,11 @@ class Constraint(abc.ABC):
         return True
 
     @property
+    def takes_long(self) -> bool:
+        """Whether a question is known to take a millisecond or more."""
+        return False
+
+    @property
     def gains_from_lists(self) -> bool:
         """Whether many questions asked by one call of `check` take less than one after the other."""
         return False
