@@ -13,7 +13,7 @@ from lmppl.constraints.byte_steps import steps_of
 from lmppl.constraints.protocol import Constraint, State
 
 _FEW = 5  # bytes that are asked about at once
-_OTHERS = {b'"', b"a\"", b'a",', b"\\", b" ", b"\n", b"1 ", b"],", b"\x00", b"\xc3", b"\xff", b"'", b"aB_1 "}
+_OTHERS = {b'"', b'a"', b'a",', b"\\", b" ", b"\n", b"1 ", b"],", b"\x00", b"\xc3", b"\xff", b"'", b"aB_1 "}
 
 
 def stepped(constraint: Constraint, data: bytes) -> list[State]:
