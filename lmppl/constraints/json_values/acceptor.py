@@ -10,11 +10,12 @@ number of entries does not grow with the depth. Every entry can be completed on 
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lmppl.constraints.json_values import frames, property_names
-from lmppl.constraints.json_values.frames import Frame, Item
+from lmppl.constraints.json_values.frames import Cut, Frame, Item
 from lmppl.constraints.json_values.item_values import (
     Pieces,
     container_key,
@@ -24,35 +25,48 @@ from lmppl.constraints.json_values.item_values import (
     scalar_key,
 )
 from lmppl.constraints.json_values.nodes import Node
+from lmppl.constraints.json_values.phases import (
+    AFTER,
+    COLON,
+    END,
+    IN_NUMBER,
+    ITEM_OR_END,
+    NAME,
+    NAME_OR_END,
+    NAME_START,
+    NEXT,
+    NUMBER,
+    SPACES,
+    STRING,
+    VALUE,
+    WORD,
+)
 from lmppl.constraints.json_values.property_names import Entry, Reading, is_taken, taken_and
 from lmppl.constraints.json_values.repeated_items import is_exact, only_taken
 from lmppl.constraints.json_values.spelling import QUOTE
+from lmppl.constraints.protocol import OUTSIDE
 from lmppl.constraints.transition_tables import DEAD
 
-VALUE, ITEM_OR_END, NAME_OR_END, NAME_START, COLON, AFTER, END = range(
-    7
-)  # between tokens: the detail is a gap
-WORD, NUMBER, STRING, NAME = range(7, 11)  # inside one
-
 _FRESH = -1  # a gap in which nothing has been written yet
-_SPACES = b" \n\t\r"
 _INDENT = 4  # the most spaces a level behind a newline
-_IN_NUMBER = frozenset(b"+-.eE0123456789")
-_STARTS = frozenset(b'"[{ntf-0123456789')  # of values
 _WORDS = {ord("n"): b"null", ord("t"): b"true", ord("f"): b"false"}
 _LETTERS = re.compile(rb"[ !#-\[\]-~]+")  # what stands for itself in a string, one byte each
 _MAX_STEPS = 2**15  # that are remembered
 _LONGEST_NAME = 1_000  # bytes that a remembered state may hold
 
 
+Around = Frame | Cut
+
+
 class State(NamedTuple):
     """Where a text stands: the innermost frame, what is being read there, and how far it is.
 
     Attributes:
+        detail: Between two tokens what may still be written there; else how far it is.
         text: Of the scalar that is being read, where its key will be needed.
     """
 
-    frame: Frame
+    frame: Around
     phase: int
     detail: int | tuple | Reading
     text: Pieces = ()
@@ -93,17 +107,40 @@ class Machine:
     def accepts(self, state: State) -> bool:
         """Says whether the text is complete."""
         frame, phase, detail, _ = state
-        if frame.parent is not None:
+        if isinstance(frame, Cut) or frame.parent is not None:
             return False
         return phase == END or (phase == NUMBER and bool(self._numbers_ended(detail)))
+
+    def local(self, state: State) -> State | None:
+        """Gives the state of the scalar or name under way, or of the place between two tokens.
+
+        Its frame is a `Cut`: wherever more of the frame would matter, `advance` gives `OUTSIDE`.
+        """
+        frame, phase, detail, _ = state
+        if isinstance(frame, Cut) or frame.is_keyed or frame.parent is None:
+            return None
+        if phase == NAME:
+            names = property_names.shared(detail)  # type: ignore[arg-type]
+            return names and State(Cut((), 0, True), NAME, names)
+        if phase in (STRING, NUMBER, WORD):
+            return State(Cut((), 0, False), phase, detail)
+        wanted = frame.wanted if phase in (VALUE, COLON) else ()
+        return State(Cut(wanted, frame.depth, frame.is_object), phase, detail)
+
+    def next_bytes(self, state: State) -> Container[int]:
+        """Gives the bytes that may come next, or more."""
+        _, phase, detail, _ = state
+        if phase == NAME:
+            return property_names.next_bytes(detail)  # type: ignore[arg-type]
+        return (detail[0][1][0],) if phase == WORD else NEXT[phase]  # type: ignore[index]
 
     def read(self, state: State, data: bytes) -> State | None:
         """Gives the state after some bytes, as `advance` does; letters of a string are taken at once."""
         if len(data) == 1:
             return self._in_string(state, data) if state.phase == STRING else self.advance(state, data[0])
         at = 0
-        after: State | None = state
-        while at < len(data) and after is not None:
+        after: Any = state
+        while at < len(data) and after is not None and after is not OUTSIDE:
             run = _LETTERS.match(data, at) if after.takes_letters else None
             end = at + 1 if run is None else run.end()
             after, at = self._after_part(after, data[at:end]), end
@@ -137,16 +174,24 @@ class Machine:
             longer = grown(text, bytes((byte,))) if frame.is_keyed else ()
             if phase == WORD:
                 return self._in_word(frame, detail, byte, longer)
-            if byte in _IN_NUMBER:
+            if byte in IN_NUMBER:
                 return self._number_state(frame, detail, byte, longer, detail)
+            if byte not in NEXT[NUMBER]:
+                return None
             ended = self._ended(frame, self._numbers_ended(detail), text)
-            return None if ended is None else self.advance(ended, byte)
-        if byte in _SPACES:
+            return ended if ended is None or ended is OUTSIDE else self.advance(ended, byte)
+        if byte in SPACES:
             gap = self._spaced(frame, detail, byte)
             return None if gap is None else State(frame, phase, gap)
-        return self._token(frame, phase, byte)
+        if byte not in NEXT[phase]:
+            return None
+        if phase == VALUE:
+            return self._value(frame, byte)
+        if phase == COLON:
+            return State(frame, VALUE, self._gap)
+        return OUTSIDE if isinstance(frame, Cut) else self._token(frame, phase, byte)
 
-    def _spaced(self, frame: Frame, gap: int | tuple, byte: int) -> int | None:
+    def _spaced(self, frame: Around, gap: int | tuple, byte: int) -> int | None:
         """Gives what may still be written between two tokens: any number of spaces from 0 on, or anything."""
         if gap == _FRESH:
             if self.whitespace == "any":
@@ -156,30 +201,18 @@ class Machine:
         return gap - 1 if gap and byte == ord(" ") else None
 
     def _token(self, frame: Frame, phase: int, byte: int) -> State | None:
-        if phase in (VALUE, ITEM_OR_END):
-            if phase == ITEM_OR_END:
-                if byte == ord("]"):
-                    return self._close(frame)
-                begun = frames.begun(frame, self.nodes)
-                return None if begun is None else self._value(begun, byte)
-            return self._value(frame, byte)
-        if phase in (NAME_OR_END, NAME_START):
-            if phase == NAME_OR_END and byte == ord("}"):
-                return self._close(frame)
-            reading = property_names.begun(frame.entries, frame.taken) if byte == QUOTE else None  # type: ignore[arg-type]
-            return State(frame, NAME, reading) if reading else None
-        if phase == COLON:
-            return State(frame, VALUE, self._gap) if byte == ord(":") else None
+        """Gives the state after a byte that may come between two tokens, other than before a value."""
+        if byte == ord("}" if frame.is_object else "]"):
+            return self._close(frame)
+        if phase == ITEM_OR_END:
+            begun = frames.begun(frame, self.nodes)
+            return None if begun is None else self._value(begun, byte)
         if phase == AFTER:
-            if byte == ord(","):
-                return self._comma(frame)
-            if byte == ord("}" if frame.is_object else "]"):
-                return self._close(frame)
-        return None
+            return self._comma(frame) if byte == ord(",") else None
+        reading = property_names.begun(frame.entries, frame.taken)  # type: ignore[arg-type]
+        return State(frame, NAME, reading) if reading else None
 
-    def _value(self, frame: Frame, byte: int) -> State | None:
-        if byte not in _STARTS:
-            return None
+    def _value(self, frame: Around, byte: int) -> State | None:
         text = (bytes((byte,)),) if frame.is_keyed else ()
         if byte == QUOTE:
             strings = tuple(
@@ -193,21 +226,25 @@ class Machine:
             able = tuple(node for node in frame.wanted if word.decode() in self.nodes[node].words)
             words = tuple((node, word[1:]) for node in able)
             return self._standing(frame, WORD, words, text)
+        if byte in b"[{":
+            return OUTSIDE if isinstance(frame, Cut) else self._opened(frame, byte)
+        starts = tuple((n, m.start) for n in frame.wanted if (m := self.nodes[n].numbers) is not None)
+        return self._number_state(frame, starts, byte, text)
+
+    def _opened(self, frame: Frame, byte: int) -> State | None:
+        """Begins an array or object."""
         if byte == ord("["):
             items = tuple(
                 Item.at_start(node, shape) for node in frame.wanted for shape in self.nodes[node].arrays
             )
             return State(Frame(frame, items, False), ITEM_OR_END, self._gap) if items else None
-        if byte == ord("{"):
-            entries = tuple(
-                Entry.at_start(node, shape) for node in frame.wanted for shape in self.nodes[node].objects
-            )
-            return State(Frame(frame, entries, True), NAME_OR_END, self._gap) if entries else None
-        starts = tuple((n, m.start) for n in frame.wanted if (m := self.nodes[n].numbers) is not None)
-        return self._number_state(frame, starts, byte, text)
+        entries = tuple(
+            Entry.at_start(node, shape) for node in frame.wanted for shape in self.nodes[node].objects
+        )
+        return State(Frame(frame, entries, True), NAME_OR_END, self._gap) if entries else None
 
     def _standing(
-        self, frame: Frame, phase: int, states: tuple, text: Pieces, before: tuple = ()
+        self, frame: Around, phase: int, states: tuple, text: Pieces, before: tuple = ()
     ) -> State | None:
         """Gives the state inside a scalar, without the ways to read it that only repeat an item.
 
@@ -218,6 +255,7 @@ class Machine:
             before: The states that these came of, none of which could only repeat an item.
         """
         if frame.is_compared:
+            assert isinstance(frame, Frame)
             repeated = {
                 node for node, state in states if self._only_repeats(frame, phase, node, state, before, text)
             }
@@ -237,7 +275,7 @@ class Machine:
         return only_taken(reader, state, dict(before).get(node), text, frame.taken)
 
     def _number_state(
-        self, frame: Frame, states: tuple, byte: int, text: Pieces, before: tuple = ()
+        self, frame: Around, states: tuple, byte: int, text: Pieces, before: tuple = ()
     ) -> State | None:
         after = []
         for node, state in states:
@@ -251,7 +289,7 @@ class Machine:
     def _numbers_ended(self, states) -> list[int]:
         return [node for node, state in states if self.nodes[node].numbers.accepts(state)]  # type: ignore[union-attr]
 
-    def _in_word(self, frame: Frame, states, byte: int, text: Pieces) -> State | None:
+    def _in_word(self, frame: Around, states, byte: int, text: Pieces) -> State | None:
         rest = states[0][1]
         if byte != rest[0]:
             return None
@@ -282,6 +320,9 @@ class Machine:
         """Gives the state after one byte of a name, or some letters."""
         frame, reading = state.frame, state.detail
         assert isinstance(reading, Reading)
+        if isinstance(frame, Cut):
+            after = property_names.advanced_shared(reading, data, self.is_unique)
+            return State(frame, NAME, after) if isinstance(after, Reading) else after
         if data != b'"' or reading.escape:
             after = property_names.advanced(reading, data, frame.taken, self.is_unique)
             return State(frame, NAME, after) if after else None
@@ -292,13 +333,15 @@ class Machine:
         kept = name if frame.is_keyed else b""
         return State(Frame(frame.parent, entries, True, taken, frame.digest, kept), COLON, self._gap)
 
-    def _ended(self, frame: Frame, able, text: Pieces) -> State | None:
+    def _ended(self, frame: Around, able, text: Pieces) -> State | None:
         """Goes on behind a scalar that belongs to some nodes."""
         key = scalar_key(b"".join(text)) if frame.is_keyed and able else b""
         return self._after(frame, able, key)
 
-    def _after(self, frame: Frame, able, key: bytes) -> State | None:
+    def _after(self, frame: Around, able, key: bytes) -> State | None:
         """Goes on behind a value that belongs to some nodes, and whose key is known where it is needed."""
+        if isinstance(frame, Cut):
+            return OUTSIDE if able else None
         if frame.parent is None:
             return State(frame, END, self.initial.detail) if able else None
         digest, taken = frame.digest, frame.taken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_format
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -214,6 +214,14 @@ class JsonText(Constraint):
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if no allowed text begins so."""
         return self.machine.read(cast(Standing, state), data)
+
+    def local(self, state: State) -> State | None:
+        """Gives the state of the scalar or name under way, or of the place between two tokens."""
+        return self.machine.local(cast(Standing, state))
+
+    def next_bytes(self, state: State) -> Container[int]:
+        """Gives the bytes that may come next, or more."""
+        return self.machine.next_bytes(cast(Standing, state))
 
     def accepts(self, state: State) -> bool:
         """Says whether the text that led to `state` is complete."""

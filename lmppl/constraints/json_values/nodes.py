@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -123,6 +124,14 @@ class Object:
     def allowed(self) -> list[bytes]:
         """The single names that are allowed, sorted."""
         return sorted(name for name, node in self.named.items() if node is not None)
+
+    def beginning(self, content: bytes) -> Iterator[bytes]:
+        """Gives the single names that are allowed and begin so, in order."""
+        allowed = self.allowed
+        for position in range(bisect_left(allowed, content), len(allowed)):
+            if not allowed[position].startswith(content):
+                break
+            yield allowed[position]
 
     @cached_property
     def free(self) -> bool:
