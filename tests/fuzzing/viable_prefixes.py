@@ -13,6 +13,7 @@ from lmppl.constraints.byte_steps import steps_of
 from lmppl.constraints.protocol import Constraint, State
 
 _FEW = 5  # bytes that are asked about at once
+_MOST = 12  # places of a text where single steps are compared, and places whose bytes are asked about there
 _OTHERS = {b'"', b'a"', b'a",', b"\\", b" ", b"\n", b"1 ", b"],", b"\x00", b"\xc3", b"\xff", b"'", b"aB_1 "}
 
 
@@ -41,10 +42,14 @@ def stepped(constraint: Constraint, data: bytes) -> list[State]:
 
 
 def _compare_steps(constraint: Constraint, states: list[State], data: bytes) -> None:
-    """Asks in each state about all that the text has somewhere, and about bytes that it may not have."""
+    """Asks in each state about all that the text has somewhere, and about bytes that it may not have.
+
+    Of a long text some places stand for the rest.
+    """
     steps = steps_of(constraint)
-    candidates = {data[at : at + size] for at in range(len(data)) for size in (1, _FEW)} | _OTHERS
-    for state in states:
+    places = range(0, len(data), 1 + len(data) // _MOST)
+    candidates = {data[at : at + size] for at in places for size in (1, _FEW)} | _OTHERS
+    for state in states[:: 1 + len(states) // _MOST]:
         for candidate in candidates:
             is_viable = constraint.advance(state, candidate) is not None
             said = steps.is_viable(steps.standing(state), candidate)
