@@ -19,7 +19,7 @@ from lmppl.inference.host_search import Search, fetched, num_candidates
 from lmppl.inference.proposals import AWRS
 from lmppl.inference.site_potentials import unsatisfied
 from lmppl.inference.step_programs import propose_program
-from lmppl.inference.text_rows import Row
+from lmppl.inference.text_rows import Row, active_rows
 from lmppl.inference.text_sites import TRUNCATED, Batch
 from lmppl.inference.text_steps import Ask, Fixed, Plan, Waiting
 
@@ -98,10 +98,6 @@ class HostPart:
         """Where in the cache each row is, `int32[size]`."""
         return self._ancestors
 
-    def active_rows(self) -> list[tuple[int, Row]]:
-        """Gives the rows that want another token, with their numbers in the part."""
-        return [(index, row) for index, row in enumerate(self.rows) if row is not None and row.active]
-
     def reorder(self, ancestors: np.ndarray) -> None:
         """Makes row `i` a copy of row `ancestors[i]`; their caches follow when the next step is launched."""
         self.rows = [self.rows[ancestor] for ancestor in ancestors.tolist()]
@@ -133,7 +129,7 @@ class HostPart:
         active = np.zeros(self.size, bool)
         at_limit, local_limit = active.copy(), active.copy()
         scale = np.ones(self.size, np.float32)
-        for index, row in self.active_rows():
+        for index, row in active_rows(self.rows):
             active[index], at_limit[index] = True, row.at_limit
             local_limit[index], scale[index] = row.text.local_limit, 1.0 / row.text.temperature
         said: dict[str, Any] = {
@@ -194,7 +190,7 @@ class HostPart:
     ) -> int:
         num_drawn = 0
         twins: dict[tuple[int, int], int] = {}
-        for index, row in self.active_rows():
+        for index, row in active_rows(self.rows):
             place, weight = int(chosen[index]), float(log_weights[index])
             log_prob = float(found.log_probs[index, place])
             if weight == -np.inf or log_prob == -np.inf:

@@ -27,7 +27,7 @@ from lmppl.inference.draws import PORTION
 from lmppl.inference.host_candidates import Candidates, Checks
 from lmppl.inference.proposals import AWRS, Proposal
 from lmppl.inference.step_programs import allowed_program, more_program
-from lmppl.inference.text_rows import Row
+from lmppl.inference.text_rows import Row, active_rows
 from lmppl.inference.text_sites import TIMED_OUT
 from lmppl.inference.text_steps import Plan, Waiting, repeat_uniforms
 from lmppl.language_model import LanguageModel
@@ -68,7 +68,7 @@ class Search:
         rows: Their strings so far.
         keys: Raw, `uint32[rows, 2]`; there are more of them than rows where these are padded.
         step: The number of the token.
-        lost: Row -> cause; what this adds to it are checks that did not end in time.
+        lost: Row -> cause.
         check_seconds: What checks have taken.
         num_by_priority: Tokens that priority sampling has chosen.
     """
@@ -90,7 +90,7 @@ class Search:
         """Checks candidates until every row has its token; gives their places and the rows' log-weights."""
         found.num_at_once = self._num_at_once()
         searching = np.zeros(len(self.keys), bool)
-        searching[[index for index, row in enumerate(self.rows) if row is not None and row.active]] = True
+        searching[[index for index, _ in active_rows(self.rows)]] = True
         order, size = waiting.order, found.ids.shape[1]
         rounds = self.awrs.rounds
         if rounds is not None:
@@ -139,8 +139,8 @@ class Search:
             whole = self._budget >= min(wanted, len(self.lm.vocabulary))
             first = num_candidates(self.lm, self.plan, self.awrs) // PORTION * PORTION
             size = min(wanted, self._budget) if whole else first
-            for index, row in enumerate(self.rows):
-                judge = None if row is None or not row.active or not row.scarce else row.judges.check
+            for index, row in active_rows(self.rows):
+                judge = row.judges.check if row.scarce else None
                 if judge is not None and judge.constraint and is_batched(judge.constraint):
                     at_once[index] = size
         return at_once
@@ -292,7 +292,7 @@ class Search:
             while place < end and place <= last:
                 answer = self.checks.ask(answers, ids[place])
                 if isinstance(answer, CheckTimedOut):
-                    self._is_late(index, searching)
+                    self._lose_late(index, searching)
                     break
                 if answer:
                     accepted[place] = True
@@ -314,14 +314,14 @@ class Search:
         found.num_checked += needed
         late = [i for i, answer in zip(rows, answers, strict=True) if isinstance(answer, CheckTimedOut)]
         for index in dict.fromkeys(late):
-            self._is_late(index, searching)
+            self._lose_late(index, searching)
 
     def lose(self, index: int, cause: str) -> None:
         """Loses a row."""
         self.rows[index] = self._row(index).lose(cause)
         self.lost[index] = cause
 
-    def _is_late(self, index: int, searching: np.ndarray) -> None:
+    def _lose_late(self, index: int, searching: np.ndarray) -> None:
         searching[index] = False
         self.lose(index, TIMED_OUT)
 

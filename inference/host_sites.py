@@ -12,7 +12,7 @@ from lmppl.inference.host_candidates import Checks
 from lmppl.inference.host_parts import Held, HostPart, can_be_halved, reorder, takes_long
 from lmppl.inference.host_search import packed_masks
 from lmppl.inference.site_potentials import SitePotentials
-from lmppl.inference.text_rows import Row
+from lmppl.inference.text_rows import Row, active_rows
 from lmppl.inference.text_sites import (
     MOST_TOKENS,
     TIMED_OUT,
@@ -60,7 +60,7 @@ class HostSites(TextSites):
             self._reorder(ancestors)
         lost = self._lost_for_room()
         for part in self._parts:
-            if part.active_rows() and not part.is_launched:
+            if active_rows(part.rows) and not part.is_launched:
                 part.launch(self._step, self._awrs, *self._host_masks(part, lost))
         increments, num_drawn = self._take_tokens(lost)
         weighed = self._potentials.weigh(self.rows)
@@ -102,7 +102,7 @@ class HostSites(TextSites):
         increments, num_drawn, seconds = [], 0, 0.0
         for number, part in enumerate(self._parts):
             first = number * part.size
-            if not part.active_rows():
+            if not active_rows(part.rows):
                 increments.append(np.zeros(len(part.rows)))
                 continue
             done = part.take(self._step, self._awrs, self._checks)
@@ -126,7 +126,7 @@ class HostSites(TextSites):
 
     def _goes_on(self, part: HostPart) -> bool:
         """Whether a part's next step can be begun already. At the first token it is not known yet how."""
-        active = [row for _, row in part.active_rows()]
+        active = [row for _, row in active_rows(part.rows)]
         has_room = self._needed(self._step + 1) <= self._capacity
         has_room = has_room and all(len(row.tokens) < self._left(row) for row in active)
         return self._step > 0 and bool(active) and has_room
@@ -155,18 +155,15 @@ class HostSites(TextSites):
         self.rows[index] = self._parts[part].rows[place] = row.lose(cause)
         lost[index] = cause
 
-    def _active_rows(self) -> list[tuple[int, Row]]:
-        return [(index, row) for index, row in enumerate(self.rows) if row is not None and row.active]
-
     def _needed(self, step: int) -> int:
         """Gives how many tokens the rows' caches must hold at a step."""
-        longest = max((len(row.text.prompt_tokens) - 1 for _, row in self._active_rows()), default=0)
+        longest = max((len(row.text.prompt_tokens) - 1 for _, row in active_rows(self.rows)), default=0)
         return longest - self._prefix_length + step + 1
 
     def _lost_for_room(self) -> dict[int, str]:
         """Loses rows that have come to the end of the model's context, and makes room for the others."""
         lost: dict[int, str] = {}
-        for index, row in self._active_rows():
+        for index, row in active_rows(self.rows):
             if len(row.tokens) >= self._left(row):
                 self._lose(index, TRUNCATED, lost)
         if self._needed(self._step) > self._capacity:
@@ -186,7 +183,7 @@ class HostSites(TextSites):
         masks: list[dict[int, np.ndarray]] = [{}, {}]
         first = self._parts.index(part) * part.size
         with one_alarm():
-            for index, row in part.active_rows():
+            for index, row in active_rows(part.rows):
                 try:
                     found = (row.local_mask() if wanted[0] else None, row.mask() if wanted[1] else None)
                 except CheckTimedOut:
