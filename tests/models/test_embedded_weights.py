@@ -31,8 +31,8 @@ def model() -> ExportedModel:
 @pytest.fixture(scope="module")
 def held_out_gain(model: ExportedModel) -> Gain:
     """Held-out goals, filtered by the evidence that the goal holds where the agent has ended up."""
-    documents, checks = blocks_with_evidence(blocks_document, 0, TEST, 48)
-    samples = model.sample(jax.random.key(0), [d.prompt for d in documents], num_samples=16, max_tokens=48)
+    documents, checks = blocks_with_evidence(blocks_document, 0, TEST, 24)
+    samples = model.sample(jax.random.key(0), [d.prompt for d in documents], num_samples=8, max_tokens=48)
     return constraint_gain(samples, [d.target for d in documents], checks)
 
 
