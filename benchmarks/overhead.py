@@ -78,6 +78,7 @@ class Case:
         asked: How often the run's check was asked, and the seconds that its own code took.
         workers: Processes that share that time.
         log: Where they write it down, if they are not this process.
+        measure: Whether `Auto` times the checks and chooses by that.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Case:
     asked: list[float] = field(default_factory=lambda: [0, 0.0])
     workers: int = 1
     log: str | None = None
+    measure: bool = False
 
     def forget(self) -> None:
         """Begins to count anew."""
@@ -115,11 +117,14 @@ def cases(max_tokens: int) -> list[Case]:
         Case("lark", "host", lambda: grammar),
         Case("json", "host", lambda: schema, JSON_PROMPT, least_tokens=64),
     ]
-    for name, where, seconds in (("check, 0 ms", "host", 0.0), ("check, 1 ms", "slow check", 1e-3)):
+    for name, where, seconds, measure in (
+        ("check, 0 ms", "host", 0.0, False),
+        ("check, 1 ms", "slow check", 1e-3, False),
+        ("check, 1 ms, measured", "slow check", 1e-3, True),
+    ):
         asked: list[float] = [0, 0.0]
-        found.append(
-            Case(name, where, lambda asked=asked, seconds=seconds: busy_check(asked, seconds), asked=asked)
-        )
+        make = functools.partial(busy_check, asked, seconds)
+        found.append(Case(name, where, make, asked=asked, measure=measure))
     handle, log = tempfile.mkstemp(prefix="lmppl-overhead-")
     os.close(handle)
     atexit.register(os.unlink, log)
@@ -206,8 +211,9 @@ def run_of(lm: Any, case: Case | None, num_particles: int, max_tokens: int) -> C
         if case is not None:
             case.forget()
             text = text & case.make()
+        method = lp.SMC(num_particles, lp.Auto(measure=case is not None and case.measure))
         try:
-            return lp.infer(site, text, method=lp.SMC(num_particles), key=number, progress=False)
+            return lp.infer(site, text, method=method, key=number, progress=False)
         except lp.NoPosterior as error:
             return error
 
