@@ -138,7 +138,8 @@ def weigh_geometric(
     tokens already seen: they need no check. The simulation stops at the `rounds`-th accept, at
     draw `T`, with weight `(rounds - 1) / (T - 1)`; or at draw `max_draws`, or just before a draw
     that no candidate is left for, with weight `accepts / draws`. Both are the chance that
-    the first of the exchangeable draws was accepted, given what was drawn as a set. For
+    the first of the exchangeable draws was accepted, given what was drawn as a set. Times the
+    mass of the row, which is less than 1 where a mask has taken some. For
     `rounds=2` without limits `CV^2 = -ln Z / (1 - Z) - 1`: logarithmic where `weigh` has `1 / Z`.
 
     Args:
@@ -158,6 +159,7 @@ def weigh_geometric(
         float(np.log(rounds - 1)) - xp.log(xp.where(complete, _at(draws, last) - 1, 1)),
         _log_count(num_accepts, log_probs) - xp.log(xp.maximum(num_draws, 1)),
     )
+    log_weight = log_weight + log_remaining(log_probs, log_tail)[..., 0]
     first = xp.asarray(xp.argmax(timeline.accepted, axis=-1))
     return Weighed(first, xp.where(num_accepts > 0, log_weight, -xp.inf))
 

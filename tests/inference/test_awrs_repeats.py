@@ -251,6 +251,20 @@ def test_geometric_survives_tiny_masses_in_float32_and_agrees_with_numpy():
         assert close.mean() > 0.97
 
 
+@pytest.mark.parametrize("max_draws", [None, 3])
+def test_a_mask_that_has_taken_some_of_the_mass_is_charged(max_draws):
+    """The draws of what is left are the same, and so is the share of them that is accepted."""
+    rng = np.random.default_rng(6)
+    log_probs = np.log(rng.dirichlet(np.ones(5), 200))[:, :4]  # in any order: each is one that was drawn
+    log_tail = np.log1p(-np.exp(log_probs).sum(axis=1))
+    accepted, uniforms = rng.random((200, 4)) < 0.4, rng.random((200, 4, 3))
+    whole = weigh_geometric(log_probs, log_tail, accepted, uniforms, rounds=2, max_draws=max_draws)
+    arguments = log_probs - 1.5, log_tail - 1.5, accepted, uniforms
+    part = weigh_geometric(*arguments, rounds=2, max_draws=max_draws)
+    np.testing.assert_array_equal(part.position, whole.position)
+    np.testing.assert_allclose(part.log_weight, whole.log_weight - 1.5, rtol=1e-9)
+
+
 def test_a_row_without_accepted_tokens_is_dead():
     row = np.log([[0.5, 0.3, 0.2]])
     for tail in (-np.inf, np.log(0.1)):
