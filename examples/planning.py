@@ -36,7 +36,7 @@ def shortest_plan(task: Task, goal: Goal) -> tuple[str, ...] | None:
         if taken > steps[state]:
             continue
         for action in task.actions.values():
-            if action.needs <= state:
+            if action.can_be_taken(state):
                 reached = action.apply(state)
                 if taken + 1 < steps.get(reached, taken + 2):
                     steps[reached], came_from[reached] = taken + 1, (state, action.text)
@@ -57,7 +57,7 @@ def distances(task: Task, max_states: int = 100_000) -> dict[State, int]:
     while queue:
         state = queue.popleft()
         for action in task.actions.values():
-            if action.needs <= state and (reached := action.apply(state)) not in steps:
+            if action.can_be_taken(state) and (reached := action.apply(state)) not in steps:
                 steps[reached] = steps[state] + 1
                 queue.append(reached)
         if len(steps) > max_states:

@@ -36,6 +36,7 @@ SETTLING = frozenset(
         rf"{_ANY_CASE}|{_WORDS}|\p{{N}}|{_SIGNS}|{_SPACES}",  # Qwen 2 and 3
         _with_cases(_ANY_CASE),  # o200k
         _with_cases(_EACH_CASE),
+        r"\n|\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|[^\S\n]+",  # of the model that comes with lmppl
     }
 )
 """Expressions of `Split` pre-tokenizers."""

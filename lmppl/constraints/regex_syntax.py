@@ -19,7 +19,7 @@ _ESCAPE = re.compile(
     rf"\\(?:x{_HEX}{{2}}|u{_HEX}{{4}}|U{_HEX}{{8}}|N\{{[^}}]*\}}|0[0-7]{{0,2}}|[0-7]{{3}}|.)", re.S
 )
 _CLASS = re.compile(r"\[\^?(?:\\.|[^\\])(?:\\.|[^\\\]])*\]", re.S)
-_FLAGS = re.compile(r"\(\?([aiLmsux]*)(?:-([imsx]+))?([:)])")
+_FLAGS = re.compile(r"\(\?([aiLmstux]*)(?:-([imsx]+))?([:)])")
 _LOOK = re.compile(r"\(\?(<?)([=!])")
 _REFUSED_GROUPS = {
     "(?=": "look-ahead",

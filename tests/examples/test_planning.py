@@ -117,6 +117,17 @@ def test_shortest_plans_agree_with_exhaustive_search_for_goals_of_two_facts(star
         assert plan_length(task, wanted) == exact, wanted
 
 
+def test_a_plan_takes_no_step_that_a_negative_precondition_forbids() -> None:
+    domain = parse_domain("""
+        (define (domain door) (:requirements :strips :negative-preconditions)
+          (:predicates (locked) (inside))
+          (:action enter :parameters () :precondition (not (locked)) :effect (inside))
+          (:action unlock :parameters () :precondition (locked) :effect (not (locked))))""")
+    locked = Task(domain, (), frozenset({"(locked)"}))
+    assert shortest_plan(locked, goal("(inside)")) == ("(unlock)", "(enter)")
+    assert distances(locked) == {goal("(locked)"): 0, goal(): 1, goal("(inside)"): 2}
+
+
 def test_states_ahead_are_those_with_a_shortest_way_through_the_plan() -> None:
     task, plan = table("a", "b", "c"), ("(pick-up a)", "(stack a b)")
     here = task.final(plan)

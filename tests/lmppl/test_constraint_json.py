@@ -8,7 +8,9 @@ import json
 import pickle
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 
@@ -206,11 +208,19 @@ def test_json_joins_other_constraints() -> None:
         ("{", InvalidInputError),
         (3, InvalidTypeError),
         ({"enum": {1, 2}}, InvalidTypeError),
+        ([{"type": "string"}], InvalidTypeError),
+        (Callable, InvalidTypeError),
+        (Annotated[int, []], InvalidTypeError),
     ],
 )
 def test_what_nothing_satisfies_or_is_no_schema_is_an_error(schema: object, error: type[Exception]) -> None:
     with pytest.raises(error):
         lp.json(schema)
+
+
+def test_a_text_that_is_too_deep_for_python_is_an_error_of_parse() -> None:
+    with pytest.raises(InvalidInputError, match="nested too deeply"):
+        lp.json().parse("[" * 20_000 + "]" * 20_000)
 
 
 def test_wrong_options_are_errors() -> None:
@@ -243,6 +253,9 @@ def test_wrong_options_are_errors() -> None:
         ),
         ({"unevaluatedItems": False, "contains": {}}, "/", "contains"),
         ({"multipleOf": 0.1234567}, "/", "multipleOf"),
+        ({"uniqueItems": 1}, "/", "uniqueItems"),
+        ({"uniqueItems": "true"}, "/", "uniqueItems"),
+        ({"dependentRequired": {"a": {"required": ["b"]}}}, "/", "dependentRequired"),
     ],
 )
 def test_a_refusal_names_the_place_and_the_keyword(schema: dict, where: str, keyword: str) -> None:

@@ -19,7 +19,7 @@ from lmppl.constraints.json_values.ecma_patterns import containing
 from lmppl.constraints.json_values.object_shapes import contains
 from lmppl.constraints.regular_expression import compiled
 from lmppl.constraints.utf8_encoding import byte_automaton
-from lmppl.errors import ConstraintError
+from lmppl.errors import ConstraintError, UnsupportedSchema
 
 STRINGS = ["".join(s) for n in range(5) for s in itertools.product("abc\n", repeat=n)]
 
@@ -171,3 +171,30 @@ def test_a_pattern_of_one_text_is_that_text(text: str) -> None:
             data = json.dumps(other).encode()
             state = each.advance(each.initial(), data)
             assert (state is not None and each.accepts(state)) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("(a", "a group without end, at position 0"),
+        ("a)", "a '\\)' that ends no group, at position 1"),
+        ("a)|(b", "a '\\)' that ends no group, at position 1"),  # balanced inside other parentheses
+        (r"[\w-.]", "a range between classes"),
+        (r"[\s-\uffff]", "a range between classes"),  # a range from the last character of \s otherwise
+        (r"[a-\d]", "a range between classes"),
+        ("[z-a]", r"'\[z-a\]' is no regular expression: bad character range z-a\. Change"),
+        ("a|*", r"'a\|\*' is no regular expression: nothing to repeat\. Change"),
+    ],
+)
+def test_what_is_no_pattern_of_javascript_is_refused_in_its_own_words(pattern: str, reason: str) -> None:
+    with pytest.raises(UnsupportedSchema, match=reason):
+        lp.json({"pattern": pattern})
+
+
+@pytest.mark.parametrize(
+    "pattern", ["[a-c-e]", "[-a]", "[a-]", "[--/]", r"[+-\-]", r"[\x2b-\x2d]", r"[\d-]", r"[\t-\n]"]
+)
+def test_hyphens_in_classes_mean_what_they_mean_to_re(pattern: str) -> None:
+    machine, expected = containing(f"^{pattern}$"), re.compile(pattern)
+    for character in map(chr, range(128)):
+        assert contains(machine, character) == bool(expected.fullmatch(character)), character

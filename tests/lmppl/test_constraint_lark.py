@@ -306,6 +306,7 @@ def test_states_survive_that_the_memory_is_emptied(monkeypatch: pytest.MonkeyPat
         ("start: A\nA: /\\ba/", r"Terminal A of the grammar: .* depends on what stands before it"),
         ("start: A\nA: /(a)\\1/", r"Terminal A of the grammar: .* a back-reference at position"),
         ("start: A\nA: /a*/", r"zero-width|empty string"),
+        ("start: A\nA: /(/", r"Terminal A is no regular expression: '\('"),
         ('start: "a" start', r"No string is in the language"),
         ("start: A\nA: /[^\\s\\S]/", r"No string is in the language"),
         ("start: A\n%declare A", r"declared but has no pattern"),

@@ -45,6 +45,19 @@ FORK = """
   (:init (at me p) (path p q) (path p r)) (:goal (and (at me q))))
 """
 
+LAMPS = """
+(define (domain lamps) (:requirements :strips :negative-preconditions :equality)
+  (:constants fuse) (:predicates (on ?x) (next ?x ?y))
+  (:action press :parameters (?x) :precondition (and (not (on ?x)) (not (= ?x fuse))) :effect (on ?x))
+  (:action pass :parameters (?x ?y)
+    :precondition (and (on ?x) (not (on ?y)) (not (= ?x ?y)) (not (next ?y ?x)))
+    :effect (and (on ?y) (not (on ?x))))
+  (:action reset :parameters (?x ?y) :precondition (and (= ?x ?y) (on ?x)) :effect (not (on ?y))))
+"""
+TWO_LAMPS = """
+(define (problem p) (:domain lamps) (:objects a b) (:init (next a fuse)) (:goal (and (on b) (on fuse))))
+"""
+
 
 def state_of(constraint: Constraint, text: str) -> object:
     return constraint.advance(constraint.initial(), text.encode())
@@ -117,6 +130,44 @@ def test_plans_are_those_that_a_simulator_can_carry_out(domain: str, problem: st
         for size in range(len(text) + 1):
             if len(steps) < length or domain is BLOCKS:  # there something can always follow
                 assert (state_of(plan, text[:size]) is not None) == (text[:size] in prefixes), text[:size]
+
+
+def lamps_after(steps: tuple[tuple[str, ...], ...]) -> set[str] | None:
+    """Gives the lamps that burn after steps of the domain LAMPS, or None if one cannot be taken."""
+    burning: set[str] = set()
+    for name, x, *rest in steps:
+        y = rest[0] if rest else ""
+        allowed = {
+            "press": not rest and x not in burning and x != "fuse",
+            "pass": x in burning and y not in burning and x != y and (y, x) != ("a", "fuse"),
+            "reset": x == y and x in burning,
+        }
+        if not allowed[name]:
+            return None
+        burning = (
+            burning - {x} if name == "reset" else burning | {x} if name == "press" else burning - {x} | {y}
+        )
+    return burning
+
+
+def test_negative_preconditions_and_equality_mean_what_they_say() -> None:
+    objects = ("a", "b", "fuse")
+    steps = [("press", x) for x in objects]
+    steps += [(name, x, y) for name in ("pass", "reset") for x in objects for y in objects]
+    plan = lp.pddl_plan(LAMPS, TWO_LAMPS)
+    accepted = 0
+    for taken in itertools.chain(*(itertools.product(steps, repeat=n) for n in range(4))):
+        text = "\n".join(f"({' '.join(step)})" for step in taken)
+        burning = lamps_after(taken)
+        assert (state_of(plan, text) is not None) == (burning is not None), text
+        assert accepts(plan, text) == (burning is not None and {"b", "fuse"} <= burning), text
+        accepted += accepts(plan, text)
+    assert accepted == 4
+    task = read_task(LAMPS, TWO_LAMPS)
+    with pytest.raises(PlanError, match=r"\(on a\) must not hold"):
+        task.final(("(press a)", "(press a)"))
+    with pytest.raises(PlanError, match="the same or different"):
+        task.final(("(press fuse)",))
 
 
 def test_a_dead_end_is_refused_when_it_is_reached() -> None:

@@ -172,6 +172,17 @@ def test_what_re_refuses_is_refused_with_its_reason(pattern: str) -> None:
         regex(pattern)
 
 
+@pytest.mark.parametrize("pattern", ["(?t)a", "(?t)(?:a|b)"])
+def test_a_flag_without_meaning_is_read_as_this_python_reads_it(pattern: str) -> None:
+    try:
+        re.compile(pattern)  # until Python 3.12
+    except re.error:
+        with pytest.raises(ConstraintError, match="is no regular expression"):
+            regex(pattern)
+    else:
+        assert regex(pattern) == regex(pattern.removeprefix("(?t)"))
+
+
 @pytest.mark.parametrize("pattern", [r"[^\s\S]", r"a\bb", "b^", r"\d\Z\d", r"\ud800"])
 def test_pattern_that_matches_nothing_is_refused_at_once(pattern: str) -> None:
     with pytest.raises(ConstraintError, match="matches no string"):

@@ -16,6 +16,7 @@ import pytest
 from tokenizers import Tokenizer, pre_tokenizers
 
 from lmppl.errors import InvalidInputError
+from lmppl.models import splitting
 from lmppl.models.splitting import SETTLING
 from lmppl.models.token_bytes import _byte_level, read_token_bytes
 from lmppl.models.tokens import TokenCodec
@@ -234,6 +235,15 @@ def test_the_rule_of_a_cut_vocabulary_is_that_of_its_tokenizer(size: int, test_d
     compare_texts(
         judge, Path(__file__).read_text() + "Ça va? 中文字符 naïve\r\n\n  3.14159 don't DON'T 🎉 é\u0301"
     )
+
+
+def test_the_rule_of_the_model_that_comes_with_the_package_is_that_of_its_tokenizer():
+    folder = Path(splitting.__file__).parent / "embedded" / "weights"
+    spec = json.loads((folder / "tokenizer.json").read_text())
+    size = 1 + max(*spec["model"]["vocab"].values(), *(token["id"] for token in spec["added_tokens"]))
+    judge = Judge(TokenCodec(folder, size, (), None, adds_bos=False))
+    judge.table = read_token_bytes(spec, size)
+    compare_texts(judge, Path(__file__).read_text() + "Ça va? naïve\r\n\n  3.14159 \t don't DON'T é\u0301")
 
 
 def cut_vocabulary(folder: Path, size: int) -> dict[str, Any]:

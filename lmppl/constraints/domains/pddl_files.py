@@ -1,6 +1,6 @@
-"""Reads PDDL: STRIPS with types, and plans with one action a line.
+"""Reads PDDL: STRIPS with types, negative preconditions and equality, and plans with one action a line.
 
-What is not read (negative preconditions, quantifiers, costs, ...) is refused with its line, never skipped.
+What is not read (quantifiers, conditional effects, costs, ...) is refused with its line, never skipped.
 The goal of a problem file is no part of a `Task`: `read_goal` reads it for whoever may know it.
 """
 
@@ -35,6 +35,9 @@ class Form:
         """The first word, which says what the form is; empty where there is none."""
         return self.items[0].text if self.items and isinstance(self.items[0], Word) else ""
 
+
+REQUIREMENTS = (":strips", ":typing", ":negative-preconditions", ":equality")
+_EQUALITY = {"=": ("object", "object")}
 
 Node = Word | Form
 Typed = tuple[tuple[str, str], ...]
@@ -160,8 +163,8 @@ def _definition(text: str, name: str, kind: str) -> tuple[str, tuple[Form, ...]]
 
 def _check_requirements(form: Form) -> None:
     for requirement in _words(form)[1:]:
-        if requirement not in (":strips", ":typing"):
-            raise PDDLError(f"{form.where}: {requirement} is not supported; :strips and :typing are.")
+        if requirement not in REQUIREMENTS:
+            raise PDDLError(f"{form.where}: {requirement} is not supported; {', '.join(REQUIREMENTS)} are.")
 
 
 def _predicate(node: Node) -> tuple[str, tuple[str, ...]]:
@@ -183,15 +186,27 @@ def _operator(form: Form, predicates: dict[str, tuple[str, ...]], constants: Typ
     def pattern(part: Form) -> Pattern:
         return _checked(part, predicates, names.__contains__, "a parameter of this action")
 
-    needs = _conjuncts(_form(fields[":precondition"])) if ":precondition" in fields else ()
+    def condition(part: Form) -> Pattern:
+        return _checked(part, predicates | _EQUALITY, names.__contains__, "a parameter of this action")
+
+    conditions = _conjuncts(_form(fields[":precondition"])) if ":precondition" in fields else ()
     effects = _conjuncts(_form(fields[":effect"]))
     return Operator(
         name=_word(form.items[1]),
         parameters=parameters,
-        needs=tuple(pattern(part) for part in needs),
+        needs=tuple(condition(part) for part in conditions if part.head != "not"),
         adds=tuple(pattern(part) for part in effects if part.head != "not"),
-        deletes=tuple(pattern(_form(part.items[-1])) for part in effects if part.head == "not"),
+        deletes=tuple(pattern(_negated(part)) for part in effects if part.head == "not"),
+        forbids=tuple(condition(_negated(part)) for part in conditions if part.head == "not"),
     )
+
+
+def _negated(form: Form) -> Form:
+    if len(form.items) != 2:
+        raise PDDLError(
+            f"{form.where}: a (not ...) is about one fact, and this is about {len(form.items) - 1}."
+        )
+    return _form(form.items[1])
 
 
 def _ground_fact(task: Task, form: Form) -> str:

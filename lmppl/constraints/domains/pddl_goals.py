@@ -22,7 +22,8 @@ def pddl_goal(domain: str | Path, problem: str | Path) -> Constraint:
     there are very many objects.
 
     Args:
-        domain: The PDDL text of a domain, or a `pathlib.Path` to it: STRIPS with types.
+        domain: The PDDL text of a domain, or a `pathlib.Path` to it: STRIPS with types,
+            negative preconditions and equality.
         problem: The text of a problem of that domain, or a path to it. A `(:goal ...)` is left unread.
 
     Raises:

@@ -30,7 +30,8 @@ def pddl_plan(domain: str | Path, problem: str | Path) -> Constraint:
     goal and in which no step can be taken is refused.
 
     Args:
-        domain: The PDDL text of a domain, or a `pathlib.Path` to it: STRIPS with types.
+        domain: The PDDL text of a domain, or a `pathlib.Path` to it: STRIPS with types,
+            negative preconditions and equality.
         problem: The text of a problem of that domain with a `(:goal ...)`, or a path to it.
 
     Raises:
@@ -122,7 +123,7 @@ class Plan(Constraint):
         """Gives the steps that can be taken where some facts hold."""
         known = self._known.get(facts)
         if known is None:
-            actions = [action for action in self.task.actions.values() if action.needs <= facts]
+            actions = [action for action in self.task.actions.values() if action.can_be_taken(facts)]
             actions.sort(key=lambda action: action.text.encode())
             known = Steps([action.text.encode() for action in actions], actions)
             if len(self._known) >= MAX_REMEMBERED:

@@ -24,22 +24,42 @@ Pattern = tuple[str, ...]  # ("on", "?x", "?y")
 
 @dataclass(frozen=True)
 class Operator:
-    """An action with variables. `parameters` are pairs of variable and type."""
+    """An action with variables. `parameters` are pairs of variable and type.
+
+    Of `needs` all must hold beforehand, of `forbids` none. In both, `=` says that two words are the same.
+    """
 
     name: str
     parameters: tuple[tuple[str, str], ...]
     needs: tuple[Pattern, ...]
     adds: tuple[Pattern, ...]
     deletes: tuple[Pattern, ...]
+    forbids: tuple[Pattern, ...] = ()
+
+    def fits(self, arguments: Sequence[str]) -> bool:
+        """Says whether the objects are the same and are different where they must be."""
+        values = self._values(arguments)
+        return all(
+            (values.get(pattern[1], pattern[1]) == values.get(pattern[2], pattern[2])) == wanted
+            for patterns, wanted in ((self.needs, True), (self.forbids, False))
+            for pattern in patterns
+            if pattern[0] == "="
+        )
 
     def ground(self, arguments: Sequence[str]) -> Action:
         """Puts objects for the parameters, in order."""
-        values = {variable: value for (variable, _), value in zip(self.parameters, arguments, strict=True)}
+        values = self._values(arguments)
 
         def facts(patterns: tuple[Pattern, ...]) -> State:
-            return frozenset(fact(values.get(word, word) for word in pattern) for pattern in patterns)
+            return frozenset(
+                fact(values.get(word, word) for word in pattern) for pattern in patterns if pattern[0] != "="
+            )
 
-        return Action(fact((self.name, *arguments)), facts(self.needs), facts(self.adds), facts(self.deletes))
+        changes = facts(self.adds), facts(self.deletes)
+        return Action(fact((self.name, *arguments)), facts(self.needs), *changes, facts(self.forbids))
+
+    def _values(self, arguments: Sequence[str]) -> dict[str, str]:
+        return {variable: value for (variable, _), value in zip(self.parameters, arguments, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,11 @@ class Action:
     needs: State
     adds: State
     deletes: State
+    forbids: State = frozenset()
+
+    def can_be_taken(self, state: State) -> bool:
+        """Says whether its preconditions hold."""
+        return self.needs <= state and self.forbids.isdisjoint(state)
 
     def apply(self, state: State) -> State:
         """Gives the state afterwards; a fact both deleted and added holds, as PDDL has it."""
@@ -114,11 +139,12 @@ class Task:
 
     @cached_property
     def actions(self) -> Mapping[str, Action]:
-        """Every action on these objects, by its text."""
+        """Every action on these objects that may ever be taken, by its text."""
         grounded = (
             operator.ground(chosen)
             for operator in self.domain.operators
             for chosen in self.groundings(operator.name, [kind for _, kind in operator.parameters])
+            if operator.fits(chosen)
         )
         return {action.text: action for action in grounded}
 
@@ -137,6 +163,11 @@ class Task:
                 raise PlanError(
                     f"Step {number}, {step}, cannot be taken: it needs {', '.join(sorted(missing))}, "
                     f"which does not hold when it is its turn."
+                )
+            if present := action.forbids & state:
+                raise PlanError(
+                    f"Step {number}, {step}, cannot be taken: {', '.join(sorted(present))} must not hold, "
+                    f"and does when it is its turn."
                 )
             state = action.apply(state)
         return state
@@ -166,7 +197,14 @@ class Task:
         if name not in signatures:
             return f"the domain {self.domain.name!r} has {', '.join(signatures)}."
         usage = fact((name, *signatures[name]))
-        return f"expected {usage}, and got the arguments {', '.join(arguments) or '(none)'}."
+        same = any(
+            pattern[0] == "="
+            for operator in operators
+            if operator.name == name
+            for pattern in (*operator.needs, *operator.forbids)
+        )
+        which = ", some of them the same or different, as its (= ...) says" if same else ""
+        return f"expected {usage}{which}, and got the arguments {', '.join(arguments) or '(none)'}."
 
 
 def fact(words: Iterable[str]) -> str:

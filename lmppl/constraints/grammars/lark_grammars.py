@@ -133,7 +133,13 @@ def _loaded(source: GrammarSource) -> LoadedGrammar:
         bound_alternatives(grammar, source.parser == "earley")
         terminals, rules, ignored = grammar.compile([source.start], set())
         for terminal in terminals:
-            if terminal.pattern.min_width == 0:
+            try:
+                is_empty = terminal.pattern.min_width == 0
+            except Exception as error:  # of the package `regex`, where Lark finds it, or a ValueError
+                raise lark.exceptions.GrammarError(
+                    f"Terminal {terminal.name} is no regular expression: {terminal.pattern.value!r}, {error}"
+                ) from error
+            if is_empty:
                 raise lark.exceptions.GrammarError(
                     f"Terminal {terminal.name} matches the empty string, so no lexer could go on."
                 )

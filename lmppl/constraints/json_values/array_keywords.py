@@ -30,7 +30,10 @@ def _max_items(reader: SchemaReader, place: Place, positive: bool) -> Values:
 
 
 def _unique_items(reader: SchemaReader, place: Place, positive: bool) -> Values:
-    if place.schema["uniqueItems"] is not True:
+    is_unique = place.schema["uniqueItems"]
+    if not isinstance(is_unique, bool):
+        raise refusal(place, "uniqueItems", f"{is_unique!r} is no boolean. Write true or false.")
+    if not is_unique:
         return every_value() if positive else Values()
     return arrays_if(ArrayShape(is_unique=True), [ArrayShape(repeats=True)], positive)
 

@@ -29,7 +29,15 @@ def containing(pattern: str) -> ByteAutomaton:
         ConstraintError: It is no pattern, or uses what is not regular or not known here:
             back-references, some Unicode properties, or escapes that JavaScript does not define.
     """
-    return compiled(f"(?s:.*)(?:{python_syntax(pattern)})(?s:.*)", re.ASCII, look_around=True)
+    try:
+        return compiled(f"(?s:.*)(?:{python_syntax(pattern)})(?s:.*)", re.ASCII, look_around=True)
+    except ConstraintError as error:
+        if not isinstance(error.__cause__, re.error):
+            raise
+        # Its position would be one in the translation.
+        raise ConstraintError(
+            f"The pattern {pattern[:60]!r} is no regular expression: {error.__cause__.msg}."
+        ) from error
 
 
 def python_syntax(pattern: str) -> str:
@@ -43,11 +51,15 @@ class _Reader:
     def __init__(self, pattern: str):
         self.pattern = pattern
         self.at = 0
+        self.open_groups: list[int] = []
 
     def translated(self) -> str:
         pieces: list[str] = []
         while self.at < len(self.pattern):
             pieces.append(self.piece())
+        if self.open_groups:
+            self.at = self.open_groups[-1]
+            raise self.refusal("a group without end")
         return "".join(pieces)
 
     def piece(self) -> str:
@@ -57,7 +69,12 @@ class _Reader:
         if character == "[":
             return self.character_class()
         if character == "(":
+            self.open_groups.append(self.at)
             return self.group()
+        if character == ")":
+            if not self.open_groups:
+                raise self.refusal("a ')' that ends no group")
+            self.open_groups.pop()
         if character in "*+?{":
             return self.quantifier()
         self.at += 1
@@ -102,20 +119,28 @@ class _Reader:
         self.at += negated
         pieces: list[str] = []
         while not self.pattern.startswith("]", self.at):
-            if self.at >= len(self.pattern):
-                raise self.refusal("a class without end")
-            character = self.pattern[self.at]
-            if character == "\\":
-                pieces.append(self.escape(in_class=True))
-                continue
-            self.at += 1
-            if character == "-" and self.pattern.startswith("-", self.at):
-                raise self.refusal("two hyphens in a class; write them as \\-")
-            pieces.append("-" if character == "-" else _literal(character))
+            low = self.class_member()
+            pieces.append(low)
+            if self.pattern.startswith("-", self.at) and not self.pattern.startswith("-]", self.at):
+                self.at += 1
+                high = self.class_member()
+                if not (_is_one(low) and _is_one(high)):
+                    raise self.refusal("a range between classes; write the hyphen as \\-")
+                pieces += ["-", high]
         self.at += 1
         if not pieces:
             return r"[\x00-\U0010ffff]" if negated else r"[^\x00-\U0010ffff]"
         return f"[{'^' if negated else ''}{''.join(pieces)}]"
+
+    def class_member(self) -> str:
+        """Reads a character in a class, or a class in it."""
+        character = self.pattern[self.at : self.at + 1]
+        if not character:
+            raise self.refusal("a class without end")
+        if character == "\\":
+            return self.escape(in_class=True)
+        self.at += 1
+        return _literal(character)
 
     def escape(self, in_class: bool) -> str:
         letter = self.pattern[self.at + 1 : self.at + 2]
@@ -169,6 +194,11 @@ class _Reader:
 
     def refusal(self, feature: str) -> ConstraintError:
         return ConstraintError(f"the pattern {self.pattern[:60]!r} uses {feature}, at position {self.at}")
+
+
+def _is_one(member: str) -> bool:
+    """Says whether a member of a class, in Python's syntax, is one character."""
+    return len(member) == 1 or bool(re.fullmatch(r"\\(?:[fnrtv]|x..|U.{8})", member))
 
 
 def _literal(character: str) -> str:

@@ -87,7 +87,7 @@ def json(
         text = _text(schema)
     else:
         model = schema
-        text = _text(_adapter(model).json_schema())
+        text = _text(_schema_of(model))
     others = tuple(sorted((uri, _text(each)) for uri, each in (documents or {}).items()))
     return _json(text, model, whitespace, formats, draft, others, is_unique=True)
 
@@ -114,21 +114,33 @@ def _text(schema: Any) -> str:
         raise UnsupportedSchema("The schema at '/' is nested too deeply. Use '$defs' and '$ref'.") from None
 
 
-@lru_cache(64)
-def _adapter(model: Any) -> Any:
+def _schema_of(model: Any) -> Any:
+    """Gives the JSON Schema of a type that pydantic knows."""
     if not (isinstance(model, type) or hasattr(model, "__origin__") or hasattr(model, "__args__")):
         raise InvalidTypeError(
             f"json() takes a JSON Schema (dict, bool or text), a pydantic model or dataclass, not {model!r}."
         )
     try:
-        from pydantic import TypeAdapter
-        from pydantic.errors import PydanticUserError
+        hash(model)
+    except TypeError as error:
+        raise InvalidTypeError(
+            f"json() remembers types, but {model!r} cannot be hashed: {error}. Put it into a model's field."
+        ) from error
+    try:
+        from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
     except ImportError as error:
         raise MissingExtraError("json() of a type needs pydantic: pip install 'lmppl[json]'") from error
     try:
-        return TypeAdapter(model)
-    except PydanticUserError as error:
+        return _adapter(model).json_schema()
+    except (PydanticUserError, PydanticUndefinedAnnotation, NameError) as error:
         raise InvalidTypeError(f"pydantic makes no JSON Schema of {model!r}: {error}") from error
+
+
+@lru_cache(64)
+def _adapter(model: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(model)
 
 
 @lru_cache(128)
@@ -191,7 +203,12 @@ class JsonText(Constraint):
         if state is None or not self.accepts(state):
             raise InvalidInputError(f"{text!r} is not in the language of {self.describe()}.")
         if self.model is None:
-            return json_format.loads(data)
+            try:
+                return json_format.loads(data)
+            except RecursionError:
+                raise InvalidInputError(
+                    f"{text[:40]!r}... is nested too deeply for Python's json. Read it in another way."
+                ) from None
         try:
             return _adapter(self.model).validate_json(data)
         except ValueError as error:

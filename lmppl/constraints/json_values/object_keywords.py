@@ -151,7 +151,7 @@ def _dependent(keyword: str) -> Keyword:
         found = []
         for name, then in _map(place, keyword).items():
             present = Values(objects=(any_object().requiring([name]),))
-            if isinstance(then, list):
+            if keyword == "dependentRequired" or (isinstance(then, list) and keyword != "dependentSchemas"):
                 names = _names(place, keyword, then)
                 values = objects_if(any_object().requiring(names), [_without(n) for n in names], positive)
             else:

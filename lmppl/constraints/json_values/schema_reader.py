@@ -158,7 +158,9 @@ def _named(place: Place, keyword: str):
     except UnsupportedSchema:
         raise
     except ConstraintError as error:
-        raise refusal(place, keyword, f"{error}. Change it, or test it in lp.check(complete=...).") from error
+        raise refusal(
+            place, keyword, f"{str(error).rstrip('.')}. Change it, or test it in lp.check(complete=...)."
+        ) from error
 
 
 def _reference(keyword: str) -> Keyword:
