@@ -9,6 +9,7 @@ grammar the frames are finitely many.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 
 from lmppl.constraints.grammars.numbered_rules import Rules
@@ -56,7 +57,7 @@ Item = tuple[int, Frame | None]
 """What must still follow, a tail of a rule, and the frame in which the rule began; None for the text."""
 
 Index = tuple[dict[int, list[Item]], Prediction]
-"""The items of a kernel, moved past their next symbols, by these symbols; and what else begins."""
+"""The items of a kernel by their next symbols, and what else begins."""
 
 Complete = tuple[Frame, int]
 """Where a nonterminal began that is complete, and the nonterminal."""
@@ -130,28 +131,25 @@ class EarleySets:
         self._frames[self.initial.kernel] = self.initial
 
     def _index(self, frame: Frame) -> Index:
-        waiting: dict[int, list[Item]] = {}
-        firsts, nexts = self._tails.firsts, self._tails.nexts
-        for tail, parent in frame.kernel:
-            symbol = firsts[tail]
-            if symbol in waiting:
-                waiting[symbol].append((nexts[tail], parent))
-            else:
-                waiting[symbol] = [(nexts[tail], parent)]
+        waiting: defaultdict[int, list[Item]] = defaultdict(list)
+        firsts = self._tails.firsts
+        for item in frame.kernel:
+            waiting[firsts[item[0]]].append(item)
         called = frozenset([symbol for symbol in waiting if symbol >= self._first_nonterminal])
         frame.index = waiting, self._tails.prediction(called)
         return frame.index
 
     def _add_all(self, items: Iterable[Item], kernel: set[Item], complete: list[Complete]) -> None:
-        """Adds items to a kernel, or what is to be put in their places."""
-        stays = self._tails.stays
-        for item in items:
-            if stays[item[0]]:
-                kernel.add(item)
-            elif item[1] is None:
-                kernel.update((tail, None) for tail in self._tails.outcome(item[0]).keeps)
+        """Adds what becomes of items when they are moved past their next symbols."""
+        stays, nexts = self._tails.stays, self._tails.nexts
+        for tail, parent in items:
+            after = nexts[tail]
+            if stays[after]:
+                kernel.add((after, parent))
+            elif parent is None:
+                kernel.update((tail, None) for tail in self._tails.outcome(after).keeps)
             else:
-                self._add(self._tails.outcome(item[0]), item[1], kernel, complete)
+                self._add(self._tails.outcome(after), parent, kernel, complete)
 
     def _add(self, outcome: Outcome, parent: Frame, kernel: set[Item], complete: list[Complete]) -> None:
         """Adds what becomes of tails; what is complete is left to do."""
@@ -185,9 +183,8 @@ class EarleySets:
         """Gives what waits in a frame for `owner`, which ends with `last`, as waiting for that."""
         waiting, prediction = frame.index or self._index(frame)
         reached, tails, _ = prediction.ended(owner)
-        items: list[Item] = [(tail, frame) for tail in tails]
+        before, nexts = self._tails.all_before(last), self._tails.nexts
+        found: list[Item] = [(before[tail], frame) for tail in tails]
         for moved in waiting.keys() & reached:
-            items += waiting[moved]
-        before = self._tails.all_before(last, [tail for tail, _ in items])
-        found = frozenset(zip(before, [parent for _, parent in items], strict=True))
-        return frame.replaced.setdefault((last, owner), found)
+            found += [(before[nexts[tail]], parent) for tail, parent in waiting[moved]]
+        return frame.replaced.setdefault((last, owner), frozenset(found))

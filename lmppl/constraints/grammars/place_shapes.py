@@ -121,9 +121,11 @@ class Shapes:
         """Gives the shape after a plan, for the new number of each of its frames."""
         branches: list[Branch] = []
         for bets, threads, frame in plan.branches:
-            if threads:
-                moved = [(m, s, order[f]) for m, s, f in threads]
-                threads = tuple(sorted(set(moved)) if len(moved) > 1 else moved)
+            if len(threads) > 1:
+                threads = tuple(sorted({(m, s, order[f]) for m, s, f in threads}))
+            elif threads:
+                m, s, f = threads[0]
+                threads = ((m, s, order[f]),)
             branches.append((bets, threads, None if frame is None else order[frame]))
         found = plan.shapes[order] = self.shape(branches)
         return found
@@ -178,15 +180,20 @@ class Shapes:
         """Gives what terminals under way come to that a byte has moved or begun."""
         grown: dict[Bets, _Growth] = {}
         fresh = iter(begun)
+        effect = self._matchers.effect
         for bets, threads, frame in moved.branches:
-            if frame is not None:
-                threads = [*threads, *[(m, s, frame) for m, s in next(fresh)]]
+            if frame is not None and (new := next(fresh)):
+                threads = [*threads, *[(m, s, frame) for m, s in new]]
             for thread in threads:
                 number, state, at = thread
-                runs, ends, bet, symbol = self._matchers.effect(number, state)
+                runs, ends, bet, symbol = effect(number, state)
                 if runs:
-                    grown.setdefault(bets, ([], []))[0].append(thread)
+                    if bets not in grown:
+                        grown[bets] = ([], [])
+                    grown[bets][0].append(thread)
                 if ends:
                     then = bets if bet is None else bets | {bet}
-                    grown.setdefault(then, ([], []))[1].append((at, symbol))
+                    if then not in grown:
+                        grown[then] = ([], [])
+                    grown[then][1].append((at, symbol))
         return grown

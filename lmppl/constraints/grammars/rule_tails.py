@@ -53,24 +53,24 @@ class Tails:
         self._nullable = rules.nullable
         self.stays: list[bool] = []
         self._outcomes: dict[int, Outcome] = {}
-        self._before: dict[int, dict[int, int]] = defaultdict(dict)
+        self._before: dict[int, _Extended] = {}
         self._predictions: dict[frozenset[int], Prediction] = {}
-        self.accepted = self._added(NOTHING, 0, TOP)
+        self.accepted = self.added(NOTHING, 0, TOP)
         self.whole = self.before(rules.start, self.accepted)
         productions = {owner: self._sides(owner, sides) for owner, sides in rules.productions.items()}
         self._left_corners = {symbol: self._left_corner(symbol, productions) for symbol in productions}
+        self._prepare()
 
     def before(self, symbol: int, tail: int) -> int:
         """Gives a tail with a symbol before it."""
-        known = self._before[symbol]
-        if tail not in known:
-            known[tail] = self._added(symbol, tail, self.owners[tail])
-        return known[tail]
+        return self.all_before(symbol)[tail]
 
-    def all_before(self, symbol: int, tails: Iterable[int]) -> list[int]:
-        """Gives some tails with a symbol before each."""
-        known = self._before[symbol]
-        return [known[tail] if tail in known else self.before(symbol, tail) for tail in tails]
+    def all_before(self, symbol: int) -> Mapping[int, int]:
+        """Gives, by tail, that with a symbol before it; one that is asked for is made."""
+        found = self._before.get(symbol)
+        if found is None:
+            found = self._before[symbol] = _Extended(self, symbol)
+        return found
 
     def outcome(self, tail: int) -> Outcome:
         """Gives what becomes of a tail when that is reached."""
@@ -109,11 +109,28 @@ class Tails:
                 completes.update(dict.fromkeys(outcome.completes))
         return Outcome(tuple(keeps), tuple(elides), tuple(completes))
 
+    def _prepare(self) -> None:
+        """Works out what a text would ask for first, so that the grammar pays for it and not its first text."""
+        last_of: dict[int, set[int]] = defaultdict(set)
+        for tail in range(len(self.firsts)):
+            for last, owner in self.outcome(tail).elides:
+                last_of[owner].add(last)
+        for called, corner in self._left_corners.items():
+            prediction = self.prediction(frozenset({called}))
+            for symbol in {called, *corner}:
+                if symbol < self.first_nonterminal:
+                    prediction.shifted(symbol)
+                    continue
+                for tail in prediction.ended(symbol).tails:
+                    for last in last_of.get(symbol, ()):
+                        self.before(last, tail)
+
     def _sides(self, owner: int, sides: Iterable[tuple[int, ...]]) -> list[int]:
-        end = self._added(NOTHING, 0, owner)
+        end = self.added(NOTHING, 0, owner)
         return [reduce(lambda tail, symbol: self.before(symbol, tail), reversed(side), end) for side in sides]
 
-    def _added(self, first: int, after: int, owner: int) -> int:
+    def added(self, first: int, after: int, owner: int) -> int:
+        """Adds a tail that is not there, and gives its number."""
         self.firsts.append(first)
         self.nexts.append(after)
         self.owners.append(owner)
@@ -157,6 +174,19 @@ class Tails:
                     if first not in self._nullable:
                         break
         return dict(corner)
+
+
+class _Extended(dict[int, int]):
+    """By tail, that with a symbol before it."""
+
+    def __init__(self, tails: Tails, symbol: int):
+        super().__init__()
+        self._tails = tails
+        self._symbol = symbol
+
+    def __missing__(self, tail: int) -> int:
+        found = self[tail] = self._tails.added(self._symbol, tail, self._tails.owners[tail])
+        return found
 
 
 class Prediction:
