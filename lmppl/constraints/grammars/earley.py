@@ -63,12 +63,15 @@ class Recogniser:
             place = after[byte] if byte in after else self._step(place, byte)
         return place
 
+    @property
+    def num_planned(self) -> int:
+        """How much was worked out so far of how places move, whatever their frames."""
+        return self._shapes.num_known
+
     def accepts(self, place: Place) -> bool:
         """Says whether the text so far is in the language."""
         return any(
-            frame is not None
-            and self._sets.accepts(place.frames[frame])
-            and self._matchers.are_won(bets)
+            frame is not None and self._sets.accepts(place.frames[frame]) and self._matchers.are_won(bets)
             for bets, _, frame in place.shape.branches
         )
 
@@ -101,14 +104,14 @@ class Recogniser:
         """Gives the place after a plan."""
         found = [frames[number] for number in plan.kept]
         for reached in plan.made:
-            if len(reached) > 1:
+            if len(reached) != 1:
                 found.append(self._union(reached, frames))
                 continue
             number, symbol = reached[0]
             frame = frames[number]
             assert symbol is not None  # else it is kept
             found.append(frame.following.get(symbol) or self._sets.after(frame, symbol))
-        order = _ONE
+        order: tuple[int, ...] = _ONE
         if len(found) > 1:
             distinct = sorted(set(found), key=_serial)
             order = tuple([distinct.index(frame) for frame in found])

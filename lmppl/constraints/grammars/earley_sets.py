@@ -72,7 +72,9 @@ class EarleySets:
         self._frames: dict[frozenset[Item], Frame] = {}
         self._num_made = 0
         self._accepted: Item = (self._tails.accepted, None)
-        self.initial = self._made(frozenset({(tail, None) for tail in self._tails.outcome(self._tails.whole).keeps}))
+        self.initial = self._made(
+            frozenset({(tail, None) for tail in self._tails.outcome(self._tails.whole).keeps})
+        )
 
     def accepts(self, frame: Frame) -> bool:
         """Says whether the text may end at a frame."""
@@ -158,8 +160,7 @@ class EarleySets:
             kernel.add((tail, parent))
         for key in elides:
             kernel |= parent.replaced.get(key) or self._replaced(parent, *key)
-        for owner in completes:
-            complete.append((parent, owner))
+        complete += [(parent, owner) for owner in completes]
 
     def _completed(self, frame: Frame, symbol: int) -> frozenset[Item]:
         """Gives the kernel behind a nonterminal that began in a frame and is complete."""

@@ -16,6 +16,8 @@ from lmppl.constraints.grammars.numbered_rules import Rules
 TOP = -1  # the owner of the tail that waits for the start symbol
 NOTHING = -1  # the first symbol of an empty tail
 
+MAX_PREDICTIONS = 5_000
+
 
 class Outcome(NamedTuple):
     """What becomes of tails of rules that all began in one set.
@@ -83,6 +85,8 @@ class Tails:
         """Gives what begins where some nonterminals are waited for."""
         found = self._predictions.get(called)
         if found is None:
+            if len(self._predictions) >= MAX_PREDICTIONS:
+                self._predictions.clear()
             corners = self._left_corners
             enough: list[int] = []
             for symbol in sorted(called, key=lambda c: -len(corners[c])):
@@ -110,7 +114,7 @@ class Tails:
         return Outcome(tuple(keeps), tuple(elides), tuple(completes))
 
     def _prepare(self) -> None:
-        """Works out what a text would ask for first, so that the grammar pays for it and not its first text."""
+        """Works out what any first text would ask for."""
         last_of: dict[int, set[int]] = defaultdict(set)
         for tail in range(len(self.firsts)):
             for last, owner in self.outcome(tail).elides:
@@ -134,7 +138,9 @@ class Tails:
         self.firsts.append(first)
         self.nexts.append(after)
         self.owners.append(owner)
-        changes = first >= self.first_nonterminal and (first in self._nullable or self.firsts[after] == NOTHING)
+        changes = first >= self.first_nonterminal and (
+            first in self._nullable or self.firsts[after] == NOTHING
+        )
         self.stays.append(first != NOTHING and not changes)
         return len(self.firsts) - 1
 
