@@ -114,7 +114,8 @@ class Recogniser:
         order: tuple[int, ...] = _ONE
         if len(found) > 1:
             distinct = sorted(set(found), key=_serial)
-            order = tuple([distinct.index(frame) for frame in found])
+            numbers = {frame: number for number, frame in enumerate(distinct)}
+            order = tuple([numbers[frame] for frame in found])
             found = distinct
         shape = plan.shapes.get(order) or self._shapes.ordered(plan, order)
         key = (shape, *found)
