@@ -12,7 +12,8 @@ import lark as lark_package
 import pytest
 from lark_target import MODES, loaded, parses
 
-from lmppl.constraints.grammars import lexed_grammars, lexed_texts, scanner
+from lmppl.constraints.grammars import lexed_grammars, lexed_texts, place_shapes, rule_tails, scanner
+from lmppl.constraints.grammars.earley import Recogniser
 from lmppl.constraints.grammars.grammar import Grammar, _lark, lark
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.protocol import Constraint, State
@@ -143,10 +144,61 @@ def test_broken_lexer_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_bet_that_is_forgotten_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "lmppl.constraints.grammars.earley.Recogniser._kept", lambda self, bets, byte: frozenset()
+        "lmppl.constraints.grammars.matchers.Matchers.kept", lambda self, bets, byte: frozenset()
     )
     monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
     assert compare(("earley", "dynamic"), seed=0, num=25, length=4)["wrong"]
+
+
+@pytest.mark.parametrize("mutant", ["one prediction", "no order", "any beginning"])
+def test_broken_memory_of_earley_sets_and_places_is_caught(
+    mutant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered of one place is used at others: whatever tells them apart has to be in its key."""
+    ordered, predicted = place_shapes.Shapes.ordered, rule_tails.Tails.prediction
+    plan = place_shapes.Shapes.plan
+    if mutant == "one prediction":
+        monkeypatch.setattr(
+            rule_tails.Tails,
+            "prediction",
+            lambda self, called: predicted(self, frozenset(sorted(called)[:1])),
+        )
+    elif mutant == "no order":
+        monkeypatch.setattr(
+            place_shapes.Shapes,
+            "ordered",
+            lambda self, plan, order: ordered(
+                self, plan, tuple(i % len(set(order)) for i in range(len(order)))
+            ),
+        )
+    else:
+        monkeypatch.setattr(
+            place_shapes.Shapes,
+            "plan",
+            lambda self, moved, begun: next(iter(moved.plans.values()), None) or plan(self, moved, begun),
+        )
+    monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
+    if mutant == "one prediction":
+        texts = {"abc", "abd", "aef"}
+        constraint = lark('start: "a" x | "a" y | "a" z\nx: "b" "c"\ny: "b" "d"\nz: "e" "f"')
+        assert {text for text in texts if accepts(constraint, text)} != texts
+    else:
+        assert compare(("earley", "dynamic_complete"), seed=0, num=40, length=4)["wrong"]
+
+
+def test_places_that_differ_in_depth_only_are_planned_once() -> None:
+    """The work is counted, so a slow machine does not matter."""
+    constraint = lark('start: "[" [start ("," start)*] "]" | NAME\nNAME: /[a-z]+/\n%ignore " "')
+    assert isinstance(constraint, Grammar)
+    assert isinstance(constraint.texts, Recogniser)
+
+    def text(depth: int) -> str:
+        return "[abc, " * depth + "x" + " ]" * depth
+
+    assert accepts(constraint, text(3))
+    known = constraint.texts.num_planned
+    assert accepts(constraint, text(300))
+    assert constraint.texts.num_planned == known > 10
 
 
 DOCUMENTS = {

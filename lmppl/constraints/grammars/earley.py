@@ -8,62 +8,31 @@ that is no letter. A state is a set of branches, each with the bets that it has 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import NamedTuple
-
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
-from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
+from lmppl.constraints.grammars.matchers import Matcher, Matchers
 from lmppl.constraints.grammars.numbered_rules import Rules
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.grammars.place_shapes import Plan, Reached, Shape, Shapes
 
 MAX_STEPS = 200_000
 
-Bet = tuple[int, int, int]
-"""That a slot is what the automaton of a matcher finds: matcher, state, slot."""
-
-Bets = frozenset[Bet]
+_ONE = (0,)
 
 
-@dataclass(frozen=True)
-class Matcher:
-    """A terminal in one of its roles.
+class Place:
+    """A state: a shape, and the frames in it. Equal to itself only; the recogniser makes one for each.
 
     Attributes:
-        automaton: What it matches.
-        symbol: In the rules, or None if what it matches is left out.
-        only_best: Whether the match that `re` finds is the only one, or any shorter one does as well.
+        shape: The branches.
+        frames: By number: those that were made first come first.
+        after: The place after a byte, as far as it was asked for; None if it is refused.
     """
 
-    automaton: MatchAutomaton
-    symbol: int | None
-    only_best: bool
+    __slots__ = ("after", "frames", "shape")
 
-
-class Branch(NamedTuple):
-    """One way to have read the text.
-
-    Attributes:
-        bets: What must still turn out so.
-        threads: Terminals under way: matcher, state of its automaton, frame in which it began.
-        frame: Where terminals may begin; None where none ends.
-    """
-
-    bets: Bets
-    threads: frozenset[tuple[int, int, Frame]]
-    frame: Frame | None
-
-
-Place = frozenset[Branch]
-"""A state."""
-
-
-@dataclass
-class _Growth:
-    """What a byte makes of the branches with some bets."""
-
-    threads: set[tuple[int, int, Frame]] = field(default_factory=set)
-    reached: set[Frame] = field(default_factory=set)
+    def __init__(self, shape: Shape, frames: tuple[Frame, ...]):
+        self.shape = shape
+        self.frames = frames
+        self.after: dict[int, Place | None] = {}
 
 
 class Recogniser:
@@ -78,93 +47,100 @@ class Recogniser:
     def __init__(self, rules: Rules, matchers: list[Matcher], is_exact: bool):
         self.is_exact = is_exact
         self._sets = EarleySets(rules)
-        self._matchers = matchers
-        self._of_symbol = {m.symbol: i for i, m in enumerate(matchers) if m.symbol is not None}
-        self._ignoring = [i for i, m in enumerate(matchers) if m.symbol is None]
-        self._steps: dict[tuple[Place, int], Place | None] = {}
-        self._starts: dict[tuple[tuple[int, ...], int], list[tuple[int, int]]] = {}
-        self.initial: Place = frozenset([Branch(frozenset(), frozenset(), self._sets.initial)])
+        self._matchers = Matchers(matchers)
+        self._shapes = Shapes(self._matchers)
+        self._places: dict[tuple[Shape | Frame, ...], Place] = {}
+        self._num_steps = 0
+        self.initial = Place(self._shapes.shape([(frozenset(), (), 0)]), (self._sets.initial,))
+        self._places[self.initial.shape, self._sets.initial] = self.initial
 
     def advance(self, place: Place | None, data: bytes) -> Place | None:
         """Gives the state after some bytes, or None if nothing that starts so is in the language."""
         for byte in data:
             if place is None:
                 return None
-            key = (place, byte)
-            if key not in self._steps:
-                if len(self._steps) >= MAX_STEPS:
-                    self._steps.clear()
-                self._steps[key] = self._step(place, byte)
-            place = self._steps[key]
+            after = place.after
+            place = after[byte] if byte in after else self._step(place, byte)
         return place
+
+    @property
+    def num_planned(self) -> int:
+        """How much was worked out so far of how places move, whatever their frames."""
+        return self._shapes.num_known
 
     def accepts(self, place: Place) -> bool:
         """Says whether the text so far is in the language."""
         return any(
-            branch.frame is not None
-            and self._sets.accepts(branch.frame)
-            and all(self._matchers[i].automaton.labels[state].end == slot for i, state, slot in branch.bets)
-            for branch in place
+            frame is not None and self._sets.accepts(place.frames[frame]) and self._matchers.are_won(bets)
+            for bets, _, frame in place.shape.branches
         )
 
     def _step(self, place: Place, byte: int) -> Place | None:
-        grown: dict[Bets, _Growth] = defaultdict(_Growth)
-        for branch in place:
-            bets = self._kept(branch.bets, byte)
-            if bets is not None:
-                moved = [
-                    (m, self._matchers[m].automaton.flat[256 * s + byte], f) for m, s, f in branch.threads
-                ]
-                if branch.frame is not None:
-                    moved += [(m, s, branch.frame) for m, s in self._begun(branch.frame, byte)]
-                self._grow(bets, moved, grown)
-        branches = set()
-        for bets, growth in grown.items():
-            frame = self._sets.union(growth.reached) if growth.reached else None
-            branches.add(Branch(bets, frozenset(growth.threads), frame))
-        return frozenset(branches) or None
-
-    def _begun(self, frame: Frame, byte: int) -> list[tuple[int, int]]:
-        """Gives the terminals that a byte may begin in a frame: matcher, state."""
-        key = (self._sets.expected(frame), byte)
-        found = self._starts.get(key)
-        if found is None:
-            if len(self._starts) >= MAX_STEPS:
-                self._starts.clear()
-            begun = (*(self._of_symbol[symbol] for symbol in key[0]), *self._ignoring)
-            states = ((number, self._matchers[number].automaton.flat[byte]) for number in begun)
-            found = self._starts[key] = [pair for pair in states if pair[1] != DEAD]
+        if self._num_steps + self._shapes.num_known >= MAX_STEPS:
+            self._forget()
+        self._num_steps += 1
+        found = place.after[byte] = self._stepped(place, byte)
         return found
 
-    def _grow(self, bets: Bets, threads: list[tuple[int, int, Frame]], grown: dict[Bets, _Growth]) -> None:
-        """Takes terminals under way into account that a byte has moved."""
-        for number, after, frame in threads:
-            if after == DEAD:
-                continue
-            matcher = self._matchers[number]
-            automaton = matcher.automaton
-            if automaton.runs[after]:
-                grown[bets].threads.add((number, after, frame))
-            slots = automaton.labels[after].slots
-            if not slots or NEW not in slots:
-                continue
-            bet = matcher.only_best and not automaton.settled[after]
-            growth = grown[bets | {(number, after, slots.index(NEW))} if bet else bets]
-            growth.reached.add(frame if matcher.symbol is None else self._sets.after(frame, matcher.symbol))
+    def _stepped(self, place: Place, byte: int) -> Place | None:
+        shape, frames = place.shape, place.frames
+        known = shape.moved
+        moved = known[byte] if byte in known else self._shapes.moved(shape, byte)
+        if moved is None:
+            return None
+        begin = self._matchers.begun
+        begun = []
+        for number in moved.open:
+            terminals = frames[number].terminals
+            if terminals < 0:
+                terminals = self._sets.terminals(frames[number])
+            begun.append(begin(terminals, byte))
+        plans = moved.plans
+        key = tuple(begun)
+        plan = plans[key] if key in plans else self._shapes.plan(moved, key)
+        return None if plan is None else self._followed(plan, frames)
 
-    def _kept(self, bets: Bets, byte: int) -> Bets | None:
-        """Gives the bets that are still open after a byte; None if one is lost."""
-        kept: set[Bet] = set()
-        for number, state, slot in bets:
-            automaton = self._matchers[number].automaton
-            state = automaton.flat[256 * state + byte]
-            if state == DEAD:
-                return None
-            slots = automaton.labels[state].slots
-            if slots is not None:
-                if slot not in slots:
-                    return None
-                slot = slots.index(slot)
-            if not automaton.settled[state]:
-                kept.add((number, state, slot))
-        return frozenset(kept)
+    def _followed(self, plan: Plan, frames: tuple[Frame, ...]) -> Place:
+        """Gives the place after a plan."""
+        found = [frames[number] for number in plan.kept]
+        for reached in plan.made:
+            if len(reached) != 1:
+                found.append(self._union(reached, frames))
+                continue
+            number, symbol = reached[0]
+            frame = frames[number]
+            assert symbol is not None  # else it is kept
+            found.append(frame.following.get(symbol) or self._sets.after(frame, symbol))
+        order: tuple[int, ...] = _ONE
+        if len(found) > 1:
+            distinct = sorted(set(found), key=_serial)
+            numbers = {frame: number for number, frame in enumerate(distinct)}
+            order = tuple([numbers[frame] for frame in found])
+            found = distinct
+        shape = plan.shapes.get(order) or self._shapes.ordered(plan, order)
+        key = (shape, *found)
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = Place(shape, tuple(found))
+        return place
+
+    def _union(self, reached: tuple[Reached, ...], frames: tuple[Frame, ...]) -> Frame:
+        return self._sets.union(
+            {
+                frames[number] if symbol is None else self._sets.after(frames[number], symbol)
+                for number, symbol in reached
+            }
+        )
+
+    def _forget(self) -> None:
+        """Drops all places. Those that somebody holds can be gone on with."""
+        for place in self._places.values():
+            place.after.clear()
+        self._places.clear()
+        self._shapes.forget()
+        self._num_steps = 0
+        self._places[self.initial.shape, self._sets.initial] = self.initial
+
+
+def _serial(frame: Frame) -> int:
+    return frame.serial

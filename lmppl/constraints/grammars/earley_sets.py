@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
 
 from lmppl.constraints.grammars.numbered_rules import Rules
+from lmppl.constraints.grammars.rule_tails import Outcome, Prediction, Tails
 
 MAX_FRAMES = 20_000
-
-_TOP = -1  # the owner of the item that waits for the start symbol
 
 
 class Frame:
@@ -27,51 +25,73 @@ class Frame:
 
     Attributes:
         kernel: The items that are not predicted from others of the frame.
-        called: The nonterminals that the kernel waits for.
-        resolved, waiting, expected, following: What the recogniser has worked out of it so far.
+        serial: Frames that were made later have greater ones.
+        index: The kernel by its next symbols, once it was asked for.
+        terminals: The terminals that may begin here, as bits; -1 before they were asked for.
+        expected: The same as numbers, once they were asked for.
+        following: The frames behind terminals, as far as they were asked for.
+        completed, replaced: What the recogniser has worked out of it so far.
     """
 
-    __slots__ = ("called", "expected", "following", "kernel", "resolved", "waiting")
+    __slots__ = ("completed", "expected", "following", "index", "kernel", "replaced", "serial", "terminals")
 
-    def __init__(self, kernel: frozenset[Item], first_nonterminal: int):
+    def __init__(self, kernel: frozenset[Item], serial: int):
         self.kernel = kernel
-        self.called = frozenset(r[0] for r, _, _ in kernel if r and r[0] >= first_nonterminal)
-        self.resolved: dict[int, frozenset[Item]] = {}
-        self.waiting: dict[int, set[Item]] = {}
-        self.following: dict[int, Frame] = {}
+        self.serial = serial
+        self.index: Index | None = None
+        self.terminals = -1
         self.expected: tuple[int, ...] | None = None
+        self.following: dict[int, Frame] = {}
+        self.completed: dict[int, frozenset[Item]] = {}
+        self.replaced: dict[tuple[int, int], frozenset[Item]] = {}
+
+    def forget(self) -> None:
+        """Drops what leads to other frames, and can be found again."""
+        self.index = None
+        self.following.clear()
+        self.completed.clear()
+        self.replaced.clear()
 
 
-class Item(NamedTuple):
-    """What must still follow, the nonterminal that is then complete, and the frame that it began in."""
+Item = tuple[int, Frame | None]
+"""What must still follow, a tail of a rule, and the frame in which the rule began; None for the text."""
 
-    rest: tuple[int, ...]
-    owner: int
-    parent: Frame | None
+Index = tuple[dict[int, list[Item]], Prediction]
+"""The items of a kernel by their next symbols, and what else begins."""
 
-
-_ACCEPTED = Item((), _TOP, None)
+Complete = tuple[Frame, int]
+"""Where a nonterminal began that is complete, and the nonterminal."""
 
 
 class EarleySets:
     """The frames of one grammar, made as they are met and remembered up to a bound."""
 
     def __init__(self, rules: Rules):
-        self._rules = rules
+        self._tails = Tails(rules)
         self._first_nonterminal = rules.first_nonterminal
-        self._left_corners = {symbol: self._left_corner(symbol) for symbol in rules.productions}
         self._frames: dict[frozenset[Item], Frame] = {}
-        self.initial = self._made(self._kernel({Item((rules.start,), _TOP, None)}))
+        self._num_made = 0
+        self._accepted: Item = (self._tails.accepted, None)
+        self.initial = self._made(
+            frozenset({(tail, None) for tail in self._tails.outcome(self._tails.whole).keeps})
+        )
 
     def accepts(self, frame: Frame) -> bool:
         """Says whether the text may end at a frame."""
-        return _ACCEPTED in frame.kernel
+        return self._accepted in frame.kernel
 
     def after(self, frame: Frame, terminal: int) -> Frame:
         """Gives the frame behind a terminal that may begin in a frame."""
         found = frame.following.get(terminal)
         if found is None:
-            found = frame.following[terminal] = self._made(self._kernel(self.waiting(frame, terminal)))
+            waiting, prediction = frame.index or self._index(frame)
+            kernel: set[Item] = set()
+            complete: list[Complete] = []
+            self._add(prediction.shifted(terminal), frame, kernel, complete)
+            self._add_all(waiting.get(terminal, ()), kernel, complete)
+            for parent, owner in complete:
+                kernel |= parent.completed.get(owner) or self._completed(parent, owner)
+            found = frame.following[terminal] = self._made(frozenset(kernel))
         return found
 
     def union(self, frames: Collection[Frame]) -> Frame:
@@ -80,87 +100,92 @@ class EarleySets:
             return next(iter(frames))
         return self._made(frozenset[Item]().union(*(frame.kernel for frame in frames)))
 
-    def _made(self, kernel: frozenset[Item]) -> Frame:
-        found = self._frames.get(kernel)
-        if found is None:
-            if len(self._frames) >= MAX_FRAMES:
-                self._frames.clear()
-            found = self._frames[kernel] = Frame(kernel, self._first_nonterminal)
-        return found
-
-    def _kernel(self, items: Iterable[Item]) -> frozenset[Item]:
-        """Completes what is complete, skips what may be empty, and elides what ends in a nonterminal."""
-        kernel: set[Item] = set()
-        seen: set[Item] = set()
-        todo = list(items)
-        while todo:
-            item = todo.pop()
-            if item in seen:
-                continue
-            seen.add(item)
-            rest, owner, parent = item
-            if not rest and parent is not None:
-                todo.extend(self._resolved(parent, owner))
-                continue
-            if rest and rest[0] in self._rules.nullable:
-                todo.append(Item(rest[1:], owner, parent))
-            if len(rest) == 1 and rest[0] >= self._first_nonterminal and parent is not None:
-                kernel.update(Item(rest + r, o, p) for r, o, p in self._resolved(parent, owner))
-            else:
-                kernel.add(item)
-        return frozenset(kernel)
-
-    def _resolved(self, frame: Frame, symbol: int) -> frozenset[Item]:
-        """Gives what waits in a frame for a nonterminal, through items that end with it.
-
-        Each has something left, or is the whole text.
-        """
-        if symbol in frame.resolved:
-            return frame.resolved[symbol]
-        found: set[Item] = set()
-        seen = {symbol}
-        todo = [symbol]
-        while todo:
-            for item in self.waiting(frame, todo.pop()):
-                if item.rest or item.parent is None:
-                    found.add(item)
-                elif item.owner not in seen:  # predicted here: kernels hold no such item
-                    seen.add(item.owner)
-                    todo.append(item.owner)
-        return frame.resolved.setdefault(symbol, frozenset(found))
-
-    def waiting(self, frame: Frame, symbol: int) -> set[Item]:
-        """Gives the items of a frame that stand before a symbol, moved past it."""
-        if symbol not in frame.waiting:
-            found = {Item(r[1:], owner, parent) for r, owner, parent in frame.kernel if r and r[0] == symbol}
-            for called in frame.called:
-                corner = self._left_corners[called].get(symbol, ())
-                found.update(Item(rest, owner, frame) for rest, owner in corner)
-            frame.waiting[symbol] = found
-        return frame.waiting[symbol]
+    def terminals(self, frame: Frame) -> int:
+        """Gives the terminals that may begin in a frame, as bits."""
+        if frame.terminals < 0:
+            waiting, prediction = frame.index or self._index(frame)
+            frame.terminals = prediction.terminals
+            for symbol in waiting:
+                if 0 <= symbol < self._first_nonterminal:
+                    frame.terminals |= 1 << symbol
+        return frame.terminals
 
     def expected(self, frame: Frame) -> tuple[int, ...]:
         """Gives the terminals that may begin in a frame."""
         if frame.expected is None:
-            symbols = {r[0] for r, _, _ in frame.kernel if r}
-            for called in frame.called:
-                symbols.update(self._left_corners[called])
-            frame.expected = tuple(sorted(s for s in symbols if s < self._first_nonterminal))
+            bits = self.terminals(frame)
+            frame.expected = tuple(n for n in range(self._first_nonterminal) if bits >> n & 1)
         return frame.expected
 
-    def _left_corner(self, symbol: int) -> dict[int, set[tuple[tuple[int, ...], int]]]:
-        """Gives, for each symbol that may come first in `symbol`, the rests after it and their owners."""
-        corner: dict[int, set[tuple[tuple[int, ...], int]]] = defaultdict(set)
-        seen = {symbol}
-        todo = [symbol]
-        while todo:
-            owner = todo.pop()
-            for side in self._rules.productions[owner]:
-                for i, first in enumerate(side):
-                    corner[first].add((side[i + 1 :], owner))
-                    if first >= self._first_nonterminal and first not in seen:
-                        seen.add(first)
-                        todo.append(first)
-                    if first not in self._rules.nullable:
-                        break
-        return dict(corner)
+    def _made(self, kernel: frozenset[Item]) -> Frame:
+        found = self._frames.get(kernel)
+        if found is None:
+            if len(self._frames) >= MAX_FRAMES:
+                self._forget()
+            self._num_made += 1
+            found = self._frames[kernel] = Frame(kernel, self._num_made)
+        return found
+
+    def _forget(self) -> None:
+        for frame in self._frames.values():
+            frame.forget()
+        self._frames.clear()
+        self._frames[self.initial.kernel] = self.initial
+
+    def _index(self, frame: Frame) -> Index:
+        waiting: defaultdict[int, list[Item]] = defaultdict(list)
+        firsts = self._tails.firsts
+        for item in frame.kernel:
+            waiting[firsts[item[0]]].append(item)
+        called = frozenset([symbol for symbol in waiting if symbol >= self._first_nonterminal])
+        frame.index = waiting, self._tails.prediction(called)
+        return frame.index
+
+    def _add_all(self, items: Iterable[Item], kernel: set[Item], complete: list[Complete]) -> None:
+        """Adds what becomes of items when they are moved past their next symbols."""
+        stays, nexts = self._tails.stays, self._tails.nexts
+        for tail, parent in items:
+            after = nexts[tail]
+            if stays[after]:
+                kernel.add((after, parent))
+            elif parent is None:
+                kernel.update((tail, None) for tail in self._tails.outcome(after).keeps)
+            else:
+                self._add(self._tails.outcome(after), parent, kernel, complete)
+
+    def _add(self, outcome: Outcome, parent: Frame, kernel: set[Item], complete: list[Complete]) -> None:
+        """Adds what becomes of tails; what is complete is left to do."""
+        keeps, elides, completes = outcome
+        for tail in keeps:
+            kernel.add((tail, parent))
+        for key in elides:
+            kernel |= parent.replaced.get(key) or self._replaced(parent, *key)
+        complete += [(parent, owner) for owner in completes]
+
+    def _completed(self, frame: Frame, symbol: int) -> frozenset[Item]:
+        """Gives the kernel behind a nonterminal that began in a frame and is complete."""
+        kernel: set[Item] = set()
+        seen: set[Complete] = set()
+        todo = [(frame, symbol)]
+        for each in todo:  # grows while it is walked
+            at, owner = each
+            if owner in at.completed:
+                kernel |= at.completed[owner]
+            elif each not in seen:
+                seen.add(each)
+                waiting, prediction = at.index or self._index(at)
+                reached, _, outcome = prediction.ended(owner)
+                self._add(outcome, at, kernel, todo)
+                for moved in waiting.keys() & reached:
+                    self._add_all(waiting[moved], kernel, todo)
+        return frame.completed.setdefault(symbol, frozenset(kernel))
+
+    def _replaced(self, frame: Frame, last: int, owner: int) -> frozenset[Item]:
+        """Gives what waits in a frame for `owner`, which ends with `last`, as waiting for that."""
+        waiting, prediction = frame.index or self._index(frame)
+        reached, tails, _ = prediction.ended(owner)
+        before, nexts = self._tails.all_before(last), self._tails.nexts
+        found: list[Item] = [(before[tail], frame) for tail in tails]
+        for moved in waiting.keys() & reached:
+            found += [(before[nexts[tail]], parent) for tail, parent in waiting[moved]]
+        return frame.replaced.setdefault((last, owner), frozenset(found))

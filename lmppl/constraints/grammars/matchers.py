@@ -1,0 +1,122 @@
+"""Terminals that are matched side by side, each on its own: where they begin and what ends them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
+from lmppl.constraints.transition_tables import DEAD
+
+MAX_BEGUN = 200_000
+
+Bet = tuple[int, int, int]
+"""That a slot is what the automaton of a matcher finds: matcher, state, slot."""
+
+Bets = frozenset[Bet]
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """A terminal in one of its roles.
+
+    Attributes:
+        automaton: What it matches.
+        symbol: In the rules, or None if what it matches is left out.
+        only_best: Whether the match that `re` finds is the only one, or any shorter one does as well.
+    """
+
+    automaton: MatchAutomaton
+    symbol: int | None
+    only_best: bool
+
+
+Effect = tuple[bool, bool, Bet | None, int | None]
+"""What it means that a matcher has come to a state: whether more matches may be met; whether one ends
+here; what must then turn out so, None if it is sure; and the symbol of the matcher."""
+
+
+class Matchers:
+    """The terminals of one grammar that occur in its rules, and those that are left out.
+
+    Attributes:
+        flats: The transitions of their automata.
+    """
+
+    def __init__(self, matchers: list[Matcher]):
+        self._matchers = matchers
+        self._of_symbol = {m.symbol: i for i, m in enumerate(matchers) if m.symbol is not None}
+        self._begin = _beginnings(matchers)
+        self._begun: dict[tuple[int, int], tuple[tuple[int, int], ...]] = {}
+        self._effects: list[dict[int, Effect]] = [{} for _ in matchers]
+        self.flats = [m.automaton.flat for m in matchers]
+        ignoring = [i for i, m in enumerate(matchers) if m.symbol is None]
+        self._ignoring_begun = [[i for i in ignoring if self.flats[i][byte] != DEAD] for byte in range(256)]
+
+    def begun(self, terminals: int, byte: int) -> tuple[tuple[int, int], ...]:
+        """Gives the matchers that a byte may begin, with their states, where some terminals are expected.
+
+        Args:
+            terminals: Their symbols, as bits.
+            byte: The first of the match.
+        """
+        bits = terminals & self._begin[byte]
+        found = self._begun.get((bits, byte))
+        if found is None:
+            if len(self._begun) >= MAX_BEGUN:
+                self._begun.clear()
+            numbers = self._ignoring_begun[byte]
+            left = bits
+            while left:
+                lowest = left & -left
+                numbers = [self._of_symbol[lowest.bit_length() - 1], *numbers]
+                left -= lowest
+            found = self._begun[bits, byte] = tuple([(n, self.flats[n][byte]) for n in numbers])
+        return found
+
+    def effect(self, number: int, state: int) -> Effect:
+        """Says what it means that a matcher has come to a state."""
+        found = self._effects[number].get(state)
+        if found is None:
+            found = self._effects[number][state] = _effect(self._matchers[number], number, state)
+        return found
+
+    def kept(self, bets: Bets, byte: int) -> Bets | None:
+        """Gives the bets that are still open after a byte; None if one is lost."""
+        kept: set[Bet] = set()
+        for number, state, slot in bets:
+            automaton = self._matchers[number].automaton
+            state = automaton.flat[256 * state + byte]
+            if state == DEAD:
+                return None
+            slots = automaton.labels[state].slots
+            if slots is not None:
+                if slot not in slots:
+                    return None
+                slot = slots.index(slot)
+            if not automaton.settled[state]:
+                kept.add((number, state, slot))
+        return frozenset(kept)
+
+    def are_won(self, bets: Bets) -> bool:
+        """Says whether all bets are won if the text ends here."""
+        return all(self._matchers[n].automaton.labels[state].end == slot for n, state, slot in bets)
+
+
+def _effect(matcher: Matcher, number: int, state: int) -> Effect:
+    automaton = matcher.automaton
+    slots = automaton.labels[state].slots or ()
+    is_open = NEW in slots and matcher.only_best and not automaton.settled[state]
+    bet = (number, state, slots.index(NEW)) if is_open else None
+    return automaton.runs[state], NEW in slots, bet, matcher.symbol
+
+
+def _beginnings(matchers: list[Matcher]) -> list[int]:
+    """Gives, by byte, the symbols of the matchers that it may begin, as bits."""
+    symbols = [m.symbol for m in matchers if m.symbol is not None]
+    begins = np.zeros((256, max(symbols, default=0) + 1), bool)
+    for matcher in matchers:
+        if matcher.symbol is not None:
+            begins[:, matcher.symbol] = np.array(matcher.automaton.flat[:256]) != DEAD
+    return [int.from_bytes(row.tobytes(), "little") for row in np.packbits(begins, 1, "little")]

@@ -1,0 +1,199 @@
+"""What a byte does to all places of a text that differ in their frames only.
+
+A place is a set of branches, each with the bets that it has made and not yet won, and with terminals under
+way that began in frames. Its shape is that set with the frames numbered: it recurs all the time, and how
+it moves on is found once. A frame matters only by which terminals it lets begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lmppl.constraints.grammars.matchers import Bets, Matchers
+from lmppl.constraints.transition_tables import DEAD
+
+Thread = tuple[int, int, int]
+"""A terminal under way: matcher, state of its automaton, number of the frame in which it began."""
+
+Begun = tuple[tuple[int, int], ...]
+"""Terminals that begin: matcher, state."""
+
+Reached = tuple[int, int | None]
+"""What is behind a symbol, or behind nothing, that began in the frame of some number."""
+
+
+Branch = tuple[Bets, tuple[Thread, ...], int | None]
+"""One way to have read the text: what must still turn out so, terminals under way, and the number of the
+frame where terminals may begin; None where none ends."""
+
+
+class Shape:
+    """Branches with numbered frames. Equal to itself only.
+
+    Attributes:
+        branches: In some order.
+        moved: What bytes do to them, as far as it was asked for; None if nothing is left.
+    """
+
+    __slots__ = ("branches", "moved")
+
+    def __init__(self, branches: tuple[Branch, ...]):
+        self.branches = branches
+        self.moved: dict[int, Moved | None] = {}
+
+
+class Moved:
+    """What a byte makes of a shape, but for the terminals that it begins.
+
+    Attributes:
+        branches: As the byte has moved them; `frame` is where it may begin terminals.
+        open: These frames.
+        plans: What comes of it, by the terminals that begin in each of these frames; None if nothing does.
+    """
+
+    __slots__ = ("branches", "open", "plans")
+
+    def __init__(self, branches: tuple[Branch, ...]):
+        self.branches = branches
+        self.open = [frame for _, _, frame in branches if frame is not None]
+        self.plans: dict[tuple[Begun, ...], Plan | None] = {}
+
+
+class Plan:
+    """The branches after a byte, and how the frames that they need are made.
+
+    Attributes:
+        branches: With frames numbered by this plan: first those that are kept, then those that are made.
+        kept: The numbers that kept frames had.
+        made: For each frame that is made, what meets there.
+        shapes: What comes of it, by the order of the frames.
+    """
+
+    __slots__ = ("branches", "kept", "made", "shapes")
+
+    def __init__(self, branches: list[Branch], kept: list[int], made: list[tuple[Reached, ...]]):
+        self.branches = branches
+        self.kept = kept
+        self.made = made
+        self.shapes: dict[tuple[int, ...], Shape] = {}
+
+
+_Growth = tuple[list[Thread], list[Reached]]
+"""What a byte makes of the branches with some bets."""
+
+
+class Shapes:
+    """The shapes of one grammar, made as they are met."""
+
+    def __init__(self, matchers: Matchers):
+        self._matchers = matchers
+        self._shapes: dict[Branch | frozenset[Branch], Shape] = {}
+        self._moved: dict[tuple[Branch, ...], Moved] = {}
+        self.num_known = 0
+
+    def shape(self, branches: Sequence[Branch]) -> Shape:
+        """Gives the shape of some branches, each with its threads in order."""
+        key = branches[0] if len(branches) == 1 else frozenset(branches)
+        found = self._shapes.get(key)
+        if found is None:
+            self.num_known += 1
+            found = self._shapes[key] = Shape(tuple(branches))
+        return found
+
+    def moved(self, shape: Shape, byte: int) -> Moved | None:
+        """Gives what a byte makes of a shape."""
+        if byte not in shape.moved:
+            self.num_known += 1
+            branches = self._branches_after(shape, byte)
+            if branches and branches not in self._moved:
+                self._moved[branches] = Moved(branches)
+            shape.moved[byte] = self._moved[branches] if branches else None
+        return shape.moved[byte]
+
+    def plan(self, moved: Moved, begun: tuple[Begun, ...]) -> Plan | None:
+        """Gives what comes of it if terminals begin in each of its open frames."""
+        if begun not in moved.plans:
+            self.num_known += 1
+            moved.plans[begun] = self._planned(moved, begun)
+        return moved.plans[begun]
+
+    def ordered(self, plan: Plan, order: tuple[int, ...]) -> Shape:
+        """Gives the shape after a plan, for the new number of each of its frames."""
+        branches: list[Branch] = []
+        for bets, threads, frame in plan.branches:
+            if len(threads) > 1:
+                threads = tuple(sorted({(m, s, order[f]) for m, s, f in threads}))
+            elif threads:
+                m, s, f = threads[0]
+                threads = ((m, s, order[f]),)
+            branches.append((bets, threads, None if frame is None else order[frame]))
+        found = plan.shapes[order] = self.shape(branches)
+        return found
+
+    def forget(self) -> None:
+        """Drops all shapes. Those that somebody holds can be gone on with."""
+        for shape in self._shapes.values():
+            shape.moved.clear()
+        self._shapes.clear()
+        self._moved.clear()
+        self.num_known = 0
+
+    def _branches_after(self, shape: Shape, byte: int) -> tuple[Branch, ...]:
+        flats = self._matchers.flats
+        branches: list[Branch] = []
+        for bets, threads, frame in shape.branches:
+            if bets:
+                bets = self._matchers.kept(bets, byte)
+                if bets is None:
+                    continue
+            if threads:
+                moved = [(m, flats[m][256 * s + byte], f) for m, s, f in threads]
+                threads = tuple([thread for thread in moved if thread[1] != DEAD])
+            if threads or frame is not None:
+                branches.append((bets, threads, frame))
+        return tuple(branches)
+
+    def _planned(self, moved: Moved, begun: tuple[Begun, ...]) -> Plan | None:
+        grown = self._grown(moved, begun)
+        if not grown:
+            return None
+        numbers: dict[int, int] = {}
+        made: dict[tuple[Reached, ...], int] = {}
+        for threads, reached in grown.values():
+            for _, _, frame in threads:
+                numbers.setdefault(frame, len(numbers))
+            if len(reached) == 1 and reached[0][1] is None:
+                numbers.setdefault(reached[0][0], len(numbers))
+            elif reached:
+                made.setdefault(tuple(reached), len(made))
+        branches: list[Branch] = []
+        for bets, (threads, reached) in grown.items():
+            frame = None
+            if len(reached) == 1 and reached[0][1] is None:
+                frame = numbers[reached[0][0]]
+            elif reached:
+                frame = len(numbers) + made[tuple(reached)]
+            branches.append((bets, tuple([(m, s, numbers[f]) for m, s, f in threads]), frame))
+        return Plan(branches, list(numbers), list(made))
+
+    def _grown(self, moved: Moved, begun: tuple[Begun, ...]) -> dict[Bets, _Growth]:
+        """Gives what terminals under way come to that a byte has moved or begun."""
+        grown: dict[Bets, _Growth] = {}
+        fresh = iter(begun)
+        effect = self._matchers.effect
+        for bets, threads, frame in moved.branches:
+            if frame is not None and (new := next(fresh)):
+                threads = [*threads, *[(m, s, frame) for m, s in new]]
+            for thread in threads:
+                number, state, at = thread
+                runs, ends, bet, symbol = effect(number, state)
+                if runs:
+                    if bets not in grown:
+                        grown[bets] = ([], [])
+                    grown[bets][0].append(thread)
+                if ends:
+                    then = bets if bet is None else bets | {bet}
+                    if then not in grown:
+                        grown[then] = ([], [])
+                    grown[then][1].append((at, symbol))
+        return grown
