@@ -59,6 +59,8 @@ def json(
         formats: Whether `format` is enforced. Those that are no regular language are then refused:
             `hostname`, `idn-hostname`, `idn-email` and `regex`. Else it is an annotation, as the drafts say,
             like `title`, `description`, `default` and all keywords and formats that no draft defines.
+            Dates, UUIDs and the like are strings with a format in a type's schema: without `formats=True`
+            a text may be allowed that `parse` refuses. A `date-time` or `time` must have its offset then.
         draft: `4`, `6`, `7`, `2019-09` or `2020-12`, whatever `$schema` says; by default what it says.
             Where it says nothing it is 2020-12, unless a boolean `exclusiveMinimum` or `exclusiveMaximum`
             (draft 4) or a list of `items` (2019-09 or 7) shows that it cannot be.
