@@ -65,7 +65,7 @@ class Completions:
 
     Args:
         parser: Its stacks are asked about.
-        written: Gives the tokens that can be written in a state, as bits.
+        written: Gives the tokens that can be written in a state, as bits; with END if the text can end there.
     """
 
     def __init__(self, parser: LalrParser, written: Callable[[int], int]):
@@ -78,11 +78,19 @@ class Completions:
         self._asking: Question | None = None
         self._answers: dict[tuple[Stack, int], bool] = {}
 
-    def exist(self, stack: Stack) -> bool:
-        """Says whether some tokens, written one after the other, complete what a stack has read."""
+    def exist(self, stack: Stack, first: int | None = None) -> bool:
+        """Says whether some tokens, written one after the other, complete what a stack has read.
+
+        Args:
+            stack: Right after a token, or the initial one.
+            first: What may come first, as bits; None for what can be written.
+        """
         if len(self._answers) >= MAX_ANSWERS:
             self._answers.clear()
-        outcomes = self._answer(self._question(stack.state))
+        if first is None:
+            outcomes = self._answer(self._question(stack.state))
+        else:
+            outcomes = self._after_rule(stack.state, first)
         todo: list[tuple[Stack, Outcomes, _Path | None]] = [(stack, outcomes, None)]
         visited: list[tuple[Stack, int]] = []
         while todo:
@@ -159,7 +167,7 @@ class Completions:
             name, token = question.rule
             self._resume(question.state, {Popped(name, 0): token}, outcomes)
         else:
-            self._act(question.state, self._written(question.state) | 1 << END, outcomes)
+            self._act(question.state, self._written(question.state), outcomes)
         return dict(outcomes)
 
     def _act(self, state: int, tokens: int, outcomes: Outcomes) -> None:

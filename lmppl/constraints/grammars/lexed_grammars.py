@@ -14,8 +14,10 @@ from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, 
 from lmppl.constraints.grammars.lark_grammars import LoadedGrammar
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.lexer_exactness import lexemes_can_be_ended
-from lmppl.constraints.grammars.numbered_rules import Rules, grammar_rules
+from lmppl.constraints.grammars.numbered_rules import grammar_rules
 from lmppl.constraints.grammars.scanner import Scanner
+from lmppl.constraints.grammars.sure_completions import SureCompletions, WrittenEarley, WrittenLalr
+from lmppl.constraints.grammars.token_texts import TokenTexts
 
 
 def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedTexts[Stack]:
@@ -30,22 +32,27 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     wanted = [{*s, *r} - {END} for s, r in zip(table.shifts, table.reductions, strict=True)]
     by_state = [scanners.of(tokens if contextual else scanners.tokens.values()) for tokens in wanted]
     parser = LalrParser(table)
-    can_complete = None
-    if scanners.lexemes_can_be_ended and not (
-        not table.has_conflicts
-        and _all_derive(loaded)
-        and all(
-            scanner.can_find(token)
-            for scanner, tokens in dict.fromkeys(zip(by_state, map(frozenset, wanted), strict=True))
-            for token in tokens
-        )
-    ):
-        can_complete = Completions(
-            parser, lambda state: sum(1 << t for t in wanted[state] if by_state[state].can_find(t))
-        ).exist
-    return LexedTexts(
-        parser, lambda stack: by_state[stack.state], can_complete, scanners.lexemes_can_be_ended
+    all_derive = not table.has_conflicts and _all_derive(loaded)
+    all_is_found = all_derive and all(
+        scanner.can_find(token)
+        for scanner, tokens in dict.fromkeys(zip(by_state, map(frozenset, wanted), strict=True))
+        for token in tokens
     )
+    can_complete = None
+    if not all_is_found:
+        can_complete = Completions(parser, lambda state: _found(by_state[state], wanted[state])).exist
+    is_sure = None
+    if not scanners.lexemes_can_be_ended:
+        bits = [sum(1 << token for token in {*s, *r}) for s, r in zip(table.shifts, table.reductions, strict=True)]
+        written = WrittenLalr(parser, bits, by_state, scanners.texts, all_derive)
+        is_sure = SureCompletions(written, scanners.texts).exist
+    return LexedTexts(
+        parser, lambda stack: by_state[stack.state], can_complete, scanners.lexemes_can_be_ended, is_sure
+    )
+
+
+def _found(scanner: Scanner, tokens: Iterable[int]) -> int:
+    return sum(1 << token for token in tokens if scanner.can_find(token)) | 1 << END
 
 
 def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Frame]:
@@ -57,7 +64,15 @@ def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Frame]:
     scanners = _Scanners(loaded)
     scanner = scanners.of(scanners.tokens.values())
     rules = grammar_rules(loaded, start, scanners.tokens, scanner.tokens())
-    return LexedTexts(_EarleyParser(rules), lambda frame: scanner, None, scanners.lexemes_can_be_ended)
+    sets = EarleySets(rules)
+    is_sure = None
+    if not scanners.lexemes_can_be_ended:
+        written = WrittenEarley(sets, rules, scanner, scanners.texts)
+        if written.is_known:
+            is_sure = SureCompletions(written, scanners.texts).exist
+    return LexedTexts(
+        _EarleyParser(sets), lambda frame: scanner, None, scanners.lexemes_can_be_ended, is_sure
+    )
 
 
 def _all_derive(loaded: LoadedGrammar) -> bool:
@@ -104,6 +119,11 @@ class _Scanners:
     def lexemes_can_be_ended(self) -> bool:
         return lexemes_can_be_ended(self._terminals, self._ignored)
 
+    @cached_property
+    def texts(self) -> TokenTexts:
+        """How the tokens can be written."""
+        return TokenTexts(self._terminals, self._ignored, self.of(self.tokens.values()))
+
     def of(self, tokens: Iterable[int]) -> Scanner:
         """Gives the scanner of some terminals, and of the ignored ones."""
         key = frozenset(tokens)
@@ -122,8 +142,8 @@ def _rank(terminal: Any) -> tuple[int, int, int, str]:
 class _EarleyParser:
     """Earley sets as the stacks of a parser of tokens."""
 
-    def __init__(self, rules: Rules):
-        self._sets = EarleySets(rules)
+    def __init__(self, sets: EarleySets):
+        self._sets = sets
         self.initial = self._sets.initial
 
     def after(self, stack: Frame, token: int) -> Frame | None:

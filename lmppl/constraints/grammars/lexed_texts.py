@@ -17,6 +17,8 @@ from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 MAX_STATES = 200_000
 MAX_STEPS = 400_000
 MAX_SEARCHED = 5_000
+MAX_UNSURE = 300
+"""States that a search goes through if it may have no end; each takes 256 steps."""
 
 Stack = TypeVar("Stack")
 
@@ -71,7 +73,9 @@ class LexedTexts(Generic[Stack]):
         scanner: Gives the scanner of a place.
         can_complete: Says whether there are tokens that complete what a stack has read; None if there
             always are.
-        can_be_exact: Whether all tokens that a stack wants can be written in any order, and ended.
+        all_can_be_written: Whether all tokens that a stack wants can be written in any order, and ended.
+        is_sure: Where that is not so: says of what is read before a lexeme, the scanner there, and the point
+            in the lexeme, whether some text completes it for sure. None if that is not known of any.
     """
 
     def __init__(
@@ -79,10 +83,12 @@ class LexedTexts(Generic[Stack]):
         parser: TokenParser[Stack],
         scanner: Callable[[Stack], Scanner],
         can_complete: Callable[[Stack], bool] | None,
-        can_be_exact: bool,
+        all_can_be_written: bool,
+        is_sure: Callable[[Stack, Scanner, Point], bool] | None = None,
     ):
         self._can_complete = can_complete
-        self._can_be_exact = can_be_exact
+        self._all_can_be_written = all_can_be_written
+        self._is_sure = is_sure
         self._has_given_up = False
         self._parser = parser
         self._scanner = scanner
@@ -100,7 +106,8 @@ class LexedTexts(Generic[Stack]):
     @property
     def is_exact(self) -> bool:
         """Whether every state that has been given so far can be completed."""
-        return self._can_be_exact and not self._has_given_up
+        is_known = self._all_can_be_written or self._is_sure is not None
+        return is_known and not self._has_given_up
 
     def advance(self, reading: Reading[Stack] | None, data: bytes) -> Reading[Stack] | None:
         """Gives the state after some bytes, or None if nothing that starts so is in the language."""
@@ -154,7 +161,8 @@ class LexedTexts(Generic[Stack]):
         scanner = self._scanner(stack)
         if not self._is_live(stack):
             return None
-        return self._known(stack, scanner, scanner.start, ())
+        made = self._known(stack, scanner, scanner.start, ())
+        return made if self._is_sure is None or self._can_be_completed(made) else None
 
     def _is_live(self, stack: Stack) -> bool:
         if stack not in self._live:
@@ -177,17 +185,21 @@ class LexedTexts(Generic[Stack]):
         if not leads_on and not any(slots):
             return None
         made = self._known(stack, reading.scanner, point, slots)
-        if leads_on or not self._can_be_exact or self._is_searching or not self._is_open(made):
+        if self._is_sure is not None:
+            return made if self._can_be_completed(made) else None
+        if leads_on or not self._all_can_be_written or not self._is_open(made):
             return made
-        return made if self._can_be_cut(made) else None
+        return made if self._can_be_completed(made) else None
 
     def _is_open(self, reading: Reading[Stack]) -> bool:
         """Says whether all that can come of a state is a lexeme whose end is still open since before."""
         alive = (slot for slot, kept in zip(reading.point.slots, reading.slots, strict=True) if kept)
         return all(slot >= 0 for slot in alive)
 
-    def _can_be_cut(self, reading: Reading[Stack]) -> bool:
-        """Looks for bytes after which a lexeme that the parser refuses is out of the question."""
+    def _can_be_completed(self, reading: Reading[Stack]) -> bool:
+        """Looks for bytes after which it is sure that there is a completion, if it is not yet."""
+        if self._is_searching or (self._is_sure is not None and self._has_given_up):
+            return True
         if reading not in self._decided:
             if len(self._decided) >= MAX_STATES:
                 self._decided.clear()
@@ -199,24 +211,33 @@ class LexedTexts(Generic[Stack]):
         return self._decided[reading]
 
     def _search(self, reading: Reading[Stack]) -> bool:
+        if self._is_sure is not None and self._is_settled(reading):
+            return True
+        most = MAX_SEARCHED if self._is_sure is None else MAX_UNSURE
         seen = {reading}
         todo = [reading]
-        for state in todo:  # grows while it is walked; gaps are short where this is asked
-            if len(todo) > MAX_SEARCHED:
+        for state in todo:  # grows while it is walked
+            if len(todo) > most:
                 self._has_given_up = True
                 return True
             for byte in range(256):
                 after = self._step(state, byte)
                 if after is None or after in seen:
                     continue
-                stack = after.stack
-                if after.is_between or not self._is_open(after):
-                    return True
-                if after.scanner.finds(after.point, lambda token, stack=stack: self._leads_on(stack, token)):
+                if self._is_settled(after):
                     return True
                 seen.add(after)
                 todo.append(after)
         return False
+
+    def _is_settled(self, reading: Reading[Stack]) -> bool:
+        """Says whether it needs no more bytes to be sure that there is a completion."""
+        stack, scanner, point = reading.stack, reading.scanner, reading.point
+        if self._is_sure is not None:
+            return self._is_sure(stack, scanner, point) or self.accepts(reading)
+        if reading.is_between or not self._is_open(reading):
+            return True
+        return scanner.finds(point, lambda token: self._leads_on(stack, token))
 
     def _leads_on(self, stack: Stack, token: int) -> bool:
         if token == IGNORED:

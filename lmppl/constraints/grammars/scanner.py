@@ -161,6 +161,13 @@ class Scanner:
     def _automata(self) -> list[MatchAutomaton]:
         return [terminal.automaton for terminal in self.terminals]
 
+    def targets(self, point: Point) -> Iterator[Point]:
+        """Gives every point that one byte leads to; some more than once."""
+        for byte in self._representatives(point):
+            target = self.after(point, byte)
+            if target is not None:
+                yield target
+
     def _representatives(self, point: Point) -> list[int]:
         """Gives one byte out of each class of bytes that a point does not tell apart."""
         automata = [(self._automata[number], state) for number, state, _ in point.entries]
@@ -236,14 +243,12 @@ class Scanner:
             yield from tuple(source.later)
             if source.settled or source.later_is_complete:
                 continue
-            for byte in self._representatives(source):
-                target = self.after(source, byte)
-                if target is not None:
-                    edges.append((source, target))
-                    yield from (~slot for slot in target.slots if slot < 0)
-                    if id(target) not in met:
-                        met[id(target)] = target
-                        todo.append(target)
+            for target in self.targets(source):
+                edges.append((source, target))
+                yield from (~slot for slot in target.slots if slot < 0)
+                if id(target) not in met:
+                    met[id(target)] = target
+                    todo.append(target)
             if len(todo) > MAX_POINTS:
                 raise ConstraintError(
                     f"The {len(self.terminals)} terminals that may stand in one place need more than "
