@@ -10,7 +10,7 @@ from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_completions import Completions
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
-from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, lalr_table
+from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, lalr_table
 from lmppl.constraints.grammars.lark_grammars import LoadedGrammar
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.lexer_exactness import lexemes_can_be_ended
@@ -28,7 +28,8 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
         NotLalr: The grammar is not LALR(1).
     """
     scanners = _Scanners(loaded)
-    table = _table(loaded, start, scanners.tokens)
+    rules, root = _rules(loaded, start, scanners.tokens)
+    table = lalr_table(rules, len(scanners.tokens) + 1, root)
     wanted = [{*s, *r} - {END} for s, r in zip(table.shifts, table.reductions, strict=True)]
     by_state = [scanners.of(tokens if contextual else scanners.tokens.values()) for tokens in wanted]
     parser = LalrParser(table)
@@ -44,7 +45,7 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     is_sure = None
     if not scanners.lexemes_can_be_ended:
         bits = [sum(1 << token for token in {*s, *r}) for s, r in zip(table.shifts, table.reductions, strict=True)]
-        written = WrittenLalr(parser, bits, by_state, scanners.texts, all_derive)
+        written = WrittenLalr(parser, rules, bits, by_state, scanners.texts, all_derive)
         is_sure = SureCompletions(written, scanners.texts).exist
     return LexedTexts(
         parser, lambda stack: by_state[stack.state], can_complete, scanners.lexemes_can_be_ended, is_sure
@@ -86,7 +87,8 @@ def _all_derive(loaded: LoadedGrammar) -> bool:
     return derive == {origin for origin, _ in sides}
 
 
-def _table(loaded: LoadedGrammar, start: str, tokens: dict[str, int]) -> LalrTable:
+def _rules(loaded: LoadedGrammar, start: str, tokens: dict[str, int]) -> tuple[list[GrammarRule], int]:
+    """Gives the rules, and the nonterminal that stands for the whole text."""
     first = len(tokens) + 1
     numbers: dict[str, int] = {}
 
@@ -98,7 +100,7 @@ def _table(loaded: LoadedGrammar, start: str, tokens: dict[str, int]) -> LalrTab
         GrammarRule(number(rule.origin), tuple(map(number, rule.expansion)), rule.options.priority or 0)
         for rule in loaded.rules
     ]
-    return lalr_table(rules, first, numbers[start])
+    return rules, numbers[start]
 
 
 class _Scanners:

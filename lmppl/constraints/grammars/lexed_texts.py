@@ -17,7 +17,7 @@ from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 MAX_STATES = 200_000
 MAX_STEPS = 400_000
 MAX_SEARCHED = 5_000
-MAX_UNSURE = 300
+MAX_UNSURE = 2_000
 """States that a search goes through if it may have no end; each takes 256 steps."""
 
 Stack = TypeVar("Stack")
@@ -173,7 +173,11 @@ class LexedTexts(Generic[Stack]):
                 scanner.start,
                 lambda token: token != IGNORED and self._parser.after(stack, token) is not None,
             )
-            self._live[stack] = goes_on and (self._can_complete is None or self._can_complete(stack))
+            self._live[stack] = goes_on and (
+                self._can_complete is None
+                or (self._is_sure is not None and self._is_sure(stack, scanner, scanner.start))
+                or self._can_complete(stack)
+            )
         return self._live[stack]
 
     def _made(
@@ -220,14 +224,16 @@ class LexedTexts(Generic[Stack]):
             if len(todo) > most:
                 self._has_given_up = True
                 return True
-            for byte in range(256):
+            first = state.scanner.representatives(state.point)
+            for byte in dict.fromkeys((*first, *range(256))):
                 after = self._step(state, byte)
                 if after is None or after in seen:
                     continue
-                if self._is_settled(after):
+                if self._decided.get(after) or self._is_settled(after):
                     return True
                 seen.add(after)
                 todo.append(after)
+        self._decided.update(dict.fromkeys(todo, False))
         return False
 
     def _is_settled(self, reading: Reading[Stack]) -> bool:

@@ -163,12 +163,12 @@ class Scanner:
 
     def targets(self, point: Point) -> Iterator[Point]:
         """Gives every point that one byte leads to; some more than once."""
-        for byte in self._representatives(point):
+        for byte in self.representatives(point):
             target = self.after(point, byte)
             if target is not None:
                 yield target
 
-    def _representatives(self, point: Point) -> list[int]:
+    def representatives(self, point: Point) -> list[int]:
         """Gives one byte out of each class of bytes that a point does not tell apart."""
         automata = [(self._automata[number], state) for number, state, _ in point.entries]
         automata += [(self._words[word].automaton, state) for word, state in point.watched]

@@ -13,12 +13,13 @@ from typing import Generic, Protocol, TypeVar
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammars.lalr_completions import Completions
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
-from lmppl.constraints.grammars.lalr_tables import END
+from lmppl.constraints.grammars.lalr_tables import END, GrammarRule
 from lmppl.constraints.grammars.lexeme_outcomes import LexemeOutcomes
 from lmppl.constraints.grammars.numbered_rules import Rules
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 from lmppl.constraints.grammars.token_neighbours import avoidable, followers
 from lmppl.constraints.grammars.token_texts import TokenTexts, bits
+from lmppl.constraints.grammars.short_sentences import few_tokens
 
 MAX_ANSWERS = 200_000
 
@@ -83,6 +84,7 @@ class WrittenLalr:
 
     Args:
         parser: Of the tokens.
+        rules: Of the parser.
         wanted: By state, the tokens that are not refused at once, as bits, END among them.
         scanners: By state.
         texts: Of the tokens.
@@ -92,6 +94,7 @@ class WrittenLalr:
     def __init__(
         self,
         parser: LalrParser,
+        rules: Sequence[GrammarRule],
         wanted: Sequence[int],
         scanners: Sequence[Scanner],
         texts: TokenTexts,
@@ -109,7 +112,9 @@ class WrittenLalr:
                 readers.setdefault(token, {})[scanners[state]] = None
         self._readers = readers
         self._found_by_state: dict[int, int] = {}
-        self._completions = Completions(parser, self._written)
+        self._few = few_tokens(rules, parser.table.rests) | 1 << END
+        self._short = Completions(parser, lambda state: self._written(state) & self._few)
+        self._all = Completions(parser, self._written)
         self._all_is_written = all_is_completed and all(
             self._written(state) == wanted[state] for state in (0, *self._before)
         )
@@ -123,7 +128,7 @@ class WrittenLalr:
         tokens &= self._found(stack.state)
         if self._all_is_written:
             return any(self._parser.after(stack, token) is not None for token in bits(tokens))
-        return self._completions.exist(stack, tokens)
+        return self._short.exist(stack, tokens & self._few) or self._all.exist(stack, tokens)
 
     def _found(self, state: int) -> int:
         """Gives the wanted tokens that the state's scanner finds in their texts."""
