@@ -45,8 +45,9 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     is_sure = None
     if not scanners.lexemes_can_be_ended:
         bits = [sum(1 << token for token in {*s, *r}) for s, r in zip(table.shifts, table.reductions, strict=True)]
-        written = WrittenLalr(parser, rules, bits, by_state, scanners.texts, all_derive)
-        is_sure = SureCompletions(written, scanners.texts).exist
+        texts = scanners.texts()
+        written = WrittenLalr(parser, rules, bits, by_state, texts, all_derive)
+        is_sure = SureCompletions(written, texts).exist
     return LexedTexts(
         parser, lambda stack: by_state[stack.state], can_complete, scanners.lexemes_can_be_ended, is_sure
     )
@@ -68,9 +69,10 @@ def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Frame]:
     sets = EarleySets(rules)
     is_sure = None
     if not scanners.lexemes_can_be_ended:
-        written = WrittenEarley(sets, rules, scanner, scanners.texts)
+        texts = scanners.texts(needed=scanner.tokens())
+        written = WrittenEarley(sets, rules, scanner, texts)
         if written.is_known:
-            is_sure = SureCompletions(written, scanners.texts).exist
+            is_sure = SureCompletions(written, texts).exist
     return LexedTexts(
         _EarleyParser(sets), lambda frame: scanner, None, scanners.lexemes_can_be_ended, is_sure
     )
@@ -121,10 +123,9 @@ class _Scanners:
     def lexemes_can_be_ended(self) -> bool:
         return lexemes_can_be_ended(self._terminals, self._ignored)
 
-    @cached_property
-    def texts(self) -> TokenTexts:
-        """How the tokens can be written."""
-        return TokenTexts(self._terminals, self._ignored, self.of(self.tokens.values()))
+    def texts(self, needed: Iterable[int] = ()) -> TokenTexts:
+        """Gives how the tokens can be written; some are looked for."""
+        return TokenTexts(self._terminals, self._ignored, self.of(self.tokens.values()), needed)
 
     def of(self, tokens: Iterable[int]) -> Scanner:
         """Gives the scanner of some terminals, and of the ignored ones."""

@@ -20,6 +20,9 @@ MAX_SEARCHED = 5_000
 MAX_UNSURE = 2_000
 """States that a search goes through if it may have no end; each takes 256 steps."""
 
+MAX_MORE = 40
+"""Bytes that it goes on for: each may leave one more lexeme open."""
+
 Stack = TypeVar("Stack")
 
 
@@ -217,11 +220,11 @@ class LexedTexts(Generic[Stack]):
     def _search(self, reading: Reading[Stack]) -> bool:
         if self._is_sure is not None and self._is_settled(reading):
             return True
-        most = MAX_SEARCHED if self._is_sure is None else MAX_UNSURE
-        seen = {reading}
+        most, longest = (MAX_SEARCHED, MAX_SEARCHED) if self._is_sure is None else (MAX_UNSURE, MAX_MORE)
+        seen = {reading: 0}  # and how many bytes lead there
         todo = [reading]
         for state in todo:  # grows while it is walked
-            if len(todo) > most:
+            if len(todo) > most or seen[state] == longest:
                 self._has_given_up = True
                 return True
             first = state.scanner.representatives(state.point)
@@ -231,7 +234,7 @@ class LexedTexts(Generic[Stack]):
                     continue
                 if self._decided.get(after) or self._is_settled(after):
                     return True
-                seen.add(after)
+                seen[after] = seen[state] + 1
                 todo.append(after)
         self._decided.update(dict.fromkeys(todo, False))
         return False

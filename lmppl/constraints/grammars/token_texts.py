@@ -13,6 +13,9 @@ from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_tables import END
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 
+MAX_SOUGHT = 5_000
+"""Points of a scanner that are looked at to find texts."""
+
 Place = tuple[Point, int]
 """A point, and the slot that is meant to be found."""
 
@@ -24,15 +27,25 @@ class TokenTexts:
         terminals: All.
         ignored: The names of those that are left out.
         scanner: Of all of them.
+        needed: Tokens that are sure to be found in some text, so that another one is looked for if the
+            shortest that a terminal matches does not do.
     """
 
-    def __init__(self, terminals: Sequence[Terminal], ignored: frozenset[str], scanner: Scanner):
+    def __init__(
+        self,
+        terminals: Sequence[Terminal],
+        ignored: frozenset[str],
+        scanner: Scanner,
+        needed: Iterable[int] = (),
+    ):
         self._scanner = scanner
         shortest = {t: t.automaton.shortest for t in terminals}
         fillers = sorted({shortest[t] for t in terminals if t.name in ignored} - {b""}, key=len)
         self._texts = {
             t.token: _with_filler(t, shortest[t], fillers) for t in terminals if t.name not in ignored
         }
+        missing = {token for token in needed if not self.is_found(scanner, token)}
+        self._texts |= _sought(scanner, missing) if missing else {}
         self._words = {t.token for t in terminals if t.word is not None}
         self.all = sum(1 << token for token in self._texts) | 1 << END
         self._fillers = [*((f, self._divided_by(f)) for f in fillers), (b"", self.all & ~(1 << END))]
@@ -88,6 +101,25 @@ def _with_filler(terminal: Terminal, text: bytes, fillers: Iterable[bytes]) -> b
         if text and terminal.automaton.find(filler + text) == len(filler + text):
             return filler + text
     return text
+
+
+def _sought(scanner: Scanner, tokens: set[int]) -> dict[int, bytes]:
+    """Gives a shortest text with which each token is found in the end, if there is one."""
+    found: dict[int, bytes] = {}
+    texts = {scanner.start: b""}
+    todo = [scanner.start]
+    for point in todo:  # grows while it is walked
+        if point.settled or len(todo) > MAX_SOUGHT or len(found) == len(tokens):
+            continue
+        for byte in scanner.representatives(point):
+            after = scanner.after(point, byte)
+            if after is not None and after not in texts:
+                texts[after] = texts[point] + bytes((byte,))
+                todo.append(after)
+                end = ~after.slots[after.end] if after.end >= 0 else IGNORED
+                if end in tokens:
+                    found.setdefault(end, texts[after])
+    return found
 
 
 def _matched(scanner: Scanner, text: bytes, token: int) -> Place | None:
