@@ -57,7 +57,9 @@ def _can_always_end(automaton: MatchAutomaton, ways: Sequence[Set[bytes]]) -> bo
     states = _open(automaton)
     if any(not automaton.labels[s].certain or len(automaton.labels[s].slots or ()) != 1 for s in states):
         return False  # a condition is open, and nothing but what follows decides it
-    ends = [state for state in states if automaton.labels[state].slots == (NEW,)]  # or the bet was made before
+    ends = [
+        state for state in states if automaton.labels[state].slots == (NEW,)
+    ]  # or the bet was made before
     if not ends:
         return True
     for way in dict.fromkeys(map(frozenset, ways)):

@@ -44,7 +44,9 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
         can_complete = Completions(parser, lambda state: _found(by_state[state], wanted[state])).exist
     is_sure = None
     if not scanners.lexemes_can_be_ended:
-        bits = [sum(1 << token for token in {*s, *r}) for s, r in zip(table.shifts, table.reductions, strict=True)]
+        bits = [
+            sum(1 << token for token in {*s, *r}) for s, r in zip(table.shifts, table.reductions, strict=True)
+        ]
         texts = scanners.texts()
         written = WrittenLalr(parser, rules, bits, by_state, texts, all_derive)
         is_sure = SureCompletions(written, texts).exist
