@@ -3,6 +3,11 @@
 The lexer cuts off what its scanner finds, which may be known only later: after `1` of `1.5` or `1..2` the
 number may be `1`, `1.5` or `1.`. So a state follows the lexeme under way, and beside it, for each slot of
 the scanner, what comes of the text if the lexeme ended there. That is a state again.
+
+A state is given only if it can be completed, as far as that is known. Where all that the parser wants can
+be written and ended, only a refused lexeme that may not end needs a search. Elsewhere each state is judged:
+it is sure, or a state that is sure or accepted is searched for, byte by byte. All states that it leads to
+are searched, so if there are only finitely many, and none is sure, there is no completion.
 """
 
 from __future__ import annotations
