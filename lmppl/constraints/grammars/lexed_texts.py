@@ -22,7 +22,7 @@ from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 MAX_STATES = 200_000
 MAX_STEPS = 400_000
 MAX_SEARCHED = 5_000
-MAX_UNSURE = 2_000
+MAX_UNSURE = 400
 """States that a search goes through if it may have no end; each takes 256 steps."""
 
 MAX_MORE = 40
