@@ -252,6 +252,23 @@ def gathered(lm: LanguageModel, cache: Any, rows: np.ndarray) -> Any:
     return go(cache, rows.astype(np.int32))
 
 
+def rearranged(caches: Sequence[Any], rows: Sequence[np.ndarray]) -> list[Any]:
+    """Gives caches whose rows are taken, by number, from those of some caches laid end to end.
+
+    For one device. The old caches are used up: each array is dropped before the next is made, so that little
+    lies in memory twice.
+    """
+    numbers = [part.astype(np.int32) for part in rows]
+    old = [jax.tree.flatten(cache) for cache in caches]
+    new: list[list[Any]] = [[] for _ in rows]
+    for leaves in zip(*(leaves for leaves, _ in old), strict=True):
+        for done, leaf in zip(new, _taken(list(leaves), numbers), strict=True):
+            done.append(leaf)
+        for leaf in leaves:
+            leaf.delete()
+    return [jax.tree.unflatten(old[0][1], leaves) for leaves in new]
+
+
 def rewound(lm: LanguageModel, cache: Any, lengths: np.ndarray) -> Any:
     """Makes row `i` forget all but its first `lengths[i]` tokens."""
     lm = lm.skeleton
@@ -270,6 +287,12 @@ def grown(lm: LanguageModel, cache: Any, capacity: int) -> Any:
         return layout_of(lm).laid(lm.grow(cache, capacity))
 
     return compiled(lm, "grow rows", lambda: jax.jit(grow, static_argnums=1))(cache, capacity)
+
+
+@jax.jit
+def _taken(arrays: list[Any], rows: list[Any]) -> list[Any]:
+    whole = jnp.concatenate(arrays)
+    return [whole[numbers] for numbers in rows]
 
 
 def common_length(left: Tokens, right: Tokens) -> int:

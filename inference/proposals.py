@@ -44,6 +44,11 @@ class Proposal(abc.ABC):
         """How many candidates of a row where few are allowed are checked at once, if checks are batched."""
         return None
 
+    def finds_dear(self, seconds_per_check: float) -> bool:
+        """Says whether checks that have cost so much at a site's first token are treated as dear."""
+        del seconds_per_check
+        return False
+
     def search(self, masks_are_cheap: bool, seconds_per_check: float | None = None) -> AWRS:
         """Gives how the host searches the rows of a site.
 
@@ -125,9 +130,10 @@ class Auto(Proposal):
 
     Attributes:
         awrs: How the rest is checked.
-        measure: Time the checks of each site's first token. If one takes more than 0.2 ms, the other
-            tokens of the site are proposed without look-ahead, which more than halves the number of checks.
-            The weights then depend on the clock: a run cannot be repeated to the last digit.
+        measure: Time the checks of each site's first token. If one takes more than 0.2 ms, the other tokens
+            of the site are proposed without look-ahead, which more than halves the number of checks, and
+            of 32 rows or more one half is checked while the device reads the other's tokens. The weights
+            then depend on the clock: a run cannot be repeated to the last digit.
     """
 
     awrs: AWRS = field(default_factory=AWRS)
@@ -156,11 +162,14 @@ class Auto(Proposal):
     def priority_checks(self) -> int | None:
         return _PRIORITY_CHECKS if self.awrs.rounds is None else None
 
+    def finds_dear(self, seconds_per_check: float) -> bool:
+        return self.measure and seconds_per_check > _DEAR_CHECK
+
     def search(self, masks_are_cheap: bool, seconds_per_check: float | None = None) -> AWRS:
         awrs = self.awrs
         if masks_are_cheap and awrs.rounds is None:
             awrs = replace(awrs, max_checks=min(awrs.max_checks, _CHECKS_BEFORE_MASK))
-        if self.measure and seconds_per_check is not None and seconds_per_check > _DEAR_CHECK:
+        if seconds_per_check is not None and self.finds_dear(seconds_per_check):
             awrs = replace(awrs, lookahead=1)
         return awrs
 

@@ -68,8 +68,8 @@ def run_program(lm: LanguageModel, plan: Plan, resampler: Any) -> Any:
 def propose_program(lm: LanguageModel, plan: Plan, num_candidates: int) -> Any:
     """Gives `propose`, compiled: `(Fixed, cache, logits, masks, states, Ask) -> (Waiting, packed)`.
 
-    All but the first and the last are used up. New logits take the memory of the old: pages that a process
-    has not touched yet cost more than the writing.
+    The cache, the logits and the masks are used up. New logits take the memory of the old: pages that a
+    process has not touched yet cost more than the writing.
     """
     lm = lm.skeleton
     layout = layout_of(lm)
@@ -81,7 +81,7 @@ def propose_program(lm: LanguageModel, plan: Plan, num_candidates: int) -> Any:
 
     over_rows = layout.over_rows(go, (_FIXED, ROWS, ROWS, ROWS, ROWS, _ASK), (_WAITING, WHOLE))
     return compiled(
-        lm, ("propose", plan, num_candidates), lambda: jax.jit(over_rows, donate_argnums=(1, 2, 3, 4))
+        lm, ("propose", plan, num_candidates), lambda: jax.jit(over_rows, donate_argnums=(1, 2, 3))
     )
 
 

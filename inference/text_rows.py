@@ -206,6 +206,11 @@ class Row:
         return TextRecord(self.tokens, self.token_log_probs, self.log_normalisers)
 
 
+def active_rows(rows: Sequence[Row | None]) -> list[tuple[int, Row]]:
+    """Gives the rows that want another token, with their numbers."""
+    return [(index, row) for index, row in enumerate(rows) if row is not None and row.active]
+
+
 def _automaton(judge: Acceptor, is_charged: bool) -> EndedAutomaton | None:
     """A mask that renormalises has to be the acceptor's own; one that is charged may be the tighter one."""
     has_eos = bool(judge.vocabulary.eos_ids)

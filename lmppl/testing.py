@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import OUTSIDE, Constraint, State
 from lmppl.contracts import check_language_model as check_language_model
 from lmppl.errors import InvalidInputError, InvalidTypeError
 from lmppl.potentials.laws import check_potential as check_potential
@@ -19,7 +19,8 @@ def check_constraint(constraint: Constraint, samples: Iterable[str | bytes]) -> 
     The laws: advancing by a whole is advancing by its parts, wherever it is cut, inside characters
     too; a prefix that was refused stays refused; every prefix of an accepted string is viable; states
     are hashable values that advancing does not change; an automaton, if there is one, says the same; what
-    is asked together is answered as if it were asked one by one.
+    is asked together is answered as if it were asked one by one; what says less than a state, `local` and
+    `next_bytes`, says nothing else.
 
     Args:
         constraint: What to test.
@@ -80,8 +81,30 @@ def _test_together(constraint: Constraint, string: bytes) -> None:
     together = constraint.check(states, candidates)
     alone = [[constraint.advance(s, data) for data in row] for s, row in zip(states, candidates, strict=True)]
     _law(together == alone, "check() of many is advance() of each", string)
+    for state, row in zip(states, candidates, strict=True):
+        for data in row:
+            _test_local(constraint, state, data)
     ends = constraint.check_ends(states)
     _law(ends == [constraint.accepts(s) for s in states], "check_ends() of many is accepts() of each", string)
+
+
+def _test_local(constraint: Constraint, state: State, data: bytes) -> None:
+    """Compares `next_bytes`, and `local` byte by byte, with `advance`."""
+    at, local = state, constraint.local(state)
+    for byte in data:
+        after = constraint.advance(at, bytes((byte,)))
+        _law(after is None or byte in constraint.next_bytes(at), "next_bytes() has all that are viable", data)
+        if local is not None:
+            may_come = byte in constraint.next_bytes(local)
+            local = constraint.advance(local, bytes((byte,)))
+            _law(local is None or may_come, "next_bytes() has all that are viable after local()", data)
+            if local is OUTSIDE:
+                local = None
+            else:
+                _law((local is None) == (after is None), "local() is viable where the state is", data)
+        if after is None:
+            return
+        at = after
 
 
 def _test_automaton(constraint: Constraint, string: bytes) -> None:

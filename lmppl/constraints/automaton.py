@@ -35,7 +35,18 @@ class ByteAutomaton:
         table: Int32[np.ndarray, "states 256"], start: int, accepting: Bool[np.ndarray, " states"]
     ) -> ByteAutomaton:
         """Makes the automaton of any deterministic table: trims, minimises and numbers it."""
-        transitions, ends = canonical(table, start, accepting)
+        return ByteAutomaton.of_classes(table, np.arange(256), start, accepting)
+
+    @staticmethod
+    def of_classes(
+        table: Int32[np.ndarray, "states classes"],
+        class_of: Integer[np.ndarray, "256"],
+        start: int,
+        accepting: Bool[np.ndarray, " states"],
+    ) -> ByteAutomaton:
+        """Makes the automaton of a table over classes of bytes, in the order of their least bytes."""
+        small, ends = canonical(table, start, accepting)
+        transitions = np.ascontiguousarray(small[:, class_of])
         transitions.setflags(write=False)
         ends.setflags(write=False)
         return ByteAutomaton(transitions, ends)

@@ -40,45 +40,52 @@ def _combined(left: ByteAutomaton, right: ByteAutomaton, keep: np.ufunc) -> Byte
 
 
 def _product(left: ByteAutomaton, right: ByteAutomaton, keep: np.ufunc) -> ByteAutomaton:
-    """Walks the pairs of states, each automaton completed by one state that accepts nothing.
+    """Walks the pairs of states, where -1 is a state that accepts nothing.
 
     Args:
         left: The first language.
         right: The second.
         keep: Whether a string is accepted, from whether each accepts it; not if neither does.
     """
-    (first, first_ends), (second, second_ends) = _completed(left), _completed(right)
-    width = len(second)
-    numbers = {left.start * width + right.start: 0}
-    pairs = np.array(list(numbers), np.int64)
-    rows: list[np.ndarray] = []
-    while len(pairs):
-        one, other = first[pairs // width].astype(np.int64), second[pairs % width]
-        left_lives, right_lives = one < len(first) - 1, other < width - 1
-        # What lives may be accepted or not; what does not live is not.
-        lives = keep(left_lives, right_lives) | keep(left_lives, False) | keep(False, right_lives)
-        targets = np.where(lives, one * width + other, DEAD)
-        rows.append(targets)
-        new = [pair for pair in np.unique(targets).tolist() if pair not in numbers and pair != DEAD]
-        if len(numbers) + len(new) > MAX_PAIRS:
+    bytes_apart, class_of = _told_apart(left, right)
+    first, second = _rows(left, bytes_apart), _rows(right, bytes_apart)
+    # Where both live a string may be accepted or not; where one does not it is not.
+    left_alone, right_alone = bool(keep(True, False)), bool(keep(False, True))
+    numbers, dead = {(left.start, right.start): 0}, (DEAD, DEAD)
+    rows: list[list[int]] = []
+    todo = list(numbers)
+    for one, other in todo:  # grows while it is walked
+        row = []
+        for pair in zip(first[one], second[other], strict=True):
+            if pair == dead or (pair[0] == DEAD and not right_alone) or (pair[1] == DEAD and not left_alone):
+                row.append(DEAD)
+                continue
+            number = numbers.setdefault(pair, len(numbers))
+            if number == len(todo):
+                todo.append(pair)
+            row.append(number)
+        rows.append(row)
+        if len(todo) > MAX_PAIRS:
             raise TooLarge
-        numbers.update((pair, len(numbers) + i) for i, pair in enumerate(new))
-        pairs = np.array(new, np.int64)
-    known = np.array(list(numbers), np.int64)
-    order = np.argsort(known)
-    targets = np.concatenate(rows)
-    places = np.minimum(np.searchsorted(known[order], targets), len(known) - 1)
-    table = np.where(targets == DEAD, DEAD, order[places]).astype(np.int32)
-    return ByteAutomaton.of_table(table, 0, keep(first_ends[known // width], second_ends[known % width]))
+    known = np.array(todo)
+    ends = keep(np.append(left.accepting, False)[known[:, 0]], np.append(right.accepting, False)[known[:, 1]])
+    return ByteAutomaton.of_classes(np.array(rows, np.int32), class_of, 0, ends)
+
+
+def _told_apart(left: ByteAutomaton, right: ByteAutomaton) -> tuple[np.ndarray, np.ndarray]:
+    """Gives the least byte of each class that neither tells apart, ascending; and the class of each byte."""
+    columns = [distinct_columns(machine.transitions)[1].astype(np.int64) for machine in (left, right)]
+    _, least, class_of = np.unique(256 * columns[0] + columns[1], return_index=True, return_inverse=True)
+    order = np.argsort(least)
+    return least[order], np.argsort(order)[class_of]
+
+
+def _rows(machine: ByteAutomaton, chosen: np.ndarray) -> list[list[int]]:
+    """Gives the transitions by some bytes, the last row being that of -1."""
+    return [*machine.transitions[:, chosen].tolist(), [DEAD] * len(chosen)]
 
 
 _remembered = lru_cache(1024)(_product)
-
-
-def _completed(machine: ByteAutomaton) -> tuple[np.ndarray, np.ndarray]:
-    sink = machine.num_states
-    table = np.where(machine.transitions == DEAD, sink, machine.transitions)
-    return np.vstack([table, np.full((1, 256), sink, np.int32)]), np.append(machine.accepting, False)
 
 
 def built(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import lru_cache
 
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import OUTSIDE, Constraint, State
 
 MAX_STEPS = 65_536  # of one constraint; some 100 bytes each, and the states
 
@@ -18,14 +19,19 @@ class Standing:
         state: Of the constraint.
         after: By byte, as far as it was asked: where the text stands then, or None if it is refused.
         viable: Of all bytes those that are not refused, once all were asked.
+        next: The bytes that are worth asking about, once one was.
+        local: Where the part of the text under way stands, once it was asked for; `state` is then `OUTSIDE`
+            if there is no such part.
     """
 
-    __slots__ = ("after", "state", "viable")
+    __slots__ = ("after", "local", "next", "state", "viable")
 
     def __init__(self, state: State):
         self.state = state
         self.after: dict[int, Standing | None] = {}
         self.viable: dict[int, Standing] | None = None
+        self.next: Container[int] | None = None
+        self.local: Standing | None = None
 
 
 class ByteSteps:
@@ -51,7 +57,10 @@ class ByteSteps:
         """Gives where a text stands after one byte more, or None if that is refused."""
         if byte in standing.after:
             return standing.after[byte]
-        state = self._constraint.advance(standing.state, _BYTES[byte])
+        if standing.next is None:
+            standing.next = self._constraint.next_bytes(standing.state)
+        may_come = byte in standing.next
+        state = self._constraint.advance(standing.state, _BYTES[byte]) if may_come else None
         if self._num_steps >= MAX_STEPS:
             self._forget()
         self._num_steps += 1
@@ -70,7 +79,26 @@ class ByteSteps:
         return standing.viable
 
     def is_viable(self, standing: Standing, data: bytes) -> bool:
-        """Says whether a text may go on with some bytes."""
+        """Says whether a text may go on with some bytes: by the part under way, as far as that tells."""
+        at = standing.local or self._local(standing)
+        for byte in data:
+            if at.state is OUTSIDE:
+                break
+            after = at.after
+            step = after[byte] if byte in after else self.step(at, byte)
+            if step is None:
+                return False
+            at = step
+        if at.state is not OUTSIDE:
+            return True
+        return self._is_viable_whole(standing, data)
+
+    def _local(self, standing: Standing) -> Standing:
+        state = self._constraint.local(standing.state)
+        standing.local = self.standing(OUTSIDE if state is None else state)
+        return standing.local
+
+    def _is_viable_whole(self, standing: Standing, data: bytes) -> bool:
         at: Standing | None = standing
         for place, byte in enumerate(data):
             assert at is not None
@@ -91,7 +119,7 @@ class ByteSteps:
         if at is None or len(data) == 1:
             return at is not None
         if at.after:  # met before, by another way
-            return self.is_viable(at, data[1:])
+            return self._is_viable_whole(at, data[1:])
         return self._constraint.advance(at.state, data[1:]) is not None
 
     def _forget(self) -> None:

@@ -81,6 +81,11 @@ class Conjunction(Constraint):
         return len(self.factors) == 1 and self.factors[0].viable_is_exact
 
     @property
+    def takes_long(self) -> bool:
+        """True where some factor does."""
+        return any(factor.takes_long for factor in self.factors)
+
+    @property
     def gains_from_lists(self) -> bool:
         """True where some factor does."""
         return any(factor.gains_from_lists for factor in self.factors)

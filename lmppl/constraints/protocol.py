@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from lmppl.constraints.notation import Operator
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from lmppl.potentials.protocol import Potential
 
 State = Hashable
+OUTSIDE: Any = object()
+"""Stands for the state where the part of a text ends that is told by a state of `Constraint.local`."""
+
+EVERY_BYTE = range(256)
 Item = TypeVar("Item")
 
 
@@ -31,6 +35,11 @@ class Constraint(abc.ABC):
     def viable_is_exact(self) -> bool:
         """True if `advance` gives a state exactly when some completion is accepted."""
         return True
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether a question is known to take a millisecond or more."""
+        return False
 
     @property
     def gains_from_lists(self) -> bool:
@@ -52,6 +61,19 @@ class Constraint(abc.ABC):
     @abc.abstractmethod
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if nothing that starts so can be accepted."""
+
+    def local(self, state: State) -> State | None:
+        """Gives a state that many share, of the part of the text under way; None where there is none.
+
+        As inside a string: what has been written around it says only what may come behind. From this state,
+        byte by byte, `advance` gives a state exactly where it does from `state`, or `OUTSIDE`: then only
+        `state` itself tells. A `local` state is given to `advance` alone.
+        """
+        return None
+
+    def next_bytes(self, state: State) -> Container[int]:
+        """Gives the bytes that may come next, or more: what `advance` need not be asked about is left out."""
+        return EVERY_BYTE
 
     @abc.abstractmethod
     def accepts(self, state: State) -> bool:

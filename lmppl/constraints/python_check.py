@@ -77,6 +77,11 @@ class Check(Constraint):
         return False
 
     @property
+    def takes_long(self) -> bool:
+        """Whether the functions are called in worker processes, which is meant for those that take long."""
+        return self.answers.has_workers
+
+    @property
     def gains_from_lists(self) -> bool:
         """Whether the functions take lists, or are called in worker processes."""
         return self.answers.takes_lists

@@ -80,9 +80,14 @@ class Answers:
         self._timeouts = _timeouts_of(name, *codes)
 
     @property
+    def has_workers(self) -> bool:
+        """Whether the functions are called in other processes."""
+        return self._manner.workers is not None
+
+    @property
     def takes_lists(self) -> bool:
         """Whether many questions at once take less than one after the other."""
-        return self._manner.batch or self._manner.workers is not None
+        return self._manner.batch or self.has_workers
 
     def ask(self, role: str, about: Hashable) -> Any:
         """Gives a function's answer; yes if there is no function of that role.

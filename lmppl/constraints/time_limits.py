@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -73,8 +74,9 @@ def _may_interrupt() -> bool:
 
 
 _HAS_TIMERS = hasattr(signal, "setitimer")
-# Without the search for a name of the handler, which takes longer than all else that a call does.
-_handler_of: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+# Without the search for a name of the handler, which takes longer than all else that a call does: CPython's
+# own function, where `signal` wraps it.
+_handler_of: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
 
 
 class _AlarmClock:

@@ -40,7 +40,7 @@ def canonical(
     if start not in keep:
         return np.full((1, table.shape[1]), DEAD, np.int32), np.zeros(1, bool)
     rows = [{c: t for c, t in row.items() if t in keep} if s in keep else {} for s, row in enumerate(rows)]
-    block_of = _hopcroft(rows, keep, accepting.tolist())
+    block_of = _merged(rows, keep, accepting.tolist()) or _hopcroft(rows, keep, accepting.tolist())
     order = _breadth_first(rows, start, block_of)
     small = np.full((len(order), classes.shape[1]), DEAD, np.int32)
     ends = np.zeros(len(order), bool)
@@ -84,6 +84,30 @@ def _closure(seeds: Iterable[int], neighbours) -> set[int]:
                 found.add(state)
                 todo.append(state)
     return found
+
+
+def _merged(rows: list[dict[int, int]], keep: set[int], accepting: list[bool]) -> list[int] | None:
+    """Gives what `_hopcroft` does, in one pass from the last states to the first; None if there is a cycle.
+
+    States are equal where all that they lead to is (Revuz 1992, Theor. Comput. Sci. 92(1)).
+    """
+    sources: dict[int, list[int]] = defaultdict(list)
+    waiting = [0] * len(rows)
+    for state in keep:
+        waiting[state] = len(rows[state])
+        for target in rows[state].values():
+            sources[target].append(state)
+    todo = [state for state in keep if not waiting[state]]
+    block_of = [DEAD] * len(rows)
+    blocks: dict[tuple, int] = {}
+    for state in todo:  # grows while it is walked
+        after = tuple([(symbol, block_of[target]) for symbol, target in rows[state].items()])
+        block_of[state] = blocks.setdefault((accepting[state], after), len(blocks))
+        for source in sources[state]:
+            waiting[source] -= 1
+            if not waiting[source]:
+                todo.append(source)
+    return block_of if len(todo) == len(keep) else None
 
 
 def _hopcroft(rows: list[dict[int, int]], keep: set[int], accepting: list[bool]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from jaxtyping import Int32
@@ -14,6 +14,7 @@ from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.character_sets import Partition
 from lmppl.constraints.transition_tables import DEAD, Accepting, Table
 
+_ASCII = 0x80  # characters below are one byte
 _FORMS = (  # lead byte of the first code point, bits after the lead, code points: RFC 3629
     (0xC0, 6, range(0x80, 0x800)),
     (0xE0, 12, range(0x800, 0x10000)),
@@ -42,7 +43,14 @@ def byte_rows(partition: Partition, table: Table) -> Int32[np.ndarray, "byte_sta
     Raises:
         TooLarge: More than 50,000 byte states.
     """
-    return np.stack(_Builder(_ContinuationTrees(partition), table).rows())
+    runs = partition.code_point_runs
+    starts = [start for start, _ in runs]
+    ascii_classes = [runs[bisect_right(starts, code) - 1][1] for code in range(_ASCII)]
+    beyond = runs[bisect_right(starts, _ASCII) - 1 :]
+    names = list(dict.fromkeys(number for _, number in beyond if number != -1))
+    numbers = {-1: -1} | {number: i for i, number in enumerate(names)}
+    trees = _trees(tuple((max(start, _ASCII), numbers[number]) for start, number in beyond))
+    return np.stack(_Builder(trees, ascii_classes, names, table).rows())
 
 
 @cache
@@ -52,22 +60,23 @@ def all_texts() -> ByteAutomaton:
 
 
 class _ContinuationTrees:
-    """The classes of all code points as trees of 64 branches, equal subtrees shared.
+    """The classes of all code points beyond ASCII as trees of 64 branches, equal subtrees shared.
 
     A node is the number of an entry of `children`; at depth 0 the children are classes, -1 for what
-    is no character.
+    is no character. Most patterns tell apart the same ones there, so that the trees are remembered.
+
+    Args:
+        runs: The code points from which on each class follows, with its number; -1 is no character.
     """
 
-    def __init__(self, partition: Partition):
+    def __init__(self, runs: tuple[tuple[int, int], ...]):
         self.children: list[tuple[int, ...]] = []
         self.depths: list[int] = []
         self.classes: list[np.ndarray] = []  # all classes under a node
         self._numbers: dict[tuple[int, tuple[int, ...]], int] = {}
         self._uniforms: dict[tuple[int, int], int] = {}
-        runs = partition.code_point_runs
         self._starts = [start for start, _ in runs]
         self._run_classes = [number for _, number in runs]
-        self.ascii = [self._run_classes[self._run(code)] for code in range(128)]
         self.leads_of: dict[int, list[int]] = defaultdict(list)
         for lead, bits, codes in _FORMS:
             for block in range(codes.start >> bits, -(-codes.stop >> bits)):
@@ -113,11 +122,23 @@ class _ContinuationTrees:
         return np.unique(np.concatenate([self.classes[child] for child in set(children)]))
 
 
-class _Builder:
-    """Byte states: first those of the characters' automaton, then those inside characters."""
+_trees = lru_cache(64)(_ContinuationTrees)
 
-    def __init__(self, trees: _ContinuationTrees, table: Table):
+
+class _Builder:
+    """Byte states: first those of the characters' automaton, then those inside characters.
+
+    Args:
+        trees: Of the characters beyond ASCII.
+        ascii_classes: Of the others.
+        beyond: What the classes of the trees are called in the table.
+        table: Over classes of characters.
+    """
+
+    def __init__(self, trees: _ContinuationTrees, ascii_classes: list[int], beyond: list[int], table: Table):
         self.trees = trees
+        self.ascii_classes = ascii_classes
+        self.beyond = beyond
         self.table = table
         self.known: dict[tuple[int, bytes], int] = {}
         self.inner: dict[tuple[int, bytes], int] = {}
@@ -129,9 +150,10 @@ class _Builder:
 
     def outer_row(self, targets: np.ndarray) -> np.ndarray:
         row = np.full(256, DEAD, np.int32)
-        row[:128] = targets[self.trees.ascii]
+        row[:_ASCII] = targets[self.ascii_classes]
+        beyond = targets[self.beyond]
         for node, leads in self.trees.leads_of.items():
-            row[leads] = self.state(node, targets)
+            row[leads] = self.state(node, beyond)
         return row
 
     def state(self, node: int, targets: np.ndarray) -> int:

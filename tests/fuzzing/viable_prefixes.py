@@ -9,14 +9,20 @@ from collections.abc import Callable
 import numpy as np
 
 from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.byte_steps import steps_of
 from lmppl.constraints.protocol import Constraint, State
+
+_FEW = 5  # bytes that are asked about at once
+_MOST = 12  # places of a text where single steps are compared, and places whose bytes are asked about there
+_OTHERS = {b'"', b'a"', b'a",', b"\\", b" ", b"\n", b"1 ", b"],", b"\x00", b"\xc3", b"\xff", b"'", b"aB_1 "}
 
 
 def stepped(constraint: Constraint, data: bytes) -> list[State]:
     """Gives the states of all viable prefixes, the empty one first.
 
     Raises:
-        AssertionError: One call of `advance` for all bytes says otherwise than one call a byte.
+        AssertionError: One call of `advance` for all bytes says otherwise than one call a byte, or what is
+            known of single steps says otherwise than `advance`.
     """
     states = [constraint.initial()]
     for position in range(len(data)):
@@ -24,6 +30,8 @@ def stepped(constraint: Constraint, data: bytes) -> list[State]:
         if after is None:
             break
         states.append(after)
+    if constraint.revisits_states:
+        _compare_steps(constraint, states, data)
     whole = constraint.advance(states[0], data)
     assert (whole is not None) == (len(states) > len(data)), f"{data!r} as a whole is judged otherwise"
     if whole is not None:
@@ -31,6 +39,21 @@ def stepped(constraint: Constraint, data: bytes) -> list[State]:
             f"{data!r} as a whole ends otherwise"
         )
     return states
+
+
+def _compare_steps(constraint: Constraint, states: list[State], data: bytes) -> None:
+    """Asks in each state about all that the text has somewhere, and about bytes that it may not have.
+
+    Of a long text some places stand for the rest.
+    """
+    steps = steps_of(constraint)
+    places = range(0, len(data), 1 + len(data) // _MOST)
+    candidates = {data[at : at + size] for at in places for size in (1, _FEW)} | _OTHERS
+    for state in states[:: 1 + len(states) // _MOST]:
+        for candidate in candidates:
+            is_viable = constraint.advance(state, candidate) is not None
+            said = steps.is_viable(steps.standing(state), candidate)
+            assert said == is_viable, f"{candidate!r} after {state!r} in {data!r}"
 
 
 def accepted(constraint: Constraint, data: bytes) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lmppl as lp
-from lmppl.inference import host_sites, proposals
+from lmppl.inference import host_parts, host_search, proposals
 from lmppl.inference.awrs import Weighed, weigh_priority
 from lmppl.testing import assert_unbiased
 
@@ -33,7 +33,7 @@ def program(check):
 def a_threshold(monkeypatch):
     """As many candidates as are drawn at first, so that there are others behind them."""
     monkeypatch.setattr(proposals, "_PRIORITY_CHECKS", 16)
-    monkeypatch.setattr(host_sites, "_SCARCE", 6)
+    monkeypatch.setattr(host_parts, "_SCARCE", 6)
 
 
 def posteriors(num_runs):
@@ -77,7 +77,7 @@ def _goes_on_free_of_charge(one, other, share, uniform):
     ("name", "mutant"), [("weigh_priority", _without_inclusion), ("mixed", _goes_on_free_of_charge)]
 )
 def test_mutants_are_caught(monkeypatch, name, mutant):
-    monkeypatch.setattr(host_sites, name, mutant)
+    monkeypatch.setattr(host_search, name, mutant)
     with pytest.raises(AssertionError):
         assert_right()
 

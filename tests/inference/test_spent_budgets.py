@@ -7,7 +7,7 @@ import pytest
 
 import lmppl as lp
 from lmppl.inference import proposals
-from lmppl.inference.host_sites import HostSites
+from lmppl.inference.host_search import Search
 from lmppl.testing import assert_unbiased
 
 pytestmark = pytest.mark.once
@@ -92,11 +92,11 @@ def _free_of_charge(self, waiting, found, unfinished, places, log_weights):
     log_weights[places == found.ids.shape[1] - 1] = 0.0
 
 
-END_BY_MASK = HostSites._end_by_mask
+END_BY_MASK = Search._end_by_mask
 
 
 @pytest.mark.parametrize("mutant", [_only_rows_without_a_token, _free_of_charge])
 def test_mutants_are_caught(program, monkeypatch, mutant):
-    monkeypatch.setattr(HostSites, "_end_by_mask", mutant)
+    monkeypatch.setattr(Search, "_end_by_mask", mutant)
     with pytest.raises(AssertionError):
         assert_right(program, lp.AWRS(lookahead=1, max_checks=1), 60, NUM_RUNS)

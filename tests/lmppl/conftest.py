@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from viable_prefixes import completion as search
 
-from lmppl.constraints.json_values.acceptor import COLON, NAME, NAME_START, NUMBER, STRING, VALUE, WORD
+from lmppl.constraints.json_values.phases import COLON, NAME, NAME_START, NUMBER, STRING, VALUE, WORD
 from lmppl.constraints.protocol import Constraint, State
 
 _TO_GO = {NAME_START: 20, NAME: 18, COLON: 15, VALUE: 12, STRING: 8, WORD: 8, NUMBER: 5}

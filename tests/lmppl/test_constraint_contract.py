@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import cast
 
 import numpy as np
@@ -90,6 +90,12 @@ class Toy(Constraint):
     def automaton(self) -> ByteAutomaton | None:
         return self.replaced.get("automaton", lambda: None)()
 
+    def local(self, state: State) -> State | None:
+        return self.replaced.get("local", lambda state: None)(state)
+
+    def next_bytes(self, state: State) -> Container[int]:
+        return self.replaced.get("next_bytes", lambda state: range(256))(state)
+
     def check(self, states, candidates):
         return self.replaced.get("check", super().check)(states, candidates)
 
@@ -132,6 +138,7 @@ def mutates(toy: Toy, state: State, data: bytes) -> State | None:
 
 def test_toy_itself_keeps_the_laws() -> None:
     check_constraint(Toy(), ["abab", "aba", b""])
+    check_constraint(Toy(local=lambda state: b"a" if len(state) % 2 else b""), ["abab", "aba", b""])
 
 
 @pytest.mark.parametrize(
@@ -152,6 +159,8 @@ def test_toy_itself_keeps_the_laws() -> None:
             r"check\(\) of many",
         ),
         (Toy(check_ends=lambda states: [True] * len(states)), r"check_ends\(\) of many"),
+        (Toy(local=lambda state: b""), r"local\(\) is viable where"),
+        (Toy(next_bytes=lambda state: b"a"), r"next_bytes\(\) has all"),
         (Toy(automaton=lambda: regex("(ab)*").automaton()), "start is the initial state"),
         (
             Toy(initial=lambda: 0, advance=lambda t, s, d: 0, automaton=lambda: regex("(ab)*").automaton()),

@@ -274,7 +274,12 @@ def test_random_texts_are_judged_as_python_judges_them() -> None:
         {"type": "string", "minLength": 2, "maxLength": 4},
         {"anyOf": [{"type": "string", "maxLength": 1}, {"type": "string", "minLength": 3}]},
         {"type": "string", "pattern": "^[a-c]+$"},
+        {"type": "string", "pattern": "^[a-c\u00e9]+$", "maxLength": 5_000},
         {"type": "array", "items": {"type": "string", "maxLength": 3}, "uniqueItems": True},
+        {"type": "array", "items": {"enum": ["ab", "abc", "b"]}, "uniqueItems": True},
+        {"type": "array", "uniqueItems": True},
+        {"type": "object"},
+        {"properties": {"abc": True, 'ab"': True}, "additionalProperties": False},
     ],
     ids=str,
 )
@@ -290,6 +295,9 @@ def test_runs_of_letters_in_strings_are_read_as_their_bytes_are(schema):
         '"\u00e9a\u00e9"',
         '["ab", "ab"]',
         '["abc", "ab"]',
+        '["b", "abc", "ab"]',
+        '{"abc":1, "ab\\"":2}',
+        '{"\\u0061bc":"abc"}',
     ]
     for text in texts:
         data = text.encode()

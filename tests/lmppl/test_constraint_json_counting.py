@@ -130,7 +130,13 @@ def test_objects_are_judged_right_at_every_byte(schema: dict) -> None:
         ({"uniqueItems": True, "items": {"type": "string"}}, True),
         ({"uniqueItems": True, "items": {"type": ["integer", "null"]}}, True),
         ({"uniqueItems": True, "items": {"enum": ["a", 1]}}, True),
-        ({"uniqueItems": True}, False),
+        ({"uniqueItems": True}, True),
+        ({"uniqueItems": True, "items": {"type": "array", "minItems": 2}}, True),
+        ({"uniqueItems": True, "items": {"properties": {"a": {"const": 1}}, "type": "object"}}, True),
+        ({"uniqueItems": True, "items": {"type": "array", "maxItems": 2}}, False),
+        ({"uniqueItems": True, "items": {"type": "array", "uniqueItems": True}}, False),
+        ({"uniqueItems": True, "items": {"properties": {"a": True}, "additionalProperties": False}}, False),
+        ({"uniqueItems": True, "items": {"type": "object", "maxProperties": 1}}, False),
         ({"uniqueItems": True, "items": {"type": "number", "maximum": 3}}, False),
         ({"uniqueItems": True, "items": {"maxLength": 2, "type": "string"}}, False),
         ({"contains": {"const": 1}}, True),
@@ -169,6 +175,50 @@ def test_items_are_equal_as_values_and_not_as_texts() -> None:
     ):
         assert accepts(text), text
     assert accepts('[[1, 1], {"a": [2, 2]}]')
+
+
+def test_exponents_of_any_length_are_told_apart() -> None:
+    constraint = lp.json({"uniqueItems": True}, whitespace="compact")
+    large = "9" * 5_000
+    for one, other, are_equal in (
+        (f"1e{large}", f"1e{large[:-1]}8", False),
+        (f"1e-{large}", f"1e-{large[:-1]}8", False),
+        (f"1e{large}", f"1e{large}0", False),
+        (f"12e{large}", f"1.2e1{'0' * 5_000}", True),
+        (f"0e{large}", "-0.0", True),
+        ("1e-0", "1E+00", True),
+    ):
+        assert constraint.advance(constraint.initial(), f"[{one},{one}]".encode()) is None
+        after = constraint.advance(constraint.initial(), f"[{one},{other}]".encode())
+        assert (after is None) == are_equal
+
+
+NESTED = ["[[],[]]", "[[1],[1]]", '[{"a":1},{"a":1}]', "[{},[{}],[{}]]", '[[[1,"a"]],[[1,"a"]]]', "[{},{}]"]
+
+
+@pytest.mark.parametrize("text", NESTED)
+def test_an_array_or_object_that_repeats_an_item_so_far_can_still_differ(
+    text: str, completion: Callable[..., bytes | None]
+) -> None:
+    constraint = lp.json({"type": "array", "uniqueItems": True}, whitespace="compact")
+    assert constraint.viable_is_exact
+    assert constraint.advance(constraint.initial(), text.encode()) is None
+    for cut in range(len(text) - 1):
+        state = constraint.advance(constraint.initial(), text[:cut].encode())
+        assert state is not None
+        rest = completion(constraint, state, b'[]{}:,"a01')
+        assert rest is not None
+        whole = json.loads(text[:cut].encode() + rest)
+        assert len(set(map(compact, whole))) == len(whole)
+
+
+def test_items_that_cannot_grow_may_end_in_what_is_taken(completion: Callable[..., bytes | None]) -> None:
+    item = {"type": "array", "items": {"const": 1}, "maxItems": 1}
+    constraint = lp.json({"type": "array", "uniqueItems": True, "items": item}, whitespace="compact")
+    assert not constraint.viable_is_exact
+    state = constraint.advance(constraint.initial(), b"[[1],[1")
+    with pytest.raises(AssertionError, match="no completion"):
+        completion(constraint, state, b'[]{}:,"a01.')
 
 
 REPEATING = [

@@ -85,6 +85,7 @@ REFUSED: dict[str, tuple[Any, type[Exception]]] = {
     "a number that is infinite": ('{"minimum": 1e400}', UnsupportedSchema),
     "a number of 5,000 digits": ('{"const": ' + "1" * 5_000 + "}", InvalidInputError),
     "a large divisor": ({"multipleOf": 123_456_789}, UnsupportedSchema),
+    "a number too large for a float": ({"const": 10**401}, UnsupportedSchema),
     "a lone surrogate": ({"enum": ["\ud800", "a"]}, UnsupportedSchema),
     "more different items than there are": (
         {"type": "array", "uniqueItems": True, "items": {"enum": [1, 2, 1.0]}, "minItems": 3},
@@ -106,6 +107,8 @@ LARGE: dict[str, tuple[Any, str, str]] = {
         '"value number 149999 of many"',
         '"value number 150000',
     ),
+    "a number of 400 digits": ({"enum": [10**400 - 1, 1]}, "9" * 400, "9" * 401),
+    "a bound of 31 digits": ({"items": {"minimum": 10**30 + 1}}, f"[{10**30 + 1}]", f"[{10**30}]"),
     "many numbers": ({"enum": list(range(-20_000, 20_000))}, "-19999.0", "20000"),
     "10,000 properties": (
         {
@@ -194,6 +197,48 @@ def test_bytes_that_are_no_json_are_refused_under_every_schema(data: bytes) -> N
     ]
     for constraint in constraints:
         assert constraint.advance(constraint.initial(), data) is None
+
+
+LONG: dict[str, tuple[Any, str, str]] = {
+    "a string": ({}, '"', '"'),
+    "a string of a pattern": ({"pattern": "^x*$"}, '"', '"'),
+    "a string of a pattern and a length": ({"pattern": "^x*$", "maxLength": 10**6}, '"', '"'),
+    "an item": (DIFFERENT, '["x","', '"]'),
+    "an item of a pattern": ({**DIFFERENT, "items": {"pattern": "^x*$"}}, '["x","', '"]'),
+    "a part of an item": (DIFFERENT, '[{"x":["x","', '"]}]'),
+    "a name": ({}, '{"', '":1}'),
+    "a name in an item": (DIFFERENT, '[{"', '":1}]'),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_string_costs_as_much_as_it_is_long(name: str) -> None:
+    schema, head, tail = LONG[name]
+    constraint = lp.json({**schema, "$comment": name}, whitespace="compact")
+
+    def seconds(length: int) -> float:
+        state, text = constraint.initial(), f"{head}{'x' * length}{tail}".encode()
+        start = time.process_time()
+        assert constraint.accepts(constraint.advance(state, text))
+        return time.process_time() - start
+
+    seconds(10)
+    assert min(seconds(200_000) for _ in range(3)) < 30 * max(1e-3, min(seconds(20_000) for _ in range(3)))
+
+
+def test_all_but_one_of_a_few_long_strings_are_taken_at_little_cost() -> None:
+    long = "x" * 10_000
+    schema = {**DIFFERENT, "items": {"enum": [long + "a", long + "b", long + "c", 1]}}
+    constraint = lp.json(schema, whitespace="compact")
+    text = f'[1,"{long}c","{long}b","{long}'.encode()
+    state = constraint.advance(constraint.initial(), text)
+    assert constraint.advance(state, b'b"') is None
+    assert constraint.advance(state, b'a"') is not None
+    state, start = constraint.initial(), time.process_time()
+    for byte in text:
+        state = constraint.advance(state, bytes((byte,)))
+    assert state is not None
+    assert time.process_time() - start < 2  # a comparison at each byte takes a minute
 
 
 def test_a_byte_of_an_array_of_different_items_costs_the_same_late_and_early() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import re
 import unicodedata
@@ -10,6 +11,7 @@ import unicodedata
 import numpy as np
 import pytest
 
+import lmppl as lp
 from lmppl.constraints import look_around
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.character_sets import NUM_CHARACTERS, Partition, every_character, matched_by
@@ -155,3 +157,17 @@ def test_general_categories_are_those_of_unicode(name: str, categories: set[str]
         category = unicodedata.category(character)
         expected = category in categories if isinstance(categories, set) else category[0] in categories
         assert contains(machine, character) == expected, character
+
+
+@pytest.mark.parametrize("text", ["", "a", "a b", "PowerShell@2", "x-y/z:1,2", "a='<\"&%#!~;>'"])
+def test_a_pattern_of_one_text_is_that_text(text: str) -> None:
+    pattern = f"^{text}$"
+    constraint = lp.json({"type": "string", "pattern": pattern}, whitespace="compact")
+    others = lp.json({"type": "string", "not": {"pattern": pattern}}, whitespace="compact")
+    for other in (text, text + "a", text[:-1], "a", "b", text + "\n", text.upper(), ""):
+        matches = contains(containing(pattern), other)
+        assert matches == (other == text)
+        for each, expected in ((constraint, matches), (others, not matches)):
+            data = json.dumps(other).encode()
+            state = each.advance(each.initial(), data)
+            assert (state is not None and each.accepts(state)) == expected

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lmppl.constraints.grammars.earley_sets import EarleySets, Frame, Item
+from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
 from lmppl.constraints.grammars.numbered_rules import Rules
 from lmppl.constraints.transition_tables import DEAD
@@ -63,8 +63,7 @@ class _Growth:
     """What a byte makes of the branches with some bets."""
 
     threads: set[tuple[int, int, Frame]] = field(default_factory=set)
-    advanced: set[Item] = field(default_factory=set)
-    resumed: list[Frame] = field(default_factory=list)
+    reached: set[Frame] = field(default_factory=set)
 
 
 class Recogniser:
@@ -83,6 +82,7 @@ class Recogniser:
         self._of_symbol = {m.symbol: i for i, m in enumerate(matchers) if m.symbol is not None}
         self._ignoring = [i for i, m in enumerate(matchers) if m.symbol is None]
         self._steps: dict[tuple[Place, int], Place | None] = {}
+        self._starts: dict[tuple[tuple[int, ...], int], list[tuple[int, int]]] = {}
         self.initial: Place = frozenset([Branch(frozenset(), frozenset(), self._sets.initial)])
 
     def advance(self, place: Place | None, data: bytes) -> Place | None:
@@ -112,27 +112,37 @@ class Recogniser:
         for branch in place:
             bets = self._kept(branch.bets, byte)
             if bets is not None:
-                threads = [*branch.threads]
+                moved = [
+                    (m, self._matchers[m].automaton.flat[256 * s + byte], f) for m, s, f in branch.threads
+                ]
                 if branch.frame is not None:
-                    begun = [self._of_symbol[symbol] for symbol in self._sets.expected(branch.frame)]
-                    threads += [(matcher, 0, branch.frame) for matcher in (*begun, *self._ignoring)]
-                self._grow(bets, threads, byte, grown)
+                    moved += [(m, s, branch.frame) for m, s in self._begun(branch.frame, byte)]
+                self._grow(bets, moved, grown)
         branches = set()
         for bets, growth in grown.items():
-            new = growth.advanced or growth.resumed
-            frame = self._sets.frame(growth.advanced, growth.resumed) if new else None
+            frame = self._sets.union(growth.reached) if growth.reached else None
             branches.add(Branch(bets, frozenset(growth.threads), frame))
         return frozenset(branches) or None
 
-    def _grow(
-        self, bets: Bets, threads: list[tuple[int, int, Frame]], byte: int, grown: dict[Bets, _Growth]
-    ) -> None:
-        for number, state, frame in threads:
-            matcher = self._matchers[number]
-            automaton = matcher.automaton
-            after = automaton.flat[256 * state + byte]
+    def _begun(self, frame: Frame, byte: int) -> list[tuple[int, int]]:
+        """Gives the terminals that a byte may begin in a frame: matcher, state."""
+        key = (self._sets.expected(frame), byte)
+        found = self._starts.get(key)
+        if found is None:
+            if len(self._starts) >= MAX_STEPS:
+                self._starts.clear()
+            begun = (*(self._of_symbol[symbol] for symbol in key[0]), *self._ignoring)
+            states = ((number, self._matchers[number].automaton.flat[byte]) for number in begun)
+            found = self._starts[key] = [pair for pair in states if pair[1] != DEAD]
+        return found
+
+    def _grow(self, bets: Bets, threads: list[tuple[int, int, Frame]], grown: dict[Bets, _Growth]) -> None:
+        """Takes terminals under way into account that a byte has moved."""
+        for number, after, frame in threads:
             if after == DEAD:
                 continue
+            matcher = self._matchers[number]
+            automaton = matcher.automaton
             if automaton.runs[after]:
                 grown[bets].threads.add((number, after, frame))
             slots = automaton.labels[after].slots
@@ -140,10 +150,7 @@ class Recogniser:
                 continue
             bet = matcher.only_best and not automaton.settled[after]
             growth = grown[bets | {(number, after, slots.index(NEW))} if bet else bets]
-            if matcher.symbol is None:
-                growth.resumed.append(frame)
-            else:
-                growth.advanced |= self._sets.waiting(frame, matcher.symbol)
+            growth.reached.add(frame if matcher.symbol is None else self._sets.after(frame, matcher.symbol))
 
     def _kept(self, bets: Bets, byte: int) -> Bets | None:
         """Gives the bets that are still open after a byte; None if one is lost."""

@@ -10,7 +10,7 @@ grammar the frames are finitely many.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from lmppl.constraints.grammars.numbered_rules import Rules
@@ -28,16 +28,17 @@ class Frame:
     Attributes:
         kernel: The items that are not predicted from others of the frame.
         called: The nonterminals that the kernel waits for.
-        resolved, waiting, expected: What the recogniser has worked out of it so far.
+        resolved, waiting, expected, following: What the recogniser has worked out of it so far.
     """
 
-    __slots__ = ("called", "expected", "kernel", "resolved", "waiting")
+    __slots__ = ("called", "expected", "following", "kernel", "resolved", "waiting")
 
     def __init__(self, kernel: frozenset[Item], first_nonterminal: int):
         self.kernel = kernel
         self.called = frozenset(r[0] for r, _, _ in kernel if r and r[0] >= first_nonterminal)
         self.resolved: dict[int, frozenset[Item]] = {}
         self.waiting: dict[int, set[Item]] = {}
+        self.following: dict[int, Frame] = {}
         self.expected: tuple[int, ...] | None = None
 
 
@@ -60,18 +61,32 @@ class EarleySets:
         self._first_nonterminal = rules.first_nonterminal
         self._left_corners = {symbol: self._left_corner(symbol) for symbol in rules.productions}
         self._frames: dict[frozenset[Item], Frame] = {}
-        self.initial = self.frame({Item((rules.start,), _TOP, None)})
+        self.initial = self._made(self._kernel({Item((rules.start,), _TOP, None)}))
 
     def accepts(self, frame: Frame) -> bool:
         """Says whether the text may end at a frame."""
         return _ACCEPTED in frame.kernel
 
-    def frame(self, items: Iterable[Item], resumed: Iterable[Frame] = ()) -> Frame:
-        """Gives the frame of the items that a terminal brought here, and of frames that go on here."""
-        kernel = self._kernel(items).union(*(frame.kernel for frame in resumed))
-        if len(self._frames) >= MAX_FRAMES:
-            self._frames.clear()
-        return self._frames.setdefault(kernel, Frame(kernel, self._first_nonterminal))
+    def after(self, frame: Frame, terminal: int) -> Frame:
+        """Gives the frame behind a terminal that may begin in a frame."""
+        found = frame.following.get(terminal)
+        if found is None:
+            found = frame.following[terminal] = self._made(self._kernel(self.waiting(frame, terminal)))
+        return found
+
+    def union(self, frames: Collection[Frame]) -> Frame:
+        """Gives the frame where some frames meet."""
+        if len(frames) == 1:
+            return next(iter(frames))
+        return self._made(frozenset[Item]().union(*(frame.kernel for frame in frames)))
+
+    def _made(self, kernel: frozenset[Item]) -> Frame:
+        found = self._frames.get(kernel)
+        if found is None:
+            if len(self._frames) >= MAX_FRAMES:
+                self._frames.clear()
+            found = self._frames[kernel] = Frame(kernel, self._first_nonterminal)
+        return found
 
     def _kernel(self, items: Iterable[Item]) -> frozenset[Item]:
         """Completes what is complete, skips what may be empty, and elides what ends in a nonterminal."""

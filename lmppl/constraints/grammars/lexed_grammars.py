@@ -153,8 +153,7 @@ class _EarleyParser:
 
     def after(self, stack: Frame, token: int) -> Frame | None:
         """Gives the set after a token, or None if no rule wants it."""
-        items = self._sets.waiting(stack, token)
-        return self._sets.frame(items) if items else None
+        return self._sets.after(stack, token) if token in self._sets.expected(stack) else None
 
     def ends(self, stack: Frame) -> bool:
         """Says whether the text may end here."""

@@ -10,12 +10,12 @@ number of entries does not grow with the depth. Every entry can be completed on 
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values import frames, property_names
-from lmppl.constraints.json_values.frames import Frame, Item
+from lmppl.constraints.json_values.frames import Cut, Frame, Item
 from lmppl.constraints.json_values.item_values import (
     Pieces,
     container_key,
@@ -25,40 +25,56 @@ from lmppl.constraints.json_values.item_values import (
     scalar_key,
 )
 from lmppl.constraints.json_values.nodes import Node
+from lmppl.constraints.json_values.phases import (
+    AFTER,
+    COLON,
+    END,
+    IN_NUMBER,
+    ITEM_OR_END,
+    NAME,
+    NAME_OR_END,
+    NAME_START,
+    NEXT,
+    NUMBER,
+    SPACES,
+    STRING,
+    VALUE,
+    WORD,
+)
 from lmppl.constraints.json_values.property_names import Entry, Reading, is_taken, taken_and
-from lmppl.constraints.json_values.repeated_items import is_exact, only_taken_numbers, only_taken_strings
-from lmppl.constraints.json_values.sized_texts import Lengths, Sized
-from lmppl.constraints.json_values.spelling import QUOTE, character_text
+from lmppl.constraints.json_values.repeated_items import is_exact, only_taken
+from lmppl.constraints.json_values.spelling import QUOTE
+from lmppl.constraints.protocol import OUTSIDE
 from lmppl.constraints.transition_tables import DEAD
 
-VALUE, ITEM_OR_END, NAME_OR_END, NAME_START, COLON, AFTER, END = range(
-    7
-)  # between tokens: the detail is a gap
-WORD, NUMBER, STRING, NAME = range(7, 11)  # inside one
-
 _FRESH = -1  # a gap in which nothing has been written yet
-_SPACES = b" \n\t\r"
 _INDENT = 4  # the most spaces a level behind a newline
-_IN_NUMBER = frozenset(b"+-.eE0123456789")
-_STARTS = frozenset(b'"[{ntf-0123456789')  # of values
 _WORDS = {ord("n"): b"null", ord("t"): b"true", ord("f"): b"false"}
-_CLOSED = -2  # the state of a string read by length, behind its quote
 _LETTERS = re.compile(rb"[ !#-\[\]-~]+")  # what stands for itself in a string, one byte each
-_BY_BYTE = object()
 _MAX_STEPS = 2**15  # that are remembered
+_LONGEST_NAME = 1_000  # bytes that a remembered state may hold
+
+
+Around = Frame | Cut
 
 
 class State(NamedTuple):
     """Where a text stands: the innermost frame, what is being read there, and how far it is.
 
     Attributes:
+        detail: Between two tokens what may still be written there; else how far it is.
         text: Of the scalar that is being read, where its key will be needed.
     """
 
-    frame: Frame
+    frame: Around
     phase: int
     detail: int | tuple | Reading
     text: Pieces = ()
+
+    @property
+    def takes_letters(self) -> bool:
+        """Whether letters that stand for themselves may come here, many at once."""
+        return self.phase == STRING or (self.phase == NAME and not self.detail.escape)  # type: ignore[union-attr]
 
 
 class Machine:
@@ -77,8 +93,7 @@ class Machine:
         self._gap = 0 if whitespace == "compact" else _FRESH
         around = self._gap if whitespace == "any" else 0
         self.initial = State(Frame(None, (), False), VALUE, around)
-        self._character = character_text()
-        self._steps: dict[tuple[State, int], State | None] = {}
+        self._steps: dict[tuple[State, bytes], State | None] = {}
 
     @cached_property
     def is_exact(self) -> bool:
@@ -92,80 +107,91 @@ class Machine:
     def accepts(self, state: State) -> bool:
         """Says whether the text is complete."""
         frame, phase, detail, _ = state
-        if frame.parent is not None:
+        if isinstance(frame, Cut) or frame.parent is not None:
             return False
         return phase == END or (phase == NUMBER and bool(self._numbers_ended(detail)))
 
+    def local(self, state: State) -> State | None:
+        """Gives the state of the scalar or name under way, or of the place between two tokens.
+
+        Its frame is a `Cut`: wherever more of the frame would matter, `advance` gives `OUTSIDE`.
+        """
+        frame, phase, detail, _ = state
+        if isinstance(frame, Cut) or frame.is_keyed or frame.parent is None:
+            return None
+        if phase == NAME:
+            names = property_names.shared(detail)  # type: ignore[arg-type]
+            return names and State(Cut((), 0, True), NAME, names)
+        if phase in (STRING, NUMBER, WORD):
+            return State(Cut((), 0, False), phase, detail)
+        wanted = frame.wanted if phase in (VALUE, COLON) else ()
+        return State(Cut(wanted, frame.depth, frame.is_object), phase, detail)
+
+    def next_bytes(self, state: State) -> Container[int]:
+        """Gives the bytes that may come next, or more."""
+        _, phase, detail, _ = state
+        if phase == NAME:
+            return property_names.next_bytes(detail)  # type: ignore[arg-type]
+        return (detail[0][1][0],) if phase == WORD else NEXT[phase]  # type: ignore[index]
+
     def read(self, state: State, data: bytes) -> State | None:
         """Gives the state after some bytes, as `advance` does; letters of a string are taken at once."""
-        if len(data) == 1 and state.phase != STRING:
-            return self.advance(state, data[0])
+        if len(data) == 1:
+            return self._in_string(state, data) if state.phase == STRING else self.advance(state, data[0])
         at = 0
-        while at < len(data):
-            run = _LETTERS.match(data, at) if state.phase == STRING else None
-            after: Any = _BY_BYTE if run is None else self._after_letters(state, run.end() - at)
-            if after is _BY_BYTE:
-                after, end = self._advanced(state, data[at]), at + 1
-            else:
-                assert run is not None
-                end = run.end()
-            if after is None:
-                return None
-            state, at = after, end
-        return state
+        after: Any = state
+        while at < len(data) and after is not None and after is not OUTSIDE:
+            run = _LETTERS.match(data, at) if after.takes_letters else None
+            end = at + 1 if run is None else run.end()
+            after, at = self._after_part(after, data[at:end]), end
+        return after
 
-    def _advanced(self, state: State, byte: int) -> State | None:
-        """Gives what `advance` does, remembered: candidates at one place begin alike."""
+    def _after_part(self, state: State, part: bytes) -> State | None:
+        """Gives the state after a byte, or letters, and remembers it: candidates at one place begin alike."""
         if state.phase == STRING:  # most bytes move a string in a way of their own
-            return self.advance(state, byte)
-        steps, key = self._steps, (state, byte)
+            return self._in_string(state, part)
+        if state.phase == NAME and len(state.detail.content) > _LONGEST_NAME:  # type: ignore[union-attr]
+            return self._in_name(state, part)
+        steps, key = self._steps, (state, part)
         try:
             return steps[key]
         except KeyError:
             if len(steps) >= _MAX_STEPS:
                 steps.clear()
-            after = steps[key] = self.advance(state, byte)
+            after = self._in_name(state, part) if state.phase == NAME else self.advance(state, part[0])
+            steps[key] = after
             return after
-
-    def _after_letters(self, state: State, num_letters: int) -> Any:
-        """Gives a string's state after so many letters, or `_BY_BYTE` where it matters which they are."""
-        frame, _, detail, _ = state
-        if frame.is_keyed or frame.is_compared:
-            return _BY_BYTE
-        after = []
-        for node, place in detail:  # type: ignore[union-attr]
-            texts = self.nodes[node].strings
-            if not isinstance(texts, Lengths) or place[0]:
-                return _BY_BYTE
-            length = place[1] + num_letters
-            if texts.longest is None or length <= texts.longest:
-                after.append((node, (0, min(length, texts.last_edge))))
-        if tuple(after) == detail:
-            return state
-        return self._standing(frame, STRING, tuple(after), ())
 
     def advance(self, state: State, byte: int) -> State | None:
         """Gives the state after one byte, or None if no allowed text begins so."""
         frame, phase, detail, text = state
         if phase == NAME:
-            return self._in_name(frame, detail, byte)
-        if phase in (STRING, NUMBER, WORD):
+            return self._in_name(state, bytes((byte,)))
+        if phase == STRING:
+            return self._in_string(state, bytes((byte,)))
+        if phase in (NUMBER, WORD):
             assert isinstance(detail, tuple)
-            longer = grown(text, byte) if frame.is_keyed else ()
-            if phase == STRING:
-                return self._in_string(frame, detail, byte, longer)
+            longer = grown(text, bytes((byte,))) if frame.is_keyed else ()
             if phase == WORD:
                 return self._in_word(frame, detail, byte, longer)
-            if byte in _IN_NUMBER:
-                return self._number_state(frame, detail, byte, longer)
+            if byte in IN_NUMBER:
+                return self._number_state(frame, detail, byte, longer, detail)
+            if byte not in NEXT[NUMBER]:
+                return None
             ended = self._ended(frame, self._numbers_ended(detail), text)
-            return None if ended is None else self.advance(ended, byte)
-        if byte in _SPACES:
+            return ended if ended is None or ended is OUTSIDE else self.advance(ended, byte)
+        if byte in SPACES:
             gap = self._spaced(frame, detail, byte)
             return None if gap is None else State(frame, phase, gap)
-        return self._token(frame, phase, byte)
+        if byte not in NEXT[phase]:
+            return None
+        if phase == VALUE:
+            return self._value(frame, byte)
+        if phase == COLON:
+            return State(frame, VALUE, self._gap)
+        return OUTSIDE if isinstance(frame, Cut) else self._token(frame, phase, byte)
 
-    def _spaced(self, frame: Frame, gap: int | tuple, byte: int) -> int | None:
+    def _spaced(self, frame: Around, gap: int | tuple, byte: int) -> int | None:
         """Gives what may still be written between two tokens: any number of spaces from 0 on, or anything."""
         if gap == _FRESH:
             if self.whitespace == "any":
@@ -175,34 +201,22 @@ class Machine:
         return gap - 1 if gap and byte == ord(" ") else None
 
     def _token(self, frame: Frame, phase: int, byte: int) -> State | None:
-        if phase in (VALUE, ITEM_OR_END):
-            if phase == ITEM_OR_END:
-                if byte == ord("]"):
-                    return self._close(frame)
-                begun = frames.begun(frame, self.nodes)
-                return None if begun is None else self._value(begun, byte)
-            return self._value(frame, byte)
-        if phase in (NAME_OR_END, NAME_START):
-            if phase == NAME_OR_END and byte == ord("}"):
-                return self._close(frame)
-            reading = property_names.begun(frame.entries, frame.taken) if byte == QUOTE else None  # type: ignore[arg-type]
-            return State(frame, NAME, reading) if reading else None
-        if phase == COLON:
-            return State(frame, VALUE, self._gap) if byte == ord(":") else None
+        """Gives the state after a byte that may come between two tokens, other than before a value."""
+        if byte == ord("}" if frame.is_object else "]"):
+            return self._close(frame)
+        if phase == ITEM_OR_END:
+            begun = frames.begun(frame, self.nodes)
+            return None if begun is None else self._value(begun, byte)
         if phase == AFTER:
-            if byte == ord(","):
-                return self._comma(frame)
-            if byte == ord("}" if frame.is_object else "]"):
-                return self._close(frame)
-        return None
+            return self._comma(frame) if byte == ord(",") else None
+        reading = property_names.begun(frame.entries, frame.taken)  # type: ignore[arg-type]
+        return State(frame, NAME, reading) if reading else None
 
-    def _value(self, frame: Frame, byte: int) -> State | None:
-        if byte not in _STARTS:
-            return None
-        text = grown((), byte) if frame.is_keyed else ()
+    def _value(self, frame: Around, byte: int) -> State | None:
+        text = (bytes((byte,)),) if frame.is_keyed else ()
         if byte == QUOTE:
             strings = tuple(
-                (node, _behind_quote(texts))
+                (node, texts.start)
                 for node in frame.wanted
                 if (texts := self.nodes[node].strings) is not None
             )
@@ -212,40 +226,57 @@ class Machine:
             able = tuple(node for node in frame.wanted if word.decode() in self.nodes[node].words)
             words = tuple((node, word[1:]) for node in able)
             return self._standing(frame, WORD, words, text)
+        if byte in b"[{":
+            return OUTSIDE if isinstance(frame, Cut) else self._opened(frame, byte)
+        starts = tuple((n, m.start) for n in frame.wanted if (m := self.nodes[n].numbers) is not None)
+        return self._number_state(frame, starts, byte, text)
+
+    def _opened(self, frame: Frame, byte: int) -> State | None:
+        """Begins an array or object."""
         if byte == ord("["):
             items = tuple(
                 Item.at_start(node, shape) for node in frame.wanted for shape in self.nodes[node].arrays
             )
             return State(Frame(frame, items, False), ITEM_OR_END, self._gap) if items else None
-        if byte == ord("{"):
-            entries = tuple(
-                Entry.at_start(node, shape) for node in frame.wanted for shape in self.nodes[node].objects
-            )
-            return State(Frame(frame, entries, True), NAME_OR_END, self._gap) if entries else None
-        starts = tuple((n, m.start) for n in frame.wanted if (m := self.nodes[n].numbers) is not None)
-        return self._number_state(frame, starts, byte, text)
+        entries = tuple(
+            Entry.at_start(node, shape) for node in frame.wanted for shape in self.nodes[node].objects
+        )
+        return State(Frame(frame, entries, True), NAME_OR_END, self._gap) if entries else None
 
-    def _standing(self, frame: Frame, phase: int, states: tuple, text: Pieces) -> State | None:
-        """Gives the state inside a scalar, without the ways to read it that only repeat an item."""
-        if not states:
-            return None
+    def _standing(
+        self, frame: Around, phase: int, states: tuple, text: Pieces, before: tuple = ()
+    ) -> State | None:
+        """Gives the state inside a scalar, without the ways to read it that only repeat an item.
+
+        Args:
+            frame, phase: Where it stands.
+            states: Of the nodes that it may belong to.
+            text: Of it, where its key will be needed.
+            before: The states that these came of, none of which could only repeat an item.
+        """
         if frame.is_compared:
-            repeated = {node for node, state in states if self._only_repeats(frame, phase, node, state, text)}
+            assert isinstance(frame, Frame)
+            repeated = {
+                node for node, state in states if self._only_repeats(frame, phase, node, state, before, text)
+            }
             if repeated:
                 entries = tuple(e for e in frame.entries if not (e.child in repeated and e.shape.is_unique))  # type: ignore[union-attr]
                 frame = frame.with_entries(entries)
                 states = tuple(pair for pair in states if pair[0] in frame.wanted)
-                if not states:
-                    return None
-        return State(frame, phase, states, text)
+        return State(frame, phase, states, text) if states else None
 
-    def _only_repeats(self, frame: Frame, phase: int, node: int, state, text: Pieces) -> bool:
+    def _only_repeats(self, frame: Frame, phase: int, node: int, state, before: tuple, text: Pieces) -> bool:
         if phase == WORD:
             return is_taken(frame.taken, b"".join(text) + state)
-        judge = only_taken_strings if phase == STRING else only_taken_numbers
-        return judge(self.nodes[node], state, text, frame.taken)
+        reader = self.nodes[node].strings if phase == STRING else self.nodes[node].number_reader
+        assert reader is not None
+        if reader.num_endings(state) is None:
+            return False
+        return only_taken(reader, state, dict(before).get(node), text, frame.taken)
 
-    def _number_state(self, frame: Frame, states: tuple, byte: int, text: Pieces) -> State | None:
+    def _number_state(
+        self, frame: Around, states: tuple, byte: int, text: Pieces, before: tuple = ()
+    ) -> State | None:
         after = []
         for node, state in states:
             machine = self.nodes[node].numbers
@@ -253,12 +284,12 @@ class Machine:
             target = machine.flat[256 * state + byte]
             if target != DEAD:
                 after.append((node, target))
-        return self._standing(frame, NUMBER, tuple(after), text)
+        return self._standing(frame, NUMBER, tuple(after), text, before)
 
     def _numbers_ended(self, states) -> list[int]:
         return [node for node, state in states if self.nodes[node].numbers.accepts(state)]  # type: ignore[union-attr]
 
-    def _in_word(self, frame: Frame, states, byte: int, text: Pieces) -> State | None:
+    def _in_word(self, frame: Around, states, byte: int, text: Pieces) -> State | None:
         rest = states[0][1]
         if byte != rest[0]:
             return None
@@ -266,51 +297,34 @@ class Machine:
             return self._ended(frame, [node for node, _ in states], text)
         return State(frame, WORD, tuple((node, rest[1:]) for node, _ in states), text)
 
-    def _in_string(self, frame: Frame, states, byte: int, text: Pieces) -> State | None:
+    def _in_string(self, state: State, data: bytes) -> State | None:
+        """Gives the state after one byte of a string, or some letters that stand for themselves."""
+        frame, _, places, text = state
+        assert isinstance(places, tuple)
+        longer = grown(text, data) if frame.is_keyed else ()
+        nodes = self.nodes
+        if data == b'"':
+            closed = [node for node, place in places if nodes[node].strings.closes(place)]  # type: ignore[union-attr]
+            if closed:
+                return self._ended(frame, closed, longer)
         after = []
-        closed = []
-        for node, state in states:
-            texts = self.nodes[node].strings
-            assert texts is not None
-            if isinstance(texts, Lengths):
-                target = self._lengthened(texts, state, byte)
-                is_closed = target == _CLOSED
-            elif isinstance(texts, Sized):
-                is_closed = byte == QUOTE and texts.closes(state)
-                target = texts.advance(state, byte)
-            else:
-                target = texts.flat[256 * state + byte]
-                target = None if target == DEAD else target
-                is_closed = target is not None and texts.accepts(target)
-            if is_closed:
-                closed.append(node)
-            elif target is not None:
+        for node, place in places:
+            target = nodes[node].strings.advance(place, data)  # type: ignore[union-attr]
+            if target is not None:
                 after.append((node, target))
-        if closed:
-            return self._ended(frame, closed, text)
-        return self._standing(frame, STRING, tuple(after), text)
+        if not frame.is_keyed and tuple(after) == places:
+            return state
+        return self._standing(frame, STRING, tuple(after), longer, places)
 
-    def _lengthened(
-        self, lengths: Lengths, state: tuple[int, int], byte: int
-    ) -> tuple[int, int] | int | None:
-        """Moves (state inside a character, number of whole characters up to where it matters)."""
-        inside, length = state
-        if inside == 0:
-            if byte == QUOTE:
-                return _CLOSED if length in lengths else None
-            longest = lengths.longest
-            if longest is not None and length >= longest:
-                return None
-        target = self._character.flat[256 * inside + byte]
-        if target == DEAD:
-            return None
-        if self._character.accepts(target):
-            return (0, min(length + 1, lengths.last_edge))
-        return (target, length)
-
-    def _in_name(self, frame: Frame, reading, byte: int) -> State | None:
-        if byte != QUOTE or reading.escape:
-            after = property_names.advanced(reading, byte, frame.taken, self.is_unique)
+    def _in_name(self, state: State, data: bytes) -> State | None:
+        """Gives the state after one byte of a name, or some letters."""
+        frame, reading = state.frame, state.detail
+        assert isinstance(reading, Reading)
+        if isinstance(frame, Cut):
+            after = property_names.advanced_shared(reading, data, self.is_unique)
+            return State(frame, NAME, after) if isinstance(after, Reading) else after
+        if data != b'"' or reading.escape:
+            after = property_names.advanced(reading, data, frame.taken, self.is_unique)
             return State(frame, NAME, after) if after else None
         name, entries = property_names.finished(reading, frame.taken)
         if not entries:
@@ -319,13 +333,15 @@ class Machine:
         kept = name if frame.is_keyed else b""
         return State(Frame(frame.parent, entries, True, taken, frame.digest, kept), COLON, self._gap)
 
-    def _ended(self, frame: Frame, able, text: Pieces) -> State | None:
+    def _ended(self, frame: Around, able, text: Pieces) -> State | None:
         """Goes on behind a scalar that belongs to some nodes."""
         key = scalar_key(b"".join(text)) if frame.is_keyed and able else b""
         return self._after(frame, able, key)
 
-    def _after(self, frame: Frame, able, key: bytes) -> State | None:
+    def _after(self, frame: Around, able, key: bytes) -> State | None:
         """Goes on behind a value that belongs to some nodes, and whose key is known where it is needed."""
+        if isinstance(frame, Cut):
+            return OUTSIDE if able else None
         if frame.parent is None:
             return State(frame, END, self.initial.detail) if able else None
         digest, taken = frame.digest, frame.taken
@@ -357,10 +373,3 @@ class Machine:
         assert frame.parent is not None
         key = container_key(frame.is_object, frame.digest) if frame.parent.is_keyed else b""
         return self._after(frame.parent, able, key) if able else None
-
-
-def _behind_quote(texts: Lengths | Sized | ByteAutomaton) -> tuple | int | None:
-    """Gives the state of a string behind its first quote."""
-    if isinstance(texts, ByteAutomaton):
-        return texts.advance(texts.start, b'"')
-    return texts.start if isinstance(texts, Sized) else (0, 0)

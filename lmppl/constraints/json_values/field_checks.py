@@ -7,18 +7,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from lmppl.constraints.json_values.acceptor import AFTER, END, ITEM_OR_END, NAME, NUMBER, VALUE, Machine
+from lmppl.constraints.json_values.acceptor import Machine
 from lmppl.constraints.json_values.acceptor import State as Standing
 from lmppl.constraints.json_values.item_values import Pieces, grown
 from lmppl.constraints.json_values.json_texts import json as json_texts
+from lmppl.constraints.json_values.phases import (
+    AFTER,
+    END,
+    IN_NUMBER,
+    ITEM_OR_END,
+    NAME,
+    NUMBER,
+    SPACES,
+    VALUE,
+)
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.remembered_answers import Answers, require_askable
 from lmppl.errors import InvalidInputError, InvalidTypeError
 
 EVERY = "*"
-
-_SPACES = b" \n\t\r"
-_IN_NUMBER = b"+-.eE0123456789"
 
 
 def json_check(name: str, path: str, fn: Callable[[Any], bool], *, timeout: float | None = 5.0) -> Constraint:
@@ -139,7 +146,7 @@ class JsonCheck(Constraint):
             return self._in_field(place, after, byte)
         if len(place.keys) != before.frame.depth:  # inside a value that the path does not lead through
             return place._replace(standing=after)
-        if before.phase in (VALUE, ITEM_OR_END) and byte not in _SPACES and byte != ord("]"):
+        if before.phase in (VALUE, ITEM_OR_END) and byte not in SPACES and byte != ord("]"):
             return self._at_value(place, after, byte)
         return self._between(place, after, byte)
 
@@ -147,11 +154,11 @@ class JsonCheck(Constraint):
         """Goes on inside a field, or behind it once it has ended."""
         assert place.field is not None
         depth = len(self.steps)
-        if place.standing.phase == NUMBER and place.standing.frame.depth == depth and byte not in _IN_NUMBER:
+        if place.standing.phase == NUMBER and place.standing.frame.depth == depth and byte not in IN_NUMBER:
             if not self._is_good(place.field):
                 return None
             return self._between(place._replace(field=None), after, byte)
-        field = grown(place.field, byte)
+        field = grown(place.field, bytes((byte,)))
         if after.frame.depth == depth and after.phase in (AFTER, END):
             return place._replace(standing=after, field=None) if self._is_good(field) else None
         return place._replace(standing=after, field=field)
@@ -161,7 +168,7 @@ class JsonCheck(Constraint):
         depth = len(place.keys)
         leads = depth == 0 or self._matches(self.steps[depth - 1], place.keys[-1])
         if leads and depth == len(self.steps):
-            return place._replace(standing=after, field=grown((), byte))
+            return place._replace(standing=after, field=(bytes((byte,)),))
         if leads and after.frame.depth > depth:
             return place._replace(standing=after, keys=(*place.keys, "" if after.frame.is_object else 0))
         return place._replace(standing=after)
@@ -174,9 +181,9 @@ class JsonCheck(Constraint):
         """Keeps names and indices up to date, and leaves arrays and objects that end."""
         keys, name = place.keys, place.name
         if after.phase == NAME:
-            name = grown(name, byte)
+            name = grown(name, bytes((byte,)))
         elif place.standing.phase == NAME:
-            keys = (*keys[:-1], json.loads(b"".join(grown(name, byte))))
+            keys = (*keys[:-1], json.loads(b"".join(grown(name, bytes((byte,))))))
             name = ()
         elif after.frame.depth < len(keys):
             keys = keys[:-1]

@@ -130,6 +130,20 @@ class Frame:
         return f"<Frame at depth {self.depth}>"
 
 
+class Cut(NamedTuple):
+    """What a frame says of the next value and of the gaps around it, where no keys are needed.
+
+    Attributes:
+        wanted, depth, is_object: As in the frame, where they matter.
+    """
+
+    wanted: tuple[int, ...]
+    depth: int
+    is_object: bool
+
+    is_keyed = is_compared = False
+
+
 def begun(frame: Frame, nodes: Sequence[Node]) -> Frame | None:
     """Gives an array's frame with its next item being read, or None if there can be none."""
     items = [item for entry in frame.entries for item in entry.begun()]  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ their parts' keys, so that they are made in constant time a byte however deep th
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from hashlib import blake2b
 
 from lmppl.constraints.automaton import ByteAutomaton
@@ -21,19 +21,27 @@ MAX_DOMAIN = 1_000
 """Values that can be taken one after the other until none is left are listed up to this number."""
 
 Pieces = tuple[bytes, ...]
-"""A text that grows, in pieces whose sizes fall: adding a byte copies few on average."""
+"""A text that grows, in pieces of the powers of two that add up to its length, the largest first.
+
+Adding to it copies little on average.
+"""
 
 _SIZE = 16
 _MODULUS = 1 << 8 * _SIZE
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
-def grown(pieces: Pieces, byte: int) -> Pieces:
-    """Gives a text with one more byte."""
-    new = bytes((byte,))
-    while pieces and len(pieces[-1]) <= len(new):
-        new = pieces[-1] + new
-        pieces = pieces[:-1]
-    return (*pieces, new)
+def grown(pieces: Pieces, new: bytes) -> Pieces:
+    """Gives a text with some more bytes; equal texts are equal, however they grew."""
+    while new:
+        size = min(len(pieces[-1]), len(new)) if pieces else len(new)
+        size = 1 << (size.bit_length() - 1)
+        piece, new = new[:size], new[size:]
+        while pieces and len(pieces[-1]) == len(piece):
+            piece = pieces[-1] + piece
+            pieces = pieces[:-1]
+        pieces = (*pieces, piece)
+    return pieces
 
 
 def scalar_key(text: bytes) -> bytes:
@@ -52,14 +60,14 @@ def _content_key(content: bytes) -> bytes:
 
 
 def _number_key(text: bytes) -> bytes:
-    """Equal for equal values, without a context that rounds."""
+    """Equal for equal values, without rounding: an exponent may have any number of digits."""
     mantissa, _, exponent = text.decode().lower().partition("e")
     whole, _, fraction = mantissa.lstrip("-").partition(".")
     digits = (whole + fraction).lstrip("0")
     short = digits.rstrip("0")
     if not short:
         return b"0"
-    shift = Decimal(exponent or 0) - len(fraction) + (len(digits) - len(short))
+    shift = _EXACT.add(Decimal(exponent or 0), len(digits) - len(short) - len(fraction))
     return f"{'-' if text[0] == ord('-') else ''}{short}e{shift}".encode()
 
 

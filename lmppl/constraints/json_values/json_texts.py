@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_format
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -39,9 +39,9 @@ def json(
     """Allows JSON texts (RFC 8259), all of them or those of values that satisfy a JSON Schema.
 
     A schema is enforced exactly or refused: nothing in it is silently left out. A prefix is viable exactly
-    when it can be completed, but for `uniqueItems` of other than free scalars, its negation beside a bound
-    on the number of items, and bounds on the number of properties beside a negation that asks for some
-    property; `viable_is_exact` says so. Objects may have
+    when it can be completed, but for `uniqueItems` of bounded scalars and of arrays and objects that cannot
+    always take one more part, its negation beside a bound on the number of items, and bounds on the number of
+    properties beside a negation that asks for some property; `viable_is_exact` says so. Objects may have
     their properties in any order, each name once (without a schema a name may come again, as RFC 8259
     allows). Each value that satisfies the schema has a text, but not every spelling of it is allowed:
 
@@ -214,6 +214,14 @@ class JsonText(Constraint):
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if no allowed text begins so."""
         return self.machine.read(cast(Standing, state), data)
+
+    def local(self, state: State) -> State | None:
+        """Gives the state of the scalar or name under way, or of the place between two tokens."""
+        return self.machine.local(cast(Standing, state))
+
+    def next_bytes(self, state: State) -> Container[int]:
+        """Gives the bytes that may come next, or more."""
+        return self.machine.next_bytes(cast(Standing, state))
 
     def accepts(self, state: State) -> bool:
         """Says whether the text that led to `state` is complete."""

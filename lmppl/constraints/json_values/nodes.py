@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,8 +12,8 @@ from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.automaton_algebra import word_counts
 from lmppl.constraints.json_values.item_tallies import Counts, Tally, is_met, ways
 from lmppl.constraints.json_values.item_values import finite_domain
-from lmppl.constraints.json_values.sized_texts import Lengths, Sized
 from lmppl.constraints.json_values.spelling import any_content
+from lmppl.constraints.json_values.string_readers import Reader, Spelled
 from lmppl.constraints.json_values.string_sets import Texts, spelled
 
 _NO_COUNTS: Counts = ()
@@ -124,6 +125,14 @@ class Object:
         """The single names that are allowed, sorted."""
         return sorted(name for name, node in self.named.items() if node is not None)
 
+    def beginning(self, content: bytes) -> Iterator[bytes]:
+        """Gives the single names that are allowed and begin so, in order."""
+        allowed = self.allowed
+        for position in range(bisect_left(allowed, content), len(allowed)):
+            if not allowed[position].startswith(content):
+                break
+            yield allowed[position]
+
     @cached_property
     def free(self) -> bool:
         """Whether any name is allowed and all mean the same, so that any spelling will do."""
@@ -147,8 +156,8 @@ class Node:
     objects: tuple[Object, ...]
 
     @cached_property
-    def strings(self) -> Lengths | Sized | ByteAutomaton | None:
-        """The texts of whole JSON strings with their quotes, or their lengths; None is no string."""
+    def strings(self) -> Reader | None:
+        """What reads JSON strings; None is no string."""
         return spelled(self.texts)
 
     @cached_property
@@ -159,11 +168,6 @@ class Node:
         return finite_domain(self.words, self.numbers, self.texts)
 
     @cached_property
-    def string_counts(self) -> list[int | None]:
-        """How many strings end from each state of the automaton; None for infinitely many."""
-        return word_counts(self.strings) if isinstance(self.strings, ByteAutomaton) else []
-
-    @cached_property
-    def number_counts(self) -> list[int | None]:
-        """How many texts of numbers end from each state; None for infinitely many."""
-        return [] if self.numbers is None else word_counts(self.numbers)
+    def number_reader(self) -> Spelled | None:
+        """What reads numbers, where it matters which may still come; None is no number."""
+        return None if self.numbers is None else Spelled(self.numbers)

@@ -64,7 +64,7 @@ def exactly(values: Iterable[Decimal]) -> ByteAutomaton:
     """
     texts: list[str] = []
     for value in values:
-        whole, fraction = _digits(abs(value))
+        whole, fraction = _digits(value.copy_abs())
         signs = ("", "-") if value == 0 else ("-" if value < 0 else "",)
         endings = (f".{fraction}",) if fraction else ("", ".0")
         texts += [sign + whole + ending for sign in signs for ending in endings]
@@ -89,7 +89,7 @@ def compared(bound: Decimal, relations: str) -> ByteAutomaton:
     Raises:
         TooLarge: The bound has more than 400 digits.
     """
-    whole, fraction = _digits(abs(bound))
+    whole, fraction = _digits(bound.copy_abs())
 
     def step(state: Hashable, byte: int) -> Hashable | None:
         return _compare(whole, fraction, state, chr(byte))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Container, Iterator
+from typing import Any, NamedTuple
 
 from lmppl.constraints.json_values.nodes import Names, Object
-from lmppl.constraints.json_values.spelling import BACKSLASH, NEEDED_ESCAPES, escape_text
+from lmppl.constraints.json_values.spelling import BACKSLASH, NEEDED_ESCAPES, QUOTE, escape_text
+from lmppl.constraints.protocol import EVERY_BYTE, OUTSIDE
 from lmppl.constraints.transition_tables import DEAD
 
 Taken = tuple[frozenset[bytes], ...]
@@ -122,16 +122,57 @@ def begun(entries: tuple[Entry, ...], taken: Taken) -> Reading | None:
     return Reading(b"", b"", ways) if ways else None
 
 
-def advanced(reading: Reading, byte: int, taken: Taken, is_unique: bool) -> Reading | None:
-    """Gives the reading after one more byte, not the closing quote; None if no name may come of it."""
+def advanced(reading: Reading, data: bytes, taken: Taken, is_unique: bool) -> Reading | None:
+    """Gives the reading after a byte, not the closing quote, or letters; None if no name may come of it.
+
+    Letters are bytes that stand for themselves, outside an escape.
+    """
     content, escape, ways = reading
     if escape:
-        return _escaped(Reading(content, escape + bytes((byte,)), ways), taken, is_unique)
-    if byte == BACKSLASH:
+        return _escaped(Reading(content, escape + data, ways), taken, is_unique)
+    if data[0] == BACKSLASH:
         return _escaped(Reading(content, b"\\", ways), taken, is_unique)
-    if byte < 0x20:
+    if data[0] < 0x20:
         return None
-    return _extended(reading, bytes((byte,)), taken, is_unique)
+    return extended(reading, data, taken, is_unique)
+
+
+def next_bytes(reading: Reading) -> Container[int]:
+    """Gives the bytes that may come next, or more."""
+    content, escape, ways = reading
+    shapes = [entries[0].shape for entries, _ in ways]
+    if escape or any(shape.classes for shape in shapes):
+        return EVERY_BYTE
+    longer = {name[len(content)] for shape in shapes for name in shape.beginning(content) if name != content}
+    return longer | {QUOTE, BACKSLASH}
+
+
+def shared(reading: Reading) -> Reading | None:
+    """Gives what objects with the same shapes share of a reading; None if that is not all that matters.
+
+    Infinitely many names may come by some ways, whatever the name is so far and what the object has.
+    """
+    ways = (((Entry.at_start(-1, entries[0].shape),), states) for entries, states in reading.ways)
+    is_open = tuple(filter(_is_open, dict.fromkeys(ways)))
+    return Reading(b"", b"", is_open) if is_open and not reading.escape else None
+
+
+def advanced_shared(reading: Reading, data: bytes, is_unique: bool) -> Any:
+    """Gives what `advanced` does of what `shared` gave, or `OUTSIDE` where it does not tell."""
+    if data[0] in (QUOTE, BACKSLASH):
+        return OUTSIDE
+    after = advanced(reading, data, (), is_unique)
+    return OUTSIDE if after is None else shared(after) or OUTSIDE
+
+
+def _is_open(way: Way) -> bool:
+    """Whether infinitely many names may come by a way, and nothing that the object has matters."""
+    entries, states = way
+    shape = entries[0].shape
+    return shape.high is None and any(
+        state != DEAD and names.counts[state] is None
+        for names, state in zip(shape.classes, states, strict=True)
+    )
 
 
 def finished(reading: Reading, taken: Taken) -> tuple[bytes, tuple[Entry, ...]]:
@@ -177,7 +218,8 @@ def _serving(entry: Entry, name: bytes, kind: bytes | int) -> Iterator[Entry]:
             yield entry.after_name(name, child, bits)
 
 
-def _extended(reading: Reading, data: bytes, taken: Taken, is_unique: bool) -> Reading | None:
+def extended(reading: Reading, data: bytes, taken: Taken, is_unique: bool) -> Reading | None:
+    """Gives the reading after more of what a name stands for; None if no name may come of it."""
     content = reading.content + data if is_unique else b""
     ways = []
     for entries, states in reading.ways:
@@ -206,13 +248,13 @@ def _escaped(reading: Reading, taken: Taken, is_unique: bool) -> Reading | None:
     if machine.accepts(state):
         data = json.loads(b'"' + escape + b'"').encode()
         allowed = tuple(way for way in ways if way[0][0].shape.free or escape in NEEDED_ESCAPES)
-        return _extended(Reading(content, b"", allowed), data, taken, is_unique)
+        return extended(Reading(content, b"", allowed), data, taken, is_unique)
     endings = [data for spelling, data in NEEDED_ESCAPES.items() if spelling.startswith(escape)]
     left = tuple(
         way
         for way in ways
         if (way[0][0].shape.free and len(escape) > 1)  # the first byte of one stands between two characters
-        or any(_extended(Reading(content, b"", (way,)), data, taken, is_unique) for data in endings)
+        or any(extended(Reading(content, b"", (way,)), data, taken, is_unique) for data in endings)
     )
     return Reading(content, escape, left) if left else None
 
@@ -227,13 +269,7 @@ def _may_come(way: Way, content: bytes, taken: Taken) -> bool:
     for names, state in zip(shape.classes, states, strict=True):
         if state != DEAD and (names.counts[state] is None or _is_left(shape, names, state, content, taken)):
             return True
-    position = bisect_left(shape.allowed, content)
-    for name in shape.allowed[position:]:
-        if not name.startswith(content):
-            break
-        if not is_taken(taken, name):
-            return True
-    return False
+    return any(not is_taken(taken, name) for name in shape.beginning(content))
 
 
 def _is_left(shape: Object, names: Names, state: int, content: bytes, taken: Taken) -> bool:

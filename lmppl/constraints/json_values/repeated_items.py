@@ -4,50 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.automaton_algebra import words
 from lmppl.constraints.json_values.item_values import Pieces, ends_in_new_values, scalar_key
-from lmppl.constraints.json_values.nodes import Array, Node
+from lmppl.constraints.json_values.nodes import Array, Node, Object
 from lmppl.constraints.json_values.property_names import Taken, is_taken
-from lmppl.constraints.json_values.sized_texts import Lengths, Sized
+from lmppl.constraints.json_values.string_readers import Reader
 
 
-def only_taken_strings(node: Node, state: Any, text: Pieces, taken: Taken) -> bool:
-    """Says whether all strings of a node that begin so are taken.
+def only_taken(reader: Reader, state: Any, before: Any, text: Pieces, taken: Taken) -> bool:
+    """Says whether all strings, or numbers, that begin so are taken; many are not.
 
-    A string read by length is looked at when nothing but its quote can follow.
+    Args:
+        reader: Of the strings or numbers.
+        state: Where it is.
+        before: The state that this came of, where not all were taken; None at the start.
+        text: What has been read.
+        taken: The keys of the items.
     """
-    if isinstance(node.strings, Lengths):
-        longest = node.strings.longest
-        assert isinstance(state, tuple)
-        inside, length = state
-        return inside == 0 and length == longest and is_taken(taken, scalar_key(b"".join(text) + b'"'))
-    if isinstance(node.strings, Sized):
+    number = reader.num_endings(state)
+    if number is None or number > 2 * sum(map(len, taken)):  # an integer may be written in two ways
         return False
-    assert isinstance(state, int)
-    number = node.string_counts[state]
-    if number is None or number > _size(taken):
+    if before is not None and reader.num_endings(before) == number:  # then they are the same ones
         return False
-    assert node.strings is not None
     begun = b"".join(text)
-    rests = [
-        node.strings.advance(state, k[len(begun) :]) for keys in taken for k in keys if k.startswith(begun)
-    ]
-    return number == sum(rest is not None and node.strings.accepts(rest) for rest in rests)
-
-
-def only_taken_numbers(node: Node, state: int, text: Pieces, taken: Taken) -> bool:
-    """Says whether all numbers of a node that begin so are taken; those that go on for ever are not."""
-    number = node.number_counts[state]
-    if number is None or number > 2 * _size(taken):  # an integer may be written in two ways
-        return False
-    assert node.numbers is not None
-    begun = b"".join(text)
-    return all(is_taken(taken, scalar_key(begun + rest)) for rest in words(node.numbers, state))
-
-
-def _size(taken: Taken) -> int:
-    return sum(map(len, taken))
+    return all(is_taken(taken, scalar_key(begun + rest)) for rest in reader.endings(state))
 
 
 def is_exact(shape: Array, nodes: list[Node]) -> bool:
@@ -61,21 +40,27 @@ def is_exact(shape: Array, nodes: list[Node]) -> bool:
     if shape.prefix or shape.tallies:
         return False
     node = nodes[shape.rest]
-    if node.arrays or node.objects or not ends_in_new_values(node.numbers):
+    if not (all(map(_goes_on, node.arrays)) and all(map(_may_grow, node.objects))):
         return False
-    if isinstance(node.strings, Sized):
-        return False
-    if isinstance(node.strings, Lengths) and node.strings.longest not in (None, 0):
+    if not ends_in_new_values(node.numbers) or (node.strings and not node.strings.counts_endings):
         return False
     return node.domain is not None or _is_endless(node)
 
 
+def _goes_on(shape: Array) -> bool:
+    """Whether an array with some items can always get another one, so that it differs from all others."""
+    return shape.high is None and shape.rest >= 0 and not (shape.is_unique or shape.repeats or shape.tallies)
+
+
+def _may_grow(shape: Object) -> bool:
+    """Whether an object with some properties can always get another one."""
+    return (
+        shape.high is None
+        and not shape.dues
+        and any(names.counts[names.machine.start] is None for names in shape.classes)
+    )
+
+
 def _is_endless(node: Node) -> bool:
-    if isinstance(node.strings, Lengths) and node.strings.longest is None:
-        return True
-    counts = [
-        each[machine.start]
-        for machine, each in ((node.strings, node.string_counts), (node.numbers, node.number_counts))
-        if isinstance(machine, ByteAutomaton)
-    ]
-    return None in counts
+    readers = (node.strings, node.number_reader)
+    return bool(node.arrays or node.objects) or any(each is not None and each.is_endless for each in readers)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from math import isfinite
 from typing import Any, Protocol
 
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
@@ -202,9 +202,11 @@ def _container(reader: SchemaReader, place: Place, positive: bool) -> Values:
 
 def decimal(place: Place, keyword: str, value: Any) -> Decimal:
     """Gives a number of a schema as the decimal that it is written as."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not isfinite(value):
-        raise refusal(place, keyword, f"{value!r} is no finite number. Write a number.")
-    return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if not isinstance(value, bool) and isinstance(value, int | float | Decimal):
+        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+        if number.is_finite():
+            return number
+    raise refusal(place, keyword, f"{value!r} is no finite number. Write a number.")
 
 
 def _bound(keyword: str, relations: str) -> Keyword:
@@ -249,7 +251,12 @@ def _pattern(reader: SchemaReader, place: Place, positive: bool) -> Values:
     pattern = place.schema["pattern"]
     if not isinstance(pattern, str):
         raise refusal(place, "pattern", f"{pattern!r} is no string. Write a regular expression.")
+    if _ONE_TEXT.fullmatch(pattern):  # as schemas write constants: no automaton is needed
+        return strings_if(string_sets.listed([pattern[1:-1]]), positive)
     return strings_if(string_sets.named(containing(pattern)), positive)
+
+
+_ONE_TEXT = re.compile(r"\^[\w@/:,=#%&!~'\"<>; -]*\$", re.ASCII)
 
 
 def _format(reader: SchemaReader, place: Place, positive: bool) -> Values:

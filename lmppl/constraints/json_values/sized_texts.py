@@ -1,4 +1,7 @@
-"""Sets of texts by their number of characters: alone, or beside an automaton that is not multiplied by it."""
+"""Sets of texts by their number of characters: alone, or beside an automaton that is not multiplied by it.
+
+Both read JSON strings without an automaton of these, as `string_readers` says.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.json_values.spelling import BACKSLASH, NEEDED_ESCAPES, QUOTE
+from lmppl.constraints.json_values.spelling import BACKSLASH, NEEDED_ESCAPES, QUOTE, character_text
 from lmppl.constraints.transition_tables import DEAD
 
 _FOLLOWING = 3  # bytes of a character behind its first one, at most
@@ -19,6 +22,9 @@ _FOLLOWING = 3  # bytes of a character behind its first one, at most
 @dataclass(frozen=True)
 class Lengths:
     """The texts whose number of characters lies in one of some ranges.
+
+    A state of it is a state inside a character, 0 between two, with the number of whole characters up to
+    where it matters. Any spelling will do.
 
     Attributes:
         ranges: Ascending, disjoint and not adjacent; both ends belong to them. None is no limit.
@@ -41,6 +47,56 @@ class Lengths:
             return 0
         low, high = self.ranges[-1]
         return low if high is None else high + 1
+
+    @property
+    def start(self) -> tuple[int, int]:
+        """The state behind the opening quote."""
+        return 0, 0
+
+    def closes(self, state: tuple[int, int]) -> bool:
+        """Says whether a quote ends a string of the set."""
+        inside, length = state
+        return not inside and length in self
+
+    def advance(self, state: tuple[int, int], data: bytes) -> tuple[int, int] | None:
+        """Gives the state after one byte, or some letters; a character too many is refused at its first."""
+        inside, length = state
+        if not inside:
+            if len(data) > 1:
+                return self._counted(length + len(data))
+            if self.longest is not None and length >= self.longest:
+                return None
+        machine = character_text()
+        for position, byte in enumerate(data):
+            inside = machine.flat[256 * inside + byte]
+            if inside == DEAD:
+                return None
+            if machine.accepts(inside):  # what follows is letters, one character each
+                return self._counted(length + len(data) - position)
+        return inside, length
+
+    def _counted(self, length: int) -> tuple[int, int] | None:
+        if self.longest is not None and length > self.longest:
+            return None
+        return 0, min(length, self.last_edge)
+
+    def num_endings(self, state: tuple[int, int]) -> int | None:
+        """Gives 1 where nothing but a quote can follow."""
+        return 1 if state == (0, self.longest) else None
+
+    def endings(self, state: tuple[int, int]) -> tuple[bytes, ...]:
+        """Gives the quote, where nothing else can follow."""
+        return (b'"',)
+
+    @property
+    def counts_endings(self) -> bool:
+        """Whether strings are endless wherever `num_endings` is not known."""
+        return self.longest in (None, 0)
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether there are infinitely many strings."""
+        return self.longest is None
 
 
 @dataclass(frozen=True)
@@ -73,11 +129,16 @@ class Sized:
         number, count, escape = state
         return not escape and self.machine.accepts(number) and count in self.lengths
 
-    def advance(self, state: SizedState, byte: int) -> SizedState | None:
-        """Gives the state after a byte of a JSON string, not its last quote; None if nothing begins so.
+    def advance(self, state: SizedState, data: bytes) -> SizedState | None:
+        """Gives the state after some bytes; each text has the one spelling of `quoted`."""
+        after: SizedState | None = state
+        for byte in data:
+            if after is None:
+                break
+            after = self._after(after, byte)
+        return after
 
-        Each text has the one spelling of `quoted`.
-        """
+    def _after(self, state: SizedState, byte: int) -> SizedState | None:
         number, count, escape = state
         if not escape and byte != BACKSLASH:
             return self._moved(number, count, byte) if byte >= 0x20 and byte != QUOTE else None
@@ -89,6 +150,24 @@ class Sized:
             for spelling, content in NEEDED_ESCAPES.items()
         )
         return (number, count, escape) if may_end else None
+
+    def num_endings(self, state: SizedState) -> int | None:
+        """Gives None: they are not counted."""
+        return None
+
+    def endings(self, state: SizedState) -> tuple[bytes, ...]:
+        """Gives none, as they are not counted."""
+        return ()
+
+    @property
+    def counts_endings(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def is_endless(self) -> bool:
+        """False, as it is not known."""
+        return False
 
     def _moved(self, number: int, count: int, byte: int) -> SizedState | None:
         target = self.machine.flat[256 * number + byte]

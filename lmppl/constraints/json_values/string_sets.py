@@ -15,6 +15,7 @@ from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
 from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values.sized_texts import Lengths, Sized
 from lmppl.constraints.json_values.spelling import any_content, quoted
+from lmppl.constraints.json_values.string_readers import Reader, Spelled
 from lmppl.constraints.transition_tables import DEAD
 
 _LONGEST_ESCAPE = 6
@@ -182,8 +183,8 @@ def _counted(machine: ByteAutomaton, lengths: Lengths) -> ByteAutomaton:
 
 
 @lru_cache(512)
-def spelled(texts: Texts) -> Lengths | Sized | ByteAutomaton | None:
-    """Gives the JSON strings that stand for the texts of a set, each in the one spelling of `quoted`.
+def spelled(texts: Texts) -> Reader | None:
+    """Gives what reads the JSON strings that stand for the texts of a set, each in the spelling of `quoted`.
 
     Returns:
         None for the empty set; a set by length as it is, as any spelling of its texts will do; one by length
@@ -195,8 +196,9 @@ def spelled(texts: Texts) -> Lengths | Sized | ByteAutomaton | None:
     if isinstance(texts, Lengths | Sized):
         return None if texts == NO_TEXT else texts
     if isinstance(texts, Listed) and texts.inside:
-        return automaton_of(sorted(json.dumps(word, ensure_ascii=False).encode() for word in texts.words))
-    return quoted(content(texts))
+        words = sorted(json.dumps(word, ensure_ascii=False).encode() for word in texts.words)
+        return Spelled(automaton_of(words))
+    return Spelled(quoted(content(texts)))
 
 
 def is_surely_spelled(texts: Texts) -> bool:
