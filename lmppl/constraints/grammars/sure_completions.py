@@ -169,8 +169,7 @@ class WrittenEarley:
 
     def after(self, stack: Frame, token: int) -> Frame | None:
         """Gives the set after a token, or None if no rule wants it."""
-        items = self._sets.waiting(stack, token)
-        return self._sets.frame(items) if items else None
+        return self._sets.after(stack, token) if token in self._sets.expected(stack) else None
 
     def completes(self, stack: Frame, tokens: int) -> bool:
         """Says whether a text that can be written, and begins with one of some tokens, completes a set."""
