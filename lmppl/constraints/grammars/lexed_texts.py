@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
+from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner, first_of_each
 
 MAX_STATES = 200_000
 MAX_STEPS = 400_000
@@ -177,29 +177,30 @@ class LexedTexts(Generic[Stack]):
             if len(self._live) >= MAX_STATES:
                 self._live.clear()
             scanner = self._scanner(stack)
-            goes_on = self._parser.ends(stack) or scanner.finds(
-                scanner.start,
-                lambda token: token != IGNORED and self._parser.after(stack, token) is not None,
-            )
-            self._live[stack] = goes_on and (
-                self._can_complete is None
-                or (self._is_sure is not None and self._is_sure(stack, scanner, scanner.start))
-                or self._can_complete(stack)
+            is_sure = self._is_sure is not None and self._is_sure(stack, scanner, scanner.start)
+            self._live[stack] = is_sure or (
+                self._goes_on(stack, scanner) and (self._can_complete is None or self._can_complete(stack))
             )
         return self._live[stack]
+
+    def _goes_on(self, stack: Stack, scanner: Scanner) -> bool:
+        return self._parser.ends(stack) or scanner.finds(
+            scanner.start,
+            lambda token: token != IGNORED and self._parser.after(stack, token) is not None,
+        )
 
     def _made(
         self, reading: Reading[Stack], point: Point, slots: tuple[Reading[Stack] | None, ...]
     ) -> Reading[Stack] | None:
         """Gives a state within a lexeme, or None if nothing can come of it."""
-        stack = reading.stack
-        leads_on = reading.scanner.finds(point, lambda token: self._leads_on(stack, token))
+        stack, scanner = reading.stack, reading.scanner
+        if self._is_sure is not None and not self._is_searching and self._is_sure(stack, scanner, point):
+            return self._known(stack, scanner, point, slots)
+        leads_on = scanner.finds(point, lambda token: self._leads_on(stack, token))
         if not leads_on and not any(slots):
             return None
-        made = self._known(stack, reading.scanner, point, slots)
-        if self._is_sure is not None:
-            return made if self._can_be_completed(made) else None
-        if leads_on or not self._all_can_be_written or not self._is_open(made):
+        made = self._known(stack, scanner, point, slots)
+        if self._is_sure is None and (leads_on or not self._all_can_be_written or not self._is_open(made)):
             return made
         return made if self._can_be_completed(made) else None
 
@@ -232,8 +233,7 @@ class LexedTexts(Generic[Stack]):
             if len(todo) > most or seen[state] == longest:
                 self._has_given_up = True
                 return True
-            first = state.scanner.representatives(state.point)
-            for byte in dict.fromkeys((*first, *range(256))):
+            for byte in _representatives(state):
                 after = self._step(state, byte)
                 if after is None or after in seen:
                     continue
@@ -268,3 +268,18 @@ class LexedTexts(Generic[Stack]):
                 self._readings.clear()
             self._readings[key] = Reading(stack, scanner, point, slots)
         return self._readings[key]
+
+
+def _representatives(reading: Reading[Any]) -> list[int]:
+    """Gives one byte out of each class of bytes that lead to the same state."""
+    rows: dict[Point, list[list[int]]] = {}
+    met = {reading}
+    todo = [reading]
+    for each in todo:  # grows while it is walked
+        if each.point not in rows:
+            rows[each.point] = each.scanner.rows(each.point)
+        for slot in each.slots:
+            if slot is not None and slot not in met:
+                met.add(slot)
+                todo.append(slot)
+    return first_of_each([row for found in rows.values() for row in found])

@@ -7,11 +7,9 @@ terminals that may still match, and slots as in `match_automaton`, best first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-
-import numpy as np
 
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
@@ -170,18 +168,16 @@ class Scanner:
 
     def representatives(self, point: Point) -> list[int]:
         """Gives one byte out of each class of bytes that a point does not tell apart."""
+        if len(point.entries) == 1 and not point.watched:
+            number, state, _ = point.entries[0]
+            return self._automata[number].representatives(state)
+        return first_of_each(self.rows(point))
+
+    def rows(self, point: Point) -> list[list[int]]:
+        """Gives what each byte leads to, for each automaton that has a part in a point."""
         automata = [(self._automata[number], state) for number, state, _ in point.entries]
         automata += [(self._words[word].automaton, state) for word, state in point.watched]
-        if len(automata) == 1:
-            return automata[0][0].representatives(automata[0][1])
-        class_of = np.zeros(256, np.int64)
-        first = class_of[:1]
-        for automaton, state in automata:
-            row = np.array(automaton.flat[256 * state : 256 * state + 256])
-            _, first, class_of = np.unique(
-                class_of * (len(automaton.labels) + 1) + row, return_index=True, return_inverse=True
-            )
-        return first.tolist()
+        return [automaton.flat[256 * state : 256 * state + 256] for automaton, state in automata]
 
     def finds(self, point: Point, wanted: Callable[[int], bool]) -> bool:
         """Says whether a wanted token may be found on the way from a point on, whatever the text."""
@@ -270,3 +266,11 @@ def _spread(edges: list[tuple[Point, Point]]) -> None:
             size = len(source.later)
             source.later |= target.later
             changed |= len(source.later) != size
+
+
+def first_of_each(rows: Iterable[Sequence[int]]) -> list[int]:
+    """Gives one byte out of each class that has the same in all rows."""
+    first: dict[tuple[int, ...], int] = {}
+    for byte, found in enumerate(zip(*rows, strict=True)):
+        first.setdefault(found, byte)
+    return list(first.values())

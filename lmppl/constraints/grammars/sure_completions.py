@@ -111,12 +111,11 @@ class WrittenLalr:
             for token in bits(wanted[state] & ~(1 << END)):
                 readers.setdefault(token, {})[scanners[state]] = None
         self._readers = readers
-        self._found_by_state: dict[int, int] = {}
         self._few = few_tokens(rules, parser.table.rests) | 1 << END
-        self._short = Completions(parser, lambda state: self._written(state) & self._few)
-        self._all = Completions(parser, self._written)
+        self._short = Completions(parser, lambda state: self._written(state, self._few))
+        self._all = Completions(parser, lambda state: self._written(state, texts.all))
         self._all_is_written = all_is_completed and all(
-            self._written(state) == wanted[state] for state in (0, *self._before)
+            self._written(state, texts.all) == wanted[state] for state in (0, *self._before)
         )
 
     def after(self, stack: Stack, token: int) -> Stack | None:
@@ -125,26 +124,27 @@ class WrittenLalr:
 
     def completes(self, stack: Stack, tokens: int) -> bool:
         """Says whether a text that can be written, and begins with one of some tokens, completes a stack."""
-        tokens &= self._found(stack.state)
         if self._all_is_written:
-            return any(self._parser.after(stack, token) is not None for token in bits(tokens))
-        return self._short.exist(stack, tokens & self._few) or self._all.exist(stack, tokens)
+            return any(self._parser.after(stack, t) is not None for t in bits(self._found(stack.state, tokens)))
+        return any(
+            completions.exist(stack, self._found(stack.state, among))
+            for completions, among in ((self._short, tokens & self._few), (self._all, tokens))
+        )
 
-    def _found(self, state: int) -> int:
-        """Gives the wanted tokens that the state's scanner finds in their texts."""
-        if state not in self._found_by_state:
-            scanner = self._scanners[state]
-            wanted = self._wanted[state]
-            found = (1 << t for t in bits(wanted & ~(1 << END)) if self._texts.is_found(scanner, t))
-            self._found_by_state[state] = wanted & 1 << END | sum(found)
-        return self._found_by_state[state]
+    def _found(self, state: int, among: int) -> int:
+        """Gives those of some tokens that the state wants, and its scanner finds in their texts."""
+        tokens = self._wanted[state] & among
+        for token in bits(tokens & ~(1 << END)):
+            if not self._texts.is_found(self._scanners[state], token):
+                tokens ^= 1 << token
+        return tokens
 
-    def _written(self, state: int) -> int:
-        """Gives what can be written in a state, after the text of the token that leads to it."""
+    def _written(self, state: int, among: int) -> int:
+        """Gives those of some tokens that can be written after the text of the token that leads to a state."""
         before = self._before.get(state)
-        if before is None:
-            return self._found(state)
-        return self._found(state) & self._texts.following(before, self._readers[before])
+        if before is not None:
+            among &= self._texts.following(before, self._readers[before])
+        return self._found(state, among)
 
 
 class WrittenEarley:

@@ -44,21 +44,29 @@ class TokenTexts:
         self._texts = {
             t.token: _with_filler(t, shortest[t], fillers) for t in terminals if t.name not in ignored
         }
-        missing = {token for token in needed if not self.is_found(scanner, token)}
+        missing = {t for t in needed if t not in self._texts or self._written(scanner, t) is None}
         self._texts |= _sought(scanner, missing) if missing else {}
         self._words = {t.token for t in terminals if t.word is not None}
+        self._by_all = {t for t in self._texts if self._written(scanner, t) is not None}
         self.all = sum(1 << token for token in self._texts) | 1 << END
         self._fillers = [*((f, self._divided_by(f)) for f in fillers), (b"", self.all & ~(1 << END))]
+        self._found: dict[tuple[Scanner, int], bool] = {}
         self._following: dict[tuple[Scanner, int], int] = {}
 
     def is_found(self, scanner: Scanner, token: int) -> bool:
         """Says whether a scanner finds a token in its text."""
-        return token in self._texts and self._written(scanner, token) is not None
+        if token not in self._texts:
+            return False
+        if token not in self._words and token in self._by_all:
+            return True
+        if (scanner, token) not in self._found:
+            self._found[scanner, token] = self._written(scanner, token) is not None
+        return self._found[scanner, token]
 
     def following(self, token: int, scanners: Iterable[Scanner]) -> int:
         """Gives what may come next after a token that was written by its text, whatever scanner read it."""
         found = self.all
-        if token not in self._words and self.is_found(self._scanner, token):
+        if token not in self._words and token in self._by_all:
             scanners = [self._scanner]
         for scanner in scanners:
             key = scanner, token
