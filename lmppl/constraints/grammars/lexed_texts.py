@@ -28,6 +28,12 @@ MAX_UNSURE = 400
 MAX_MORE = 40
 """Bytes that it goes on for: each may leave one more lexeme open."""
 
+MAX_MOVES = 100_000
+"""States that are moved in searches at once, those beside others included: takes about a second."""
+
+MORE_MOVES = 300
+"""States that may be moved for each byte that is read anew, on top of what has been left."""
+
 Stack = TypeVar("Stack")
 
 
@@ -73,6 +79,9 @@ class Reading(Generic[Stack]):
         return f"<Reading after {self.stack!r}>"
 
 
+_Moved = dict[Reading[Stack] | None, Reading[Stack] | None]
+
+
 class LexedTexts(Generic[Stack]):
     """The states of one parser and its scanners.
 
@@ -104,12 +113,12 @@ class LexedTexts(Generic[Stack]):
         self._steps: dict[tuple[Reading[Stack], int], Reading[Stack] | None] = {}
         self._live: dict[Stack, bool] = {}
         self._decided: dict[Reading[Stack], bool] = {}
-        self._is_searching = False
+        self._left = MAX_MOVES
 
     @cached_property
     def initial(self) -> Reading[Stack] | None:
         """The state of the empty text, or None if nothing is in the language."""
-        return self._between(self._parser.initial)
+        return self._judged(self._between(self._parser.initial))
 
     @property
     def is_exact(self) -> bool:
@@ -129,7 +138,10 @@ class LexedTexts(Generic[Stack]):
                 if len(steps) >= MAX_STEPS:
                     steps.clear()
                 before = reading
-                reading = steps[before, byte] = self._step(before, byte)
+                reading = self._step(before, byte)
+                if reading is not None and not self._decided.get(reading):
+                    reading = self._judged(reading)
+                steps[before, byte] = reading
         return reading
 
     def accepts(self, reading: Reading[Stack] | None) -> bool:
@@ -139,38 +151,51 @@ class LexedTexts(Generic[Stack]):
             reading = reading.slots[end] if end >= 0 else None
         return reading is not None and self._parser.ends(reading.stack)
 
-    def _step(self, reading: Reading[Stack] | None, byte: int) -> Reading[Stack] | None:
-        """Moves by one byte; a chain of single slots is walked and not recursed into."""
-        chain: list[tuple[Reading[Stack], Point]] = []
-        after: Reading[Stack] | None = None
-        while reading is not None:
-            point = reading.scanner.after(reading.point, byte)
-            if point is None:
-                break
-            if len(point.slots) == 1 and point.slots[0] >= 0:
-                if not point.settled:
-                    chain.append((reading, point))
-                reading = reading.slots[point.slots[0]]
-                continue
-            slots = tuple(self._slot(reading, slot, byte) for slot in point.slots)
-            after = slots[0] if point.settled else self._made(reading, point, slots)
-            break
-        for reading, point in reversed(chain):
-            after = self._made(reading, point, (after,))
-        return after
+    def _step(self, reading: Reading[Stack], byte: int) -> Reading[Stack] | None:
+        """Moves by one byte."""
+        point = reading.scanner.after(reading.point, byte)
+        if point is None:
+            return None
+        if max(point.slots, default=-1) < 0:
+            return self._moved(reading, point, {})
+        return self._moved_by_parts(reading, byte)
 
-    def _slot(self, reading: Reading[Stack], slot: int, byte: int) -> Reading[Stack] | None:
-        if slot >= 0:
-            return self._step(reading.slots[slot], byte)
-        stack = reading.stack if ~slot == IGNORED else self._parser.after(reading.stack, ~slot)
-        return None if stack is None else self._between(stack)
+    def _moved_by_parts(self, reading: Reading[Stack], byte: int) -> Reading[Stack] | None:
+        """Moves what a state has beside it first, each once and without recursion: there may be thousands."""
+        done: _Moved[Stack] = {None: None}
+        todo = [reading]
+        while todo:
+            each = todo[-1]
+            point = None if each in done else each.scanner.after(each.point, byte)
+            if point is not None:
+                slots = point.slots[:1] if point.settled else point.slots
+                beside = [each.slots[slot] for slot in slots if slot >= 0]
+                missing = [slot for slot in beside if slot is not None and slot not in done]
+                if missing:
+                    todo += missing
+                    continue
+                done[each] = self._moved(each, point, done)
+            else:
+                done.setdefault(each, None)
+            todo.pop()
+        return done[reading]
+
+    def _moved(self, reading: Reading[Stack], point: Point, done: _Moved[Stack]) -> Reading[Stack] | None:
+        """Gives the state at the next point, when what is beside has been moved."""
+        slots = [
+            done[reading.slots[slot]] if slot >= 0 else self._cut(reading.stack, ~slot)
+            for slot in (point.slots[:1] if point.settled else point.slots)
+        ]
+        return slots[0] if point.settled else self._made(reading, point, tuple(slots))
+
+    def _cut(self, stack: Stack, token: int) -> Reading[Stack] | None:
+        """Gives the state where a lexeme has just ended."""
+        after = stack if token == IGNORED else self._parser.after(stack, token)
+        return None if after is None else self._between(after)
 
     def _between(self, stack: Stack) -> Reading[Stack] | None:
         scanner = self._scanner(stack)
-        if not self._is_live(stack):
-            return None
-        made = self._known(stack, scanner, scanner.start, ())
-        return made if self._is_sure is None or self._can_be_completed(made) else None
+        return self._known(stack, scanner, scanner.start, ()) if self._is_live(stack) else None
 
     def _is_live(self, stack: Stack) -> bool:
         if stack not in self._live:
@@ -192,48 +217,50 @@ class LexedTexts(Generic[Stack]):
     def _made(
         self, reading: Reading[Stack], point: Point, slots: tuple[Reading[Stack] | None, ...]
     ) -> Reading[Stack] | None:
-        """Gives a state within a lexeme, or None if nothing can come of it."""
+        """Gives a state within a lexeme, or None if the parser wants nothing that can come of it."""
         stack, scanner = reading.stack, reading.scanner
-        if self._is_sure is not None and not self._is_searching and self._is_sure(stack, scanner, point):
-            return self._known(stack, scanner, point, slots)
-        leads_on = scanner.finds(point, lambda token: self._leads_on(stack, token))
-        if not leads_on and not any(slots):
-            return None
+        is_decided = False
+        if not any(slots):
+            is_decided = self._is_sure is not None and self._is_sure(stack, scanner, point)
+            if not is_decided:
+                if not scanner.finds(point, lambda token: self._leads_on(stack, token)):
+                    return None
+                is_decided = self._is_sure is None
         made = self._known(stack, scanner, point, slots)
-        if self._is_sure is None and (leads_on or not self._all_can_be_written or not self._is_open(made)):
-            return made
-        return made if self._can_be_completed(made) else None
+        if is_decided:
+            self._decided[made] = True
+        return made
 
     def _is_open(self, reading: Reading[Stack]) -> bool:
         """Says whether all that can come of a state is a lexeme whose end is still open since before."""
         alive = (slot for slot, kept in zip(reading.point.slots, reading.slots, strict=True) if kept)
         return all(slot >= 0 for slot in alive)
 
-    def _can_be_completed(self, reading: Reading[Stack]) -> bool:
-        """Looks for bytes after which it is sure that there is a completion, if it is not yet."""
-        if self._is_searching or (self._is_sure is not None and self._has_given_up):
-            return True
+    def _judged(self, reading: Reading[Stack] | None) -> Reading[Stack] | None:
+        """Gives a state back, or None if it has no completion; what it has beside it is not judged."""
+        is_judge = self._is_sure is not None or self._all_can_be_written
+        if reading is None or not is_judge or self._has_given_up:
+            return reading
         if reading not in self._decided:
             if len(self._decided) >= MAX_STATES:
                 self._decided.clear()
-            self._is_searching = True
-            try:
-                self._decided[reading] = self._search(reading)
-            finally:
-                self._is_searching = False
-        return self._decided[reading]
+            self._left = min(MAX_MOVES, self._left + MORE_MOVES)
+            self._decided[reading] = self._is_settled(reading) or self._search(reading)
+        return reading if self._decided[reading] else None
 
     def _search(self, reading: Reading[Stack]) -> bool:
-        if self._is_sure is not None and self._is_settled(reading):
-            return True
+        """Looks for bytes after which it is sure that there is a completion."""
         most, longest = (MAX_SEARCHED, MAX_SEARCHED) if self._is_sure is None else (MAX_UNSURE, MAX_MORE)
         seen = {reading: 0}  # and how many bytes lead there
         todo = [reading]
         for state in todo:  # grows while it is walked
-            if len(todo) > most or seen[state] == longest:
+            if len(todo) > most or seen[state] == longest or self._left < 0:
                 self._has_given_up = True
                 return True
-            for byte in _representatives(state):
+            parts = _parts(state)
+            ways = first_of_each([row for rows in parts.values() for row in rows])
+            self._left -= len(parts) * len(ways)
+            for byte in ways:
                 after = self._step(state, byte)
                 if after is None or after in seen:
                     continue
@@ -270,16 +297,13 @@ class LexedTexts(Generic[Stack]):
         return self._readings[key]
 
 
-def _representatives(reading: Reading[Any]) -> list[int]:
-    """Gives one byte out of each class of bytes that lead to the same state."""
-    rows: dict[Point, list[list[int]]] = {}
-    met = {reading}
+def _parts(reading: Reading[Any]) -> dict[Reading[Any], list[list[int]]]:
+    """Gives a state and all that are beside it, each with what bytes lead to at its point."""
+    found = {reading: reading.scanner.rows(reading.point)}
     todo = [reading]
     for each in todo:  # grows while it is walked
-        if each.point not in rows:
-            rows[each.point] = each.scanner.rows(each.point)
         for slot in each.slots:
-            if slot is not None and slot not in met:
-                met.add(slot)
+            if slot is not None and slot not in found:
+                found[slot] = slot.scanner.rows(slot.point)
                 todo.append(slot)
-    return first_of_each([row for found in rows.values() for row in found])
+    return found
