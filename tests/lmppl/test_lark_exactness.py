@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -126,3 +127,47 @@ def test_terminals_that_only_begin_alternatives_can_be_avoided() -> None:
     assert avoidable({0}, first)
     assert not avoidable({0, 1}, first)
     assert not avoidable({2}, Rules(3, {3: ((0, 2), (1,))}, frozenset(), 3))
+
+
+@pytest.mark.parametrize(
+    "terminals",
+    ["W: /aa(?=a*c)|a/", "W.1: /aa(?!.*bb)/\nV: /a(?!.*cc)/", "W: /a(?=a*b)|aa(?=a*c)/"],
+)
+def test_many_endings_that_are_open_together_take_bounded_time(terminals: str) -> None:
+    grammar = f"start: (W{' | V' if 'V' in terminals else ''})+\n{terminals}"
+    constraint = lark(grammar, parser="lalr")
+    state = constraint.initial()
+    start = time.process_time()
+    for _ in range(400):  # each leaves two endings open, so that there are 2^400 ways through them
+        state = constraint.advance(state, b"a")
+        assert state is not None
+    assert time.process_time() - start < 20
+
+
+def test_searches_are_bounded_in_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
+    text, grammar = b"(#" + b"#" * 30, 'start: "(" start ")" | "a"\n%ignore /#+[^)]*$/'
+    enough = lark(grammar, parser="lalr")
+    assert enough.advance(enough.initial(), text) is None
+    assert enough.viable_is_exact
+    monkeypatch.setattr(lexed_texts, "MAX_MOVES", 0)
+    few = lark(grammar, parser="lalr")
+    assert few.advance(few.initial(), text) is not None
+    assert not few.viable_is_exact
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("syncode_sql_grammar", "SELECT a FROM t WHERE " + "(" * 10_000),
+        ("lark_lark", "start: " + "(" * 10_000),
+        ("lark_python", "x = " + "(" * 10_000),
+    ],
+)
+def test_deep_nesting_is_answered_with_a_lexer(name: str, text: str, test_data: Path) -> None:
+    start = "file_input" if name == "lark_python" else "start"
+    constraint = lark(test_data / "lark_grammars" / f"{name}.lark", start, parser="lalr")
+    begun = time.process_time()
+    assert constraint.advance(constraint.initial(), text.encode()) is not None
+    assert constraint.viable_is_exact
+    assert time.process_time() - begun < 20

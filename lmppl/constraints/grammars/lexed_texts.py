@@ -151,14 +151,18 @@ class LexedTexts(Generic[Stack]):
             reading = reading.slots[end] if end >= 0 else None
         return reading is not None and self._parser.ends(reading.stack)
 
-    def _step(self, reading: Reading[Stack], byte: int) -> Reading[Stack] | None:
+    def _step(self, reading: Reading[Stack] | None, byte: int) -> Reading[Stack] | None:
         """Moves by one byte."""
-        point = reading.scanner.after(reading.point, byte)
-        if point is None:
-            return None
-        if max(point.slots, default=-1) < 0:
-            return self._moved(reading, point, {})
-        return self._moved_by_parts(reading, byte)
+        while reading is not None:
+            point = reading.scanner.after(reading.point, byte)
+            if point is None:
+                return None
+            if max(point.slots, default=-1) < 0:
+                return self._moved(reading, point, {})
+            if not point.settled or point.slots[0] < 0:
+                return self._moved_by_parts(reading, byte)
+            reading = reading.slots[point.slots[0]]
+        return None
 
     def _moved_by_parts(self, reading: Reading[Stack], byte: int) -> Reading[Stack] | None:
         """Moves what a state has beside it first, each once and without recursion: there may be thousands."""

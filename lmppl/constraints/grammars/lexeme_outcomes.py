@@ -28,8 +28,9 @@ class LexemeOutcomes:
     def lead_on(self, point: Point, wanted: Callable[[int, int], bool]) -> bool:
         """Says whether some text from a point on makes sure of an outcome that is wanted."""
         known = self._known.setdefault(point, {})
-        if any(wanted(*outcome) for outcome in (*known, *self._at(point))):
-            return True
+        for token, following in (*known, *self._at(point)):
+            if wanted(token, following):
+                return True
         if point in self._complete:
             return False
         for outcome in self._search(point):
