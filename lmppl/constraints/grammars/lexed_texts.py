@@ -7,7 +7,8 @@ the scanner, what comes of the text if the lexeme ended there. That is a state a
 A state is given only if it can be completed, as far as that is known. Where all that the parser wants can
 be written and ended, only a refused lexeme that may not end needs a search. Elsewhere each state is judged:
 it is sure, or a state that is sure or accepted is searched for, byte by byte. All states that it leads to
-are searched, so if there are only finitely many, and none is sure, there is no completion.
+are searched, so if there are only finitely many, and none is sure, there is no completion. States beside
+another are not judged before they are all that is left.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ MAX_STATES = 200_000
 MAX_STEPS = 400_000
 MAX_SEARCHED = 5_000
 MAX_UNSURE = 400
-"""States that a search goes through if it may have no end; each takes 256 steps."""
+"""States that a search goes through if it may have no end."""
 
 MAX_MORE = 40
 """Bytes that it goes on for: each may leave one more lexeme open."""
 
 MAX_MOVES = 100_000
-"""States that are moved in searches at once, those beside others included: takes about a second."""
+"""Moves by a byte of all searches together, those beside others included: they take about a second."""
 
 MORE_MOVES = 300
-"""States that may be moved for each byte that is read anew, on top of what has been left."""
+"""Moves that each new state adds to what has been left, up to that."""
 
 Stack = TypeVar("Stack")
 
@@ -262,7 +263,7 @@ class LexedTexts(Generic[Stack]):
                 self._has_given_up = True
                 return True
             parts = _parts(state)
-            ways = first_of_each([row for rows in parts.values() for row in rows])
+            ways = state.scanner.representatives(state.point) if len(parts) == 1 else _ways(parts)
             self._left -= len(parts) * len(ways)
             for byte in ways:
                 after = self._step(state, byte)
@@ -301,13 +302,19 @@ class LexedTexts(Generic[Stack]):
         return self._readings[key]
 
 
-def _parts(reading: Reading[Any]) -> dict[Reading[Any], list[list[int]]]:
-    """Gives a state and all that are beside it, each with what bytes lead to at its point."""
-    found = {reading: reading.scanner.rows(reading.point)}
+def _parts(reading: Reading[Any]) -> list[Reading[Any]]:
+    """Gives a state and all that are beside it."""
+    found = {reading: None}
     todo = [reading]
     for each in todo:  # grows while it is walked
         for slot in each.slots:
             if slot is not None and slot not in found:
-                found[slot] = slot.scanner.rows(slot.point)
+                found[slot] = None
                 todo.append(slot)
-    return found
+    return todo
+
+
+def _ways(parts: list[Reading[Any]]) -> list[int]:
+    """Gives one byte out of each class of bytes that lead to the same state."""
+    scanners = {each.point: each.scanner for each in parts}
+    return first_of_each([row for point, scanner in scanners.items() for row in scanner.rows(point)])

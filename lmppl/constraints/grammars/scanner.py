@@ -36,6 +36,7 @@ class Point:
         following: Points by byte, as far as they are known.
         later: Tokens that may be found further on, as far as it has been asked for.
         later_is_complete: Whether those are all.
+        representatives: One byte out of each class of bytes that lead on alike, once it has been asked for.
     """
 
     entries: tuple[tuple[int, int, int], ...]
@@ -46,6 +47,7 @@ class Point:
     following: dict[int, Point | None] = field(default_factory=dict)
     later: set[int] = field(default_factory=set)
     later_is_complete: bool = False
+    representatives: list[int] | None = None
 
 
 class Scanner:
@@ -168,10 +170,13 @@ class Scanner:
 
     def representatives(self, point: Point) -> list[int]:
         """Gives one byte out of each class of bytes that a point does not tell apart."""
-        if len(point.entries) == 1 and not point.watched:
-            number, state, _ = point.entries[0]
-            return self._automata[number].representatives(state)
-        return first_of_each(self.rows(point))
+        if point.representatives is None:
+            if len(point.entries) == 1 and not point.watched:
+                number, state, _ = point.entries[0]
+                point.representatives = self._automata[number].representatives(state)
+            else:
+                point.representatives = first_of_each(self.rows(point))
+        return point.representatives
 
     def rows(self, point: Point) -> list[list[int]]:
         """Gives what each byte leads to, for each automaton that has a part in a point."""

@@ -125,7 +125,8 @@ class WrittenLalr:
     def completes(self, stack: Stack, tokens: int) -> bool:
         """Says whether a text that can be written, and begins with one of some tokens, completes a stack."""
         if self._all_is_written:
-            return any(self._parser.after(stack, t) is not None for t in bits(self._found(stack.state, tokens)))
+            found = bits(self._found(stack.state, tokens))
+            return any(self._parser.after(stack, token) is not None for token in found)
         return any(
             completions.exist(stack, self._found(stack.state, among))
             for completions, among in ((self._short, tokens & self._few), (self._all, tokens))
@@ -140,7 +141,7 @@ class WrittenLalr:
         return tokens
 
     def _written(self, state: int, among: int) -> int:
-        """Gives those of some tokens that can be written after the text of the token that leads to a state."""
+        """Gives those of some tokens that can be written after the token that leads to a state."""
         before = self._before.get(state)
         if before is not None:
             among &= self._texts.following(before, self._readers[before])
