@@ -178,7 +178,7 @@ class Scanner:
                 point.representatives = first_of_each(self.rows(point))
         return point.representatives
 
-    def rows(self, point: Point) -> list[list[int]]:
+    def rows(self, point: Point) -> list[Sequence[int]]:
         """Gives what each byte leads to, for each automaton that has a part in a point."""
         automata = [(self._automata[number], state) for number, state, _ in point.entries]
         automata += [(self._words[word].automaton, state) for word, state in point.watched]
