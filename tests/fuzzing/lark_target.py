@@ -14,7 +14,7 @@ from lmppl.errors import ConstraintError
 MAX_BYTES = 48
 MAX_LENGTH = 4
 MAX_COMPLETED = 150  # states that the search of a completion goes through
-ALPHABET = b"ab A"
+ALPHABET = b"ab AB"
 
 MODES = (
     ("lalr", "contextual"),

@@ -56,7 +56,7 @@ def compare(seed: int, num: int) -> Counter[str]:
         wanted = [sorted({*s, *r} - {END}) for s, r in zip(table.shifts, table.reductions, strict=True)]
         written = [{token for token in tokens if rng.random() < 0.9} for tokens in wanted]
         bits = [sum(1 << token for token in tokens) for tokens in written]
-        completions = Completions(parser, bits.__getitem__)
+        completions = Completions(parser, lambda state, bits=bits: bits[state] | 1 << END)
         stacks = [parser.initial]
         for stack in stacks:  # grows while it is walked
             if len(stacks) < 60:

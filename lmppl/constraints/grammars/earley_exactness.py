@@ -2,8 +2,13 @@
 
 A frame can always be completed, since every symbol derives a string; only bets could be lost. An open bet
 is one whose terminal may still match more. If it is lost by that longer match, the longer match does what
-the shorter did. So it is enough that each terminal can be ended for good wherever it may end: by a
-character of what follows it, or by an ignored one that anything may follow.
+the shorter did. So it is enough that each terminal can be ended for good wherever it may end, or after
+going on from there: a branch without the bet follows it. What ends it is a text of what follows it, or an
+ignored character that anything may follow.
+
+Why that comes to an end: a completion is written so that each new bet is won at once. An older one may be
+lost, and then the longer match of its terminal ends here, in a branch that has the bets before that one
+only. From there another completion is written, and there are fewer bets to lose.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from lmppl.constraints.grammars.earley import Matcher
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
 from lmppl.constraints.transition_tables import DEAD
 
-ASCII = range(128)
+CHARACTERS = [bytes((byte,)) for byte in range(128)]
 
 
 def can_always_complete(matchers: Sequence[Matcher], follow: Mapping[int, Set[int]]) -> bool:
@@ -26,18 +31,16 @@ def can_always_complete(matchers: Sequence[Matcher], follow: Mapping[int, Set[in
     """
     begins = {m.symbol: _beginnings(m.automaton) for m in matchers if m.symbol is not None}
     separators = {
-        byte
+        CHARACTERS[byte]
         for m in matchers
         if m.symbol is None
-        for byte in ASCII
+        for byte in range(128)
         if _separates(m.automaton, byte, list(begins.values()))
     }
     for matcher in matchers:
         after = begins.keys() if matcher.symbol is None else follow.get(matcher.symbol, set())
         ways = [separators | begins[symbol] for symbol in after]
-        if matcher.only_best and not all(
-            _can_end(matcher.automaton, s, ways) for s in _open(matcher.automaton)
-        ):
+        if matcher.only_best and not _can_always_end(matcher.automaton, ways):
             return False
     return True
 
@@ -49,30 +52,57 @@ def _open(automaton: MatchAutomaton) -> list[int]:
     ]
 
 
-def _can_end(automaton: MatchAutomaton, state: int, ways: Sequence[Set[int]]) -> bool:
-    label = automaton.labels[state]
-    if not automaton.runs[state] or not label.certain or len(label.slots or ()) != 1:
+def _can_always_end(automaton: MatchAutomaton, ways: Sequence[Set[bytes]]) -> bool:
+    """Says whether each open state, or one that it leads to, is ended by some text of each set."""
+    states = _open(automaton)
+    if any(not automaton.labels[s].certain or len(automaton.labels[s].slots or ()) != 1 for s in states):
         return False  # a condition is open, and nothing but what follows decides it
-    if label.slots != (NEW,):
-        return True  # the bet was made before
-    return all(any(_ends(automaton, state, byte) for byte in way) for way in ways)
+    ends = [
+        state for state in states if automaton.labels[state].slots == (NEW,)
+    ]  # or the bet was made before
+    if not ends:
+        return True
+    for way in dict.fromkeys(map(frozenset, ways)):
+        ended = {s for s in ends if any(_ends(automaton, s, text) for text in way)}
+        if not all(ended & _reached(automaton, s) for s in ends if s not in ended):
+            return False
+    return True
 
 
-def _ends(automaton: MatchAutomaton, state: int, byte: int) -> bool:
-    """Says whether a byte makes sure that the match before it is the one that is found."""
-    after = automaton.flat[256 * state + byte]
-    return after != DEAD and automaton.settled[after] and automaton.labels[after].slots == (0,)
+def _reached(automaton: MatchAutomaton, state: int) -> set[int]:
+    found = {state}
+    todo = [state]
+    for source in todo:  # grows while it is walked
+        for byte in automaton.representatives(source):
+            after = automaton.flat[256 * source + byte]
+            if after not in found:
+                found.add(after)
+                todo.append(after)
+    return found
 
 
-def _beginnings(automaton: MatchAutomaton) -> set[int]:
-    return {byte for byte in ASCII if automaton.flat[byte] != DEAD}
+def _ends(automaton: MatchAutomaton, state: int, text: bytes) -> bool:
+    """Says whether a text makes sure that the match before it is the one that is found."""
+    for byte in text:
+        state = automaton.flat[256 * state + byte]
+        if state == DEAD or automaton.labels[state].slots not in ((0,), None):
+            return False
+        if automaton.settled[state]:
+            return True
+    return False
 
 
-def _separates(automaton: MatchAutomaton, byte: int, begins: Sequence[Set[int]]) -> bool:
+def _beginnings(automaton: MatchAutomaton) -> set[bytes]:
+    """Gives texts of one character that a match may begin with, and a whole match."""
+    found = {CHARACTERS[byte] for byte in range(128) if automaton.flat[byte] != DEAD}
+    return found | ({automaton.shortest} - {b""})
+
+
+def _separates(automaton: MatchAutomaton, byte: int, begins: Sequence[Set[bytes]]) -> bool:
     """Says whether a byte is a whole match, and every terminal can begin right after it."""
     state = automaton.flat[byte]
     if state == DEAD or automaton.labels[state].slots != (NEW,):
         return False
     if automaton.settled[state]:
         return True
-    return all(any(_ends(automaton, state, b) for b in begin) for begin in begins)
+    return all(any(_ends(automaton, state, text) for text in begin) for begin in begins)

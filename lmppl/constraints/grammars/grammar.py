@@ -39,7 +39,8 @@ def lark(
 
     A prefix that is refused has no completion. Whether one that is let through always has one is known
     for many grammars (`viable_is_exact`): if any lexeme can be ended for sure by something ignored, or by
-    what follows it. What is accepted is right in any case. A grammar is read again when a file that it
+    what follows it; with a lexer elsewhere too, by a bounded search in each state. What is accepted is
+    right in any case. A grammar is read again when a file that it
     imports has changed. States are made when first met, and remembered up to a bound; for LALR the time
     for a byte does not depend on the length, unless the lexer has to keep many endings of one lexeme open.
 
@@ -144,8 +145,8 @@ class Grammar(Constraint):
     def viable_is_exact(self) -> bool:
         """True if it is known that every prefix that is let through can be completed.
 
-        With a lexer it turns False, for good, once the search for the end of one lexeme has been given up:
-        the prefix was let through then.
+        With a lexer it turns False, for good, once the search for a completion of one state has been given
+        up: the prefix was let through then.
         """
         return self.texts.is_exact
 

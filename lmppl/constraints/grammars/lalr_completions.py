@@ -65,7 +65,7 @@ class Completions:
 
     Args:
         parser: Its stacks are asked about.
-        written: Gives the tokens that can be written in a state, as bits.
+        written: Gives the tokens that can be written in a state, as bits; with END if the text can end there.
     """
 
     def __init__(self, parser: LalrParser, written: Callable[[int], int]):
@@ -77,12 +77,21 @@ class Completions:
         self._open: dict[Question, None] = {}
         self._asking: Question | None = None
         self._answers: dict[tuple[Stack, int], bool] = {}
+        self._finals: dict[tuple[int, int], Outcomes] = {}
 
-    def exist(self, stack: Stack) -> bool:
-        """Says whether some tokens, written one after the other, complete what a stack has read."""
+    def exist(self, stack: Stack, first: int | None = None) -> bool:
+        """Says whether some tokens, written one after the other, complete what a stack has read.
+
+        Args:
+            stack: Right after a token, or the initial one.
+            first: What may come first, as bits; None for what can be written.
+        """
         if len(self._answers) >= MAX_ANSWERS:
             self._answers.clear()
-        outcomes = self._answer(self._question(stack.state))
+        if first is None:
+            outcomes = self._answer(self._question(stack.state))
+        else:
+            outcomes = self._final(stack.state, first)
         todo: list[tuple[Stack, Outcomes, _Path | None]] = [(stack, outcomes, None)]
         visited: list[tuple[Stack, int]] = []
         while todo:
@@ -95,7 +104,7 @@ class Completions:
                 if key not in self._answers:
                     self._answers[key] = False
                     visited.append(key)
-                    todo.append((key[0], self._after_rule(key[0].state, tokens), _Path(key, path)))
+                    todo.append((key[0], self._final(key[0].state, tokens), _Path(key, path)))
                 elif self._answers[key]:
                     self._note(visited, path)
                     return True
@@ -114,6 +123,18 @@ class Completions:
             assert stack.below is not None
             stack = stack.below
         return self._parser.pushed(self._table.gotos[stack.state][popped.name], stack)
+
+    def _final(self, state: int, tokens: int) -> Outcomes:
+        """Gives what becomes of a state on top of the stack when one of some tokens is read.
+
+        No question is being answered when this is asked, so that what it gives stays as it is.
+        """
+        key = state, tokens
+        if key not in self._finals:
+            if len(self._finals) >= MAX_ANSWERS:
+                self._finals.clear()
+            self._finals[key] = self._after_rule(state, tokens)
+        return self._finals[key]
 
     def _after_rule(self, state: int, tokens: int) -> Outcomes:
         """Gives what becomes of the state that a rule leads to, when one of some tokens is read."""
@@ -159,7 +180,7 @@ class Completions:
             name, token = question.rule
             self._resume(question.state, {Popped(name, 0): token}, outcomes)
         else:
-            self._act(question.state, self._written(question.state) | 1 << END, outcomes)
+            self._act(question.state, self._written(question.state), outcomes)
         return dict(outcomes)
 
     def _act(self, state: int, tokens: int, outcomes: Outcomes) -> None:

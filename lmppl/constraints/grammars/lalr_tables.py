@@ -43,6 +43,7 @@ class LalrTable:
         gotos: By state, the next state by nonterminal.
         end: The state after the whole text. The first state is 0.
         has_conflicts: Whether there was more than one thing to do somewhere.
+        rests: By state, what is still to come of each rule that has been begun.
     """
 
     shifts: list[dict[int, int]]
@@ -50,6 +51,7 @@ class LalrTable:
     gotos: list[dict[int, int]]
     end: int
     has_conflicts: bool
+    rests: list[tuple[tuple[int, ...], ...]]
 
 
 def lalr_table(rules: Sequence[GrammarRule], first_nonterminal: int, start: int) -> LalrTable:
@@ -82,6 +84,7 @@ class _Construction:
             self.next += [*rule.side, -1]
         self.predicted: dict[int, tuple[int, ...]] = {}
         self.nullable = self._nullable()
+        self.kernels: list[tuple[int, ...]] = []
         self.closures: list[tuple[int, ...]] = []
         self.transitions: list[dict[int, int]] = []
 
@@ -98,7 +101,11 @@ class _Construction:
             chosen, conflicting = self._chosen(masks, shifts[state])
             reductions.append(chosen)
             has_conflicts |= conflicting
-        return LalrTable(shifts, reductions, gotos, gotos[0][self.rules[0].side[0]], has_conflicts)
+        rests = [tuple(map(self._rest, kernel)) for kernel in self.kernels]
+        return LalrTable(shifts, reductions, gotos, gotos[0][self.rules[0].side[0]], has_conflicts, rests)
+
+    def _rest(self, item: int) -> tuple[int, ...]:
+        return tuple(self.next[item : self.next.index(-1, item)])
 
     def _chosen(
         self, masks: dict[int, int], shifts: dict[int, int]
@@ -165,6 +172,7 @@ class _Construction:
                     todo.append(target)
                 moves[symbol] = kernels[target]
             self.transitions.append(moves)
+        self.kernels = todo
 
     def _lookaheads(self) -> list[dict[int, int]]:
         """Gives for each state the tokens, as bits, before which each complete rule is reduced."""

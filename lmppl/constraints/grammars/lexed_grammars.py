@@ -10,12 +10,14 @@ from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_completions import Completions
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
-from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, lalr_table
+from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, lalr_table
 from lmppl.constraints.grammars.lark_grammars import LoadedGrammar
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.lexer_exactness import lexemes_can_be_ended
-from lmppl.constraints.grammars.numbered_rules import Rules, grammar_rules
+from lmppl.constraints.grammars.numbered_rules import grammar_rules
 from lmppl.constraints.grammars.scanner import Scanner
+from lmppl.constraints.grammars.sure_completions import SureCompletions, WrittenEarley, WrittenLalr
+from lmppl.constraints.grammars.token_texts import TokenTexts
 
 
 def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedTexts[Stack]:
@@ -26,26 +28,35 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
         NotLalr: The grammar is not LALR(1).
     """
     scanners = _Scanners(loaded)
-    table = _table(loaded, start, scanners.tokens)
+    rules, root = _rules(loaded, start, scanners.tokens)
+    table = lalr_table(rules, len(scanners.tokens) + 1, root)
     wanted = [{*s, *r} - {END} for s, r in zip(table.shifts, table.reductions, strict=True)]
     by_state = [scanners.of(tokens if contextual else scanners.tokens.values()) for tokens in wanted]
     parser = LalrParser(table)
-    can_complete = None
-    if scanners.lexemes_can_be_ended and not (
-        not table.has_conflicts
-        and _all_derive(loaded)
-        and all(
-            scanner.can_find(token)
-            for scanner, tokens in dict.fromkeys(zip(by_state, map(frozenset, wanted), strict=True))
-            for token in tokens
-        )
-    ):
-        can_complete = Completions(
-            parser, lambda state: sum(1 << t for t in wanted[state] if by_state[state].can_find(t))
-        ).exist
-    return LexedTexts(
-        parser, lambda stack: by_state[stack.state], can_complete, scanners.lexemes_can_be_ended
+    all_derive = not table.has_conflicts and _all_derive(loaded)
+    all_is_found = all_derive and all(
+        scanner.can_find(token)
+        for scanner, tokens in dict.fromkeys(zip(by_state, map(frozenset, wanted), strict=True))
+        for token in tokens
     )
+    can_complete = None
+    if not all_is_found:
+        can_complete = Completions(parser, lambda state: _found(by_state[state], wanted[state])).exist
+    is_sure = None
+    if not scanners.lexemes_can_be_ended:
+        bits = [
+            sum(1 << token for token in {*s, *r}) for s, r in zip(table.shifts, table.reductions, strict=True)
+        ]
+        texts = scanners.texts()
+        written = WrittenLalr(parser, rules, bits, by_state, texts, all_derive)
+        is_sure = SureCompletions(written, texts).exist
+    return LexedTexts(
+        parser, lambda stack: by_state[stack.state], can_complete, scanners.lexemes_can_be_ended, is_sure
+    )
+
+
+def _found(scanner: Scanner, tokens: Iterable[int]) -> int:
+    return sum(1 << token for token in tokens if scanner.can_find(token)) | 1 << END
 
 
 def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Frame]:
@@ -57,7 +68,16 @@ def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Frame]:
     scanners = _Scanners(loaded)
     scanner = scanners.of(scanners.tokens.values())
     rules = grammar_rules(loaded, start, scanners.tokens, scanner.tokens())
-    return LexedTexts(_EarleyParser(rules), lambda frame: scanner, None, scanners.lexemes_can_be_ended)
+    sets = EarleySets(rules)
+    is_sure = None
+    if not scanners.lexemes_can_be_ended:
+        texts = scanners.texts(needed=scanner.tokens())
+        written = WrittenEarley(sets, rules, scanner, texts)
+        if written.is_known:
+            is_sure = SureCompletions(written, texts).exist
+    return LexedTexts(
+        _EarleyParser(sets), lambda frame: scanner, None, scanners.lexemes_can_be_ended, is_sure
+    )
 
 
 def _all_derive(loaded: LoadedGrammar) -> bool:
@@ -71,7 +91,8 @@ def _all_derive(loaded: LoadedGrammar) -> bool:
     return derive == {origin for origin, _ in sides}
 
 
-def _table(loaded: LoadedGrammar, start: str, tokens: dict[str, int]) -> LalrTable:
+def _rules(loaded: LoadedGrammar, start: str, tokens: dict[str, int]) -> tuple[list[GrammarRule], int]:
+    """Gives the rules, and the nonterminal that stands for the whole text."""
     first = len(tokens) + 1
     numbers: dict[str, int] = {}
 
@@ -83,7 +104,7 @@ def _table(loaded: LoadedGrammar, start: str, tokens: dict[str, int]) -> LalrTab
         GrammarRule(number(rule.origin), tuple(map(number, rule.expansion)), rule.options.priority or 0)
         for rule in loaded.rules
     ]
-    return lalr_table(rules, first, numbers[start])
+    return rules, numbers[start]
 
 
 class _Scanners:
@@ -104,6 +125,10 @@ class _Scanners:
     def lexemes_can_be_ended(self) -> bool:
         return lexemes_can_be_ended(self._terminals, self._ignored)
 
+    def texts(self, needed: Iterable[int] = ()) -> TokenTexts:
+        """Gives how the tokens can be written; some are looked for."""
+        return TokenTexts(self._terminals, self._ignored, self.of(self.tokens.values()), needed)
+
     def of(self, tokens: Iterable[int]) -> Scanner:
         """Gives the scanner of some terminals, and of the ignored ones."""
         key = frozenset(tokens)
@@ -122,8 +147,8 @@ def _rank(terminal: Any) -> tuple[int, int, int, str]:
 class _EarleyParser:
     """Earley sets as the stacks of a parser of tokens."""
 
-    def __init__(self, rules: Rules):
-        self._sets = EarleySets(rules)
+    def __init__(self, sets: EarleySets):
+        self._sets = sets
         self.initial = self._sets.initial
 
     def after(self, stack: Frame, token: int) -> Frame | None:

@@ -3,6 +3,12 @@
 The lexer cuts off what its scanner finds, which may be known only later: after `1` of `1.5` or `1..2` the
 number may be `1`, `1.5` or `1.`. So a state follows the lexeme under way, and beside it, for each slot of
 the scanner, what comes of the text if the lexeme ended there. That is a state again.
+
+A state is given only if it can be completed, as far as that is known. Where all that the parser wants can
+be written and ended, only a refused lexeme that may not end needs a search. Elsewhere each state is judged:
+it is sure, or a state that is sure or accepted is searched for, byte by byte. All states that it leads to
+are searched, so if there are only finitely many, and none is sure, there is no completion. States beside
+another are not judged before they are all that is left.
 """
 
 from __future__ import annotations
@@ -10,13 +16,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
+from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner, first_of_each
 
 MAX_STATES = 200_000
 MAX_STEPS = 400_000
 MAX_SEARCHED = 5_000
+MAX_UNSURE = 400
+"""States that a search goes through if it may have no end."""
+
+MAX_MORE = 40
+"""Bytes that it goes on for: each may leave one more lexeme open."""
+
+MAX_MOVES = 100_000
+"""Moves by a byte of all searches together, those beside others included: they take about a second."""
+
+MORE_MOVES = 300
+"""Moves that each new state adds to what has been left, up to that."""
 
 Stack = TypeVar("Stack")
 
@@ -63,6 +80,9 @@ class Reading(Generic[Stack]):
         return f"<Reading after {self.stack!r}>"
 
 
+_Moved = dict[Reading[Stack] | None, Reading[Stack] | None]
+
+
 class LexedTexts(Generic[Stack]):
     """The states of one parser and its scanners.
 
@@ -71,7 +91,9 @@ class LexedTexts(Generic[Stack]):
         scanner: Gives the scanner of a place.
         can_complete: Says whether there are tokens that complete what a stack has read; None if there
             always are.
-        can_be_exact: Whether all tokens that a stack wants can be written in any order, and ended.
+        all_can_be_written: Whether all tokens that a stack wants can be written in any order, and ended.
+        is_sure: Where that is not so: says of what is read before a lexeme, the scanner there, and the point
+            in the lexeme, whether some text completes it for sure. None if that is not known of any.
     """
 
     def __init__(
@@ -79,10 +101,12 @@ class LexedTexts(Generic[Stack]):
         parser: TokenParser[Stack],
         scanner: Callable[[Stack], Scanner],
         can_complete: Callable[[Stack], bool] | None,
-        can_be_exact: bool,
+        all_can_be_written: bool,
+        is_sure: Callable[[Stack, Scanner, Point], bool] | None = None,
     ):
         self._can_complete = can_complete
-        self._can_be_exact = can_be_exact
+        self._all_can_be_written = all_can_be_written
+        self._is_sure = is_sure
         self._has_given_up = False
         self._parser = parser
         self._scanner = scanner
@@ -90,17 +114,18 @@ class LexedTexts(Generic[Stack]):
         self._steps: dict[tuple[Reading[Stack], int], Reading[Stack] | None] = {}
         self._live: dict[Stack, bool] = {}
         self._decided: dict[Reading[Stack], bool] = {}
-        self._is_searching = False
+        self._left = MAX_MOVES
 
     @cached_property
     def initial(self) -> Reading[Stack] | None:
         """The state of the empty text, or None if nothing is in the language."""
-        return self._between(self._parser.initial)
+        return self._judged(self._between(self._parser.initial))
 
     @property
     def is_exact(self) -> bool:
         """Whether every state that has been given so far can be completed."""
-        return self._can_be_exact and not self._has_given_up
+        is_known = self._all_can_be_written or self._is_sure is not None
+        return is_known and not self._has_given_up
 
     def advance(self, reading: Reading[Stack] | None, data: bytes) -> Reading[Stack] | None:
         """Gives the state after some bytes, or None if nothing that starts so is in the language."""
@@ -114,7 +139,10 @@ class LexedTexts(Generic[Stack]):
                 if len(steps) >= MAX_STEPS:
                     steps.clear()
                 before = reading
-                reading = steps[before, byte] = self._step(before, byte)
+                reading = self._step(before, byte)
+                if reading is not None and not self._decided.get(reading):
+                    reading = self._judged(reading)
+                steps[before, byte] = reading
         return reading
 
     def accepts(self, reading: Reading[Stack] | None) -> bool:
@@ -125,98 +153,137 @@ class LexedTexts(Generic[Stack]):
         return reading is not None and self._parser.ends(reading.stack)
 
     def _step(self, reading: Reading[Stack] | None, byte: int) -> Reading[Stack] | None:
-        """Moves by one byte; a chain of single slots is walked and not recursed into."""
-        chain: list[tuple[Reading[Stack], Point]] = []
-        after: Reading[Stack] | None = None
+        """Moves by one byte."""
         while reading is not None:
             point = reading.scanner.after(reading.point, byte)
             if point is None:
-                break
-            if len(point.slots) == 1 and point.slots[0] >= 0:
-                if not point.settled:
-                    chain.append((reading, point))
-                reading = reading.slots[point.slots[0]]
-                continue
-            slots = tuple(self._slot(reading, slot, byte) for slot in point.slots)
-            after = slots[0] if point.settled else self._made(reading, point, slots)
-            break
-        for reading, point in reversed(chain):
-            after = self._made(reading, point, (after,))
-        return after
+                return None
+            if max(point.slots, default=-1) < 0:
+                return self._moved(reading, point, {})
+            if not point.settled or point.slots[0] < 0:
+                return self._moved_by_parts(reading, byte)
+            reading = reading.slots[point.slots[0]]
+        return None
 
-    def _slot(self, reading: Reading[Stack], slot: int, byte: int) -> Reading[Stack] | None:
-        if slot >= 0:
-            return self._step(reading.slots[slot], byte)
-        stack = reading.stack if ~slot == IGNORED else self._parser.after(reading.stack, ~slot)
-        return None if stack is None else self._between(stack)
+    def _moved_by_parts(self, reading: Reading[Stack], byte: int) -> Reading[Stack] | None:
+        """Moves what a state has beside it first, each once and without recursion: there may be thousands."""
+        done: _Moved[Stack] = {None: None}
+        todo = [reading]
+        while todo:
+            each = todo[-1]
+            point = None if each in done else each.scanner.after(each.point, byte)
+            if point is not None:
+                slots = point.slots[:1] if point.settled else point.slots
+                beside = [each.slots[slot] for slot in slots if slot >= 0]
+                missing = [slot for slot in beside if slot is not None and slot not in done]
+                if missing:
+                    todo += missing
+                    continue
+                done[each] = self._moved(each, point, done)
+            else:
+                done.setdefault(each, None)
+            todo.pop()
+        return done[reading]
+
+    def _moved(self, reading: Reading[Stack], point: Point, done: _Moved[Stack]) -> Reading[Stack] | None:
+        """Gives the state at the next point, when what is beside has been moved."""
+        slots = [
+            done[reading.slots[slot]] if slot >= 0 else self._cut(reading.stack, ~slot)
+            for slot in (point.slots[:1] if point.settled else point.slots)
+        ]
+        return slots[0] if point.settled else self._made(reading, point, tuple(slots))
+
+    def _cut(self, stack: Stack, token: int) -> Reading[Stack] | None:
+        """Gives the state where a lexeme has just ended."""
+        after = stack if token == IGNORED else self._parser.after(stack, token)
+        return None if after is None else self._between(after)
 
     def _between(self, stack: Stack) -> Reading[Stack] | None:
         scanner = self._scanner(stack)
-        if not self._is_live(stack):
-            return None
-        return self._known(stack, scanner, scanner.start, ())
+        return self._known(stack, scanner, scanner.start, ()) if self._is_live(stack) else None
 
     def _is_live(self, stack: Stack) -> bool:
         if stack not in self._live:
             if len(self._live) >= MAX_STATES:
                 self._live.clear()
             scanner = self._scanner(stack)
-            goes_on = self._parser.ends(stack) or scanner.finds(
-                scanner.start,
-                lambda token: token != IGNORED and self._parser.after(stack, token) is not None,
+            is_sure = self._is_sure is not None and self._is_sure(stack, scanner, scanner.start)
+            self._live[stack] = is_sure or (
+                self._goes_on(stack, scanner) and (self._can_complete is None or self._can_complete(stack))
             )
-            self._live[stack] = goes_on and (self._can_complete is None or self._can_complete(stack))
         return self._live[stack]
+
+    def _goes_on(self, stack: Stack, scanner: Scanner) -> bool:
+        return self._parser.ends(stack) or scanner.finds(
+            scanner.start,
+            lambda token: token != IGNORED and self._parser.after(stack, token) is not None,
+        )
 
     def _made(
         self, reading: Reading[Stack], point: Point, slots: tuple[Reading[Stack] | None, ...]
     ) -> Reading[Stack] | None:
-        """Gives a state within a lexeme, or None if nothing can come of it."""
-        stack = reading.stack
-        leads_on = reading.scanner.finds(point, lambda token: self._leads_on(stack, token))
-        if not leads_on and not any(slots):
-            return None
-        made = self._known(stack, reading.scanner, point, slots)
-        if leads_on or not self._can_be_exact or self._is_searching or not self._is_open(made):
-            return made
-        return made if self._can_be_cut(made) else None
+        """Gives a state within a lexeme, or None if the parser wants nothing that can come of it."""
+        stack, scanner = reading.stack, reading.scanner
+        is_decided = False
+        if not any(slots):
+            is_decided = self._is_sure is not None and self._is_sure(stack, scanner, point)
+            if not is_decided:
+                if not scanner.finds(point, lambda token: self._leads_on(stack, token)):
+                    return None
+                is_decided = self._is_sure is None
+        made = self._known(stack, scanner, point, slots)
+        if is_decided:
+            self._decided[made] = True
+        return made
 
     def _is_open(self, reading: Reading[Stack]) -> bool:
         """Says whether all that can come of a state is a lexeme whose end is still open since before."""
         alive = (slot for slot, kept in zip(reading.point.slots, reading.slots, strict=True) if kept)
         return all(slot >= 0 for slot in alive)
 
-    def _can_be_cut(self, reading: Reading[Stack]) -> bool:
-        """Looks for bytes after which a lexeme that the parser refuses is out of the question."""
+    def _judged(self, reading: Reading[Stack] | None) -> Reading[Stack] | None:
+        """Gives a state back, or None if it has no completion; what it has beside it is not judged."""
+        is_judge = self._is_sure is not None or self._all_can_be_written
+        if reading is None or not is_judge or self._has_given_up:
+            return reading
         if reading not in self._decided:
             if len(self._decided) >= MAX_STATES:
                 self._decided.clear()
-            self._is_searching = True
-            try:
-                self._decided[reading] = self._search(reading)
-            finally:
-                self._is_searching = False
-        return self._decided[reading]
+            self._left = min(MAX_MOVES, self._left + MORE_MOVES)
+            self._decided[reading] = self._is_settled(reading) or self._search(reading)
+        return reading if self._decided[reading] else None
 
     def _search(self, reading: Reading[Stack]) -> bool:
-        seen = {reading}
+        """Looks for bytes after which it is sure that there is a completion."""
+        most, longest = (MAX_SEARCHED, MAX_SEARCHED) if self._is_sure is None else (MAX_UNSURE, MAX_MORE)
+        seen = {reading: 0}  # and how many bytes lead there
         todo = [reading]
-        for state in todo:  # grows while it is walked; gaps are short where this is asked
-            if len(todo) > MAX_SEARCHED:
+        for state in todo:  # grows while it is walked
+            if len(todo) > most or seen[state] == longest or self._left < 0:
                 self._has_given_up = True
                 return True
-            for byte in range(256):
+            parts = _parts(state)
+            ways = state.scanner.representatives(state.point) if len(parts) == 1 else _ways(parts)
+            self._left -= len(parts) * len(ways)
+            for byte in ways:
                 after = self._step(state, byte)
                 if after is None or after in seen:
                     continue
-                stack = after.stack
-                if after.is_between or not self._is_open(after):
+                if self._decided.get(after) or self._is_settled(after):
                     return True
-                if after.scanner.finds(after.point, lambda token, stack=stack: self._leads_on(stack, token)):
-                    return True
-                seen.add(after)
+                seen[after] = seen[state] + 1
                 todo.append(after)
+        self._decided.update(dict.fromkeys(todo, False))
         return False
+
+    def _is_settled(self, reading: Reading[Stack]) -> bool:
+        """Says whether it needs no more bytes to be sure that there is a completion."""
+        stack, scanner, point = reading.stack, reading.scanner, reading.point
+        if self._is_sure is not None:
+            return self._is_sure(stack, scanner, point) or self.accepts(reading)
+        if reading.is_between or not self._is_open(reading):
+            return True
+        return scanner.finds(point, lambda token: self._leads_on(stack, token))
 
     def _leads_on(self, stack: Stack, token: int) -> bool:
         if token == IGNORED:
@@ -233,3 +300,21 @@ class LexedTexts(Generic[Stack]):
                 self._readings.clear()
             self._readings[key] = Reading(stack, scanner, point, slots)
         return self._readings[key]
+
+
+def _parts(reading: Reading[Any]) -> list[Reading[Any]]:
+    """Gives a state and all that are beside it."""
+    found = {reading: None}
+    todo = [reading]
+    for each in todo:  # grows while it is walked
+        for slot in each.slots:
+            if slot is not None and slot not in found:
+                found[slot] = None
+                todo.append(slot)
+    return todo
+
+
+def _ways(parts: list[Reading[Any]]) -> list[int]:
+    """Gives one byte out of each class of bytes that lead to the same state."""
+    scanners = {each.point: each.scanner for each in parts}
+    return first_of_each([row for point, scanner in scanners.items() for row in scanner.rows(point)])

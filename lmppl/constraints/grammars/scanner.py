@@ -7,11 +7,9 @@ terminals that may still match, and slots as in `match_automaton`, best first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-
-import numpy as np
 
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
@@ -38,6 +36,7 @@ class Point:
         following: Points by byte, as far as they are known.
         later: Tokens that may be found further on, as far as it has been asked for.
         later_is_complete: Whether those are all.
+        representatives: One byte out of each class of bytes that lead on alike, once it has been asked for.
     """
 
     entries: tuple[tuple[int, int, int], ...]
@@ -48,6 +47,7 @@ class Point:
     following: dict[int, Point | None] = field(default_factory=dict)
     later: set[int] = field(default_factory=set)
     later_is_complete: bool = False
+    representatives: list[int] | None = None
 
 
 class Scanner:
@@ -161,20 +161,28 @@ class Scanner:
     def _automata(self) -> list[MatchAutomaton]:
         return [terminal.automaton for terminal in self.terminals]
 
-    def _representatives(self, point: Point) -> list[int]:
+    def targets(self, point: Point) -> Iterator[Point]:
+        """Gives every point that one byte leads to; some more than once."""
+        for byte in self.representatives(point):
+            target = self.after(point, byte)
+            if target is not None:
+                yield target
+
+    def representatives(self, point: Point) -> list[int]:
         """Gives one byte out of each class of bytes that a point does not tell apart."""
+        if point.representatives is None:
+            if len(point.entries) == 1 and not point.watched:
+                number, state, _ = point.entries[0]
+                point.representatives = self._automata[number].representatives(state)
+            else:
+                point.representatives = first_of_each(self.rows(point))
+        return point.representatives
+
+    def rows(self, point: Point) -> list[Sequence[int]]:
+        """Gives what each byte leads to, for each automaton that has a part in a point."""
         automata = [(self._automata[number], state) for number, state, _ in point.entries]
         automata += [(self._words[word].automaton, state) for word, state in point.watched]
-        if len(automata) == 1:
-            return automata[0][0].representatives(automata[0][1])
-        class_of = np.zeros(256, np.int64)
-        first = class_of[:1]
-        for automaton, state in automata:
-            row = np.array(automaton.flat[256 * state : 256 * state + 256])
-            _, first, class_of = np.unique(
-                class_of * (len(automaton.labels) + 1) + row, return_index=True, return_inverse=True
-            )
-        return first.tolist()
+        return [automaton.flat[256 * state : 256 * state + 256] for automaton, state in automata]
 
     def finds(self, point: Point, wanted: Callable[[int], bool]) -> bool:
         """Says whether a wanted token may be found on the way from a point on, whatever the text."""
@@ -236,14 +244,12 @@ class Scanner:
             yield from tuple(source.later)
             if source.settled or source.later_is_complete:
                 continue
-            for byte in self._representatives(source):
-                target = self.after(source, byte)
-                if target is not None:
-                    edges.append((source, target))
-                    yield from (~slot for slot in target.slots if slot < 0)
-                    if id(target) not in met:
-                        met[id(target)] = target
-                        todo.append(target)
+            for target in self.targets(source):
+                edges.append((source, target))
+                yield from (~slot for slot in target.slots if slot < 0)
+                if id(target) not in met:
+                    met[id(target)] = target
+                    todo.append(target)
             if len(todo) > MAX_POINTS:
                 raise ConstraintError(
                     f"The {len(self.terminals)} terminals that may stand in one place need more than "
@@ -265,3 +271,11 @@ def _spread(edges: list[tuple[Point, Point]]) -> None:
             size = len(source.later)
             source.later |= target.later
             changed |= len(source.later) != size
+
+
+def first_of_each(rows: Iterable[Sequence[int]]) -> list[int]:
+    """Gives one byte out of each class that has the same in all rows."""
+    first: dict[tuple[int, ...], int] = {}
+    for byte, found in enumerate(zip(*rows, strict=True)):
+        first.setdefault(found, byte)
+    return list(first.values())

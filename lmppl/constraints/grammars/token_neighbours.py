@@ -1,9 +1,11 @@
-"""Which terminals may follow one another in a grammar, left-out ones aside."""
+"""Which terminals may follow one another in a grammar, left-out ones aside; which need not occur."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Set
+
+from lmppl.constraints.grammars.numbered_rules import Rules
 
 Productions = Mapping[int, tuple[tuple[int, ...], ...]]
 
@@ -32,6 +34,26 @@ def followers(productions: Productions, nullable: Set[int], first_nonterminal: i
         for terminal, found in after.items()
         if terminal < first_nonterminal
     }
+
+
+def avoidable(terminals: Set[int], rules: Rules) -> bool:
+    """Says whether every place of a text can be gone on from without some terminals.
+
+    They may begin right-hand sides, and every nonterminal derives a string without those. Then whatever
+    is left of a rule that has been begun has none of them.
+    """
+    needed = {
+        origin: [set(side) for side in sides if not side or side[0] not in terminals]
+        for origin, sides in rules.productions.items()
+    }
+    if any(not terminals.isdisjoint(side[1:]) for sides in rules.productions.values() for side in sides):
+        return False
+    derive = set(range(rules.first_nonterminal))
+    size = -1
+    while size != len(derive):
+        size = len(derive)
+        derive |= {origin for origin, sides in needed.items() if any(side <= derive for side in sides)}
+    return rules.productions.keys() <= derive
 
 
 def _edge_symbols(productions: Productions, nullable: Set[int], step: int) -> dict[int, set[int]]:

@@ -1,0 +1,179 @@
+"""Which states of a lexed text can be completed for sure, by tokens that are written as they are meant.
+
+Tokens have texts, and which may be written after which is known (`token_texts`). So where the parser has a
+completion of tokens whose neighbours go together, there is one of bytes. A lexeme under way is sure if it
+can be cut off before what such a completion begins with. Elsewhere, another spelling may still do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
+from lmppl.constraints.grammars.lalr_completions import Completions
+from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
+from lmppl.constraints.grammars.lalr_tables import END, GrammarRule
+from lmppl.constraints.grammars.lexeme_outcomes import LexemeOutcomes
+from lmppl.constraints.grammars.numbered_rules import Rules
+from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
+from lmppl.constraints.grammars.short_sentences import few_tokens
+from lmppl.constraints.grammars.token_neighbours import avoidable, followers
+from lmppl.constraints.grammars.token_texts import TokenTexts, bits
+
+MAX_ANSWERS = 200_000
+
+State = TypeVar("State", bound=Hashable)
+
+
+class TokenParser(Protocol[State]):
+    """A parser whose stacks can be completed by tokens, where it is known which may be next."""
+
+    def after(self, stack: State, token: int) -> State | None:
+        """Gives the stack after a token, or None if the parser refuses it."""
+        ...
+
+    def completes(self, stack: State, tokens: int) -> bool:
+        """Says whether a text that can be written, and begins with one of some tokens, completes a stack.
+
+        Args:
+            stack: Right after a token, or the initial one.
+            tokens: As bits; END stands for the empty text.
+        """
+        ...
+
+
+class SureCompletions(Generic[State]):
+    """The sure states of one parser."""
+
+    def __init__(self, parser: TokenParser[State], texts: TokenTexts):
+        self._parser = parser
+        self._texts = texts
+        self._outcomes: dict[Scanner, LexemeOutcomes] = {}
+        self._answers: dict[tuple[State, int], bool] = {}
+
+    def exist(self, stack: State, scanner: Scanner, point: Point) -> bool:
+        """Says whether a text completes for sure what a stack has read and the lexeme at a point.
+
+        Args:
+            stack: Before the lexeme.
+            scanner: Of that place.
+            point: The start if no lexeme is under way.
+        """
+        if point is scanner.start:
+            return self._completes(stack, self._texts.all)
+        if scanner not in self._outcomes:
+            self._outcomes[scanner] = LexemeOutcomes(scanner, self._texts)
+        return self._outcomes[scanner].lead_on(point, lambda *outcome: self._goes_on(stack, *outcome))
+
+    def _goes_on(self, stack: State, token: int, following: int) -> bool:
+        after = stack if token == IGNORED else self._parser.after(stack, token)
+        return after is not None and self._completes(after, following)
+
+    def _completes(self, stack: State, tokens: int) -> bool:
+        key = stack, tokens
+        if key not in self._answers:
+            if len(self._answers) >= MAX_ANSWERS:
+                self._answers.clear()
+            self._answers[key] = self._parser.completes(stack, tokens)
+        return self._answers[key]
+
+
+class WrittenLalr:
+    """What an LALR parser can be given in writing.
+
+    Args:
+        parser: Of the tokens.
+        rules: Of the parser.
+        wanted: By state, the tokens that are not refused at once, as bits, END among them.
+        scanners: By state.
+        texts: Of the tokens.
+        all_is_completed: Whether every viable sequence of tokens can be completed by more.
+    """
+
+    def __init__(
+        self,
+        parser: LalrParser,
+        rules: Sequence[GrammarRule],
+        wanted: Sequence[int],
+        scanners: Sequence[Scanner],
+        texts: TokenTexts,
+        all_is_completed: bool,
+    ):
+        self._parser = parser
+        self._wanted = wanted
+        self._scanners = scanners
+        self._texts = texts
+        shifts = parser.table.shifts
+        self._before = {target: token for moves in shifts for token, target in moves.items()}
+        readers: dict[int, dict[Scanner, None]] = {}
+        for state in (0, *self._before):  # only where a token has just been read is the next one looked at
+            for token in bits(wanted[state] & ~(1 << END)):
+                readers.setdefault(token, {})[scanners[state]] = None
+        self._readers = readers
+        self._few = few_tokens(rules, parser.table.rests) | 1 << END
+        self._short = Completions(parser, lambda state: self._written(state, self._few))
+        self._all = Completions(parser, lambda state: self._written(state, texts.all))
+        self._all_is_written = all_is_completed and all(
+            self._written(state, texts.all) == wanted[state] for state in (0, *self._before)
+        )
+
+    def after(self, stack: Stack, token: int) -> Stack | None:
+        """Gives the stack after a token, or None if the parser refuses it."""
+        return self._parser.after(stack, token)
+
+    def completes(self, stack: Stack, tokens: int) -> bool:
+        """Says whether a text that can be written, and begins with one of some tokens, completes a stack."""
+        if self._all_is_written:
+            found = bits(self._found(stack.state, tokens))
+            return any(self._parser.after(stack, token) is not None for token in found)
+        return any(
+            completions.exist(stack, self._found(stack.state, among))
+            for completions, among in ((self._short, tokens & self._few), (self._all, tokens))
+        )
+
+    def _found(self, state: int, among: int) -> int:
+        """Gives those of some tokens that the state wants, and its scanner finds in their texts."""
+        tokens = self._wanted[state] & among
+        for token in bits(tokens & ~(1 << END)):
+            if not self._texts.is_found(self._scanners[state], token):
+                tokens ^= 1 << token
+        return tokens
+
+    def _written(self, state: int, among: int) -> int:
+        """Gives those of some tokens that can be written after the token that leads to a state."""
+        before = self._before.get(state)
+        if before is not None:
+            among &= self._texts.following(before, self._readers[before])
+        return self._found(state, among)
+
+
+class WrittenEarley:
+    """What an Earley parser can be given in writing, if all that it may ever want can be.
+
+    Args:
+        sets: Of the rules.
+        rules: Every symbol of them derives a string.
+        scanner: Of all terminals.
+        texts: Of the tokens.
+    """
+
+    def __init__(self, sets: EarleySets, rules: Rules, scanner: Scanner, texts: TokenTexts):
+        self._sets = sets
+        follow = followers(rules.productions, rules.nullable, rules.first_nonterminal)
+        tokens = {s for sides in rules.productions.values() for side in sides for s in side}
+        tokens = {token for token in tokens if token < rules.first_nonterminal}
+        after = {token: texts.following(token, [scanner]) for token in tokens}
+        self._unwritten = {token for token in tokens if not texts.is_found(scanner, token)}
+        self._unwritten |= {t for token in tokens for t in follow.get(token, ()) if not after[token] >> t & 1}
+        self.is_known = all(after[token] >> END & 1 for token in tokens) and avoidable(self._unwritten, rules)
+
+    def after(self, stack: Frame, token: int) -> Frame | None:
+        """Gives the set after a token, or None if no rule wants it."""
+        return self._sets.after(stack, token) if token in self._sets.expected(stack) else None
+
+    def completes(self, stack: Frame, tokens: int) -> bool:
+        """Says whether a text that can be written, and begins with one of some tokens, completes a set."""
+        if tokens >> END & 1 and self._sets.accepts(stack):
+            return True
+        return any(tokens >> t & 1 and t not in self._unwritten for t in self._sets.expected(stack))

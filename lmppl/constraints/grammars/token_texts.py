@@ -1,0 +1,166 @@
+"""How tokens can be written one after another under a lexer, so that it cuts them apart as they are meant.
+
+Each token has one text, and may be written right after the token before it, or after a filler, which is
+left out. That a scanner finds a match there is tried with these texts, by running it. A scanner of fewer
+terminals finds the same, except for words, which another terminal may take: those are tried in each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from lmppl.constraints.grammars.grammar_terminals import Terminal
+from lmppl.constraints.grammars.lalr_tables import END
+from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
+
+MAX_SOUGHT = 5_000
+"""Points of a scanner that are looked at to find texts."""
+
+Place = tuple[Point, int]
+"""A point, and the slot that is meant to be found."""
+
+
+class TokenTexts:
+    """The texts of one grammar. Sets of tokens are the bits of an int; END says that the text may end.
+
+    Args:
+        terminals: All.
+        ignored: The names of those that are left out.
+        scanner: Of all of them.
+        needed: Tokens that are sure to be found in some text, so that another one is looked for if the
+            shortest that a terminal matches does not do.
+    """
+
+    def __init__(
+        self,
+        terminals: Sequence[Terminal],
+        ignored: frozenset[str],
+        scanner: Scanner,
+        needed: Iterable[int] = (),
+    ):
+        self._scanner = scanner
+        shortest = {t: t.automaton.shortest for t in terminals}
+        fillers = sorted({shortest[t] for t in terminals if t.name in ignored} - {b""}, key=len)
+        self._texts = {
+            t.token: _with_filler(t, shortest[t], fillers) for t in terminals if t.name not in ignored
+        }
+        missing = {t for t in needed if t not in self._texts or self._written(scanner, t) is None}
+        self._texts |= _sought(scanner, missing) if missing else {}
+        self._words = {t.token for t in terminals if t.word is not None}
+        self._by_all = {t for t in self._texts if self._written(scanner, t) is not None}
+        self.all = sum(1 << token for token in self._texts) | 1 << END
+        self._fillers = [*((f, self._divided_by(f)) for f in fillers), (b"", self.all & ~(1 << END))]
+        self._found: dict[tuple[Scanner, int], bool] = {}
+        self._following: dict[tuple[Scanner, int], int] = {}
+
+    def is_found(self, scanner: Scanner, token: int) -> bool:
+        """Says whether a scanner finds a token in its text."""
+        if token not in self._texts:
+            return False
+        if token not in self._words and token in self._by_all:
+            return True
+        if (scanner, token) not in self._found:
+            self._found[scanner, token] = self._written(scanner, token) is not None
+        return self._found[scanner, token]
+
+    def following(self, token: int, scanners: Iterable[Scanner]) -> int:
+        """Gives what may come next after a token that was written by its text, whatever scanner read it."""
+        found = self.all
+        if token not in self._words and token in self._by_all:
+            scanners = [self._scanner]
+        for scanner in scanners:
+            key = scanner, token
+            if key not in self._following:
+                place = self._written(scanner, token)
+                self._following[key] = self.all if place is None else self.after(scanner, *place)
+            found &= self._following[key]
+        return found
+
+    def after(self, scanner: Scanner, point: Point, slot: int) -> int:
+        """Gives what may come next for sure if the match of a slot, which ends here, is to be found."""
+        if point.settled:
+            return self.all if slot == 0 else 0
+        found = 1 << END if point.end == slot else 0
+        for filler, tokens in self._fillers:
+            place = _followed(scanner, (point, slot), filler)
+            if place is None:
+                continue
+            if place[0].settled:
+                found |= tokens
+            else:
+                for token in bits(tokens & ~found):
+                    found |= _is_cut(scanner, place, self._texts[token]) << token
+        return found
+
+    def _written(self, scanner: Scanner, token: int) -> Place | None:
+        return _matched(scanner, self._texts[token], token)
+
+    def _divided_by(self, filler: bytes) -> int:
+        """Gives the tokens before whose texts a filler is left out, by each scanner."""
+        place = _matched(self._scanner, filler, IGNORED)
+        if place is None:
+            return 0
+        return sum(1 << t for t, text in self._texts.items() if text and _is_cut(self._scanner, place, text))
+
+
+def _with_filler(terminal: Terminal, text: bytes, fillers: Iterable[bytes]) -> bytes:
+    """Puts a filler into the text of a token that would otherwise take it for its own beginning."""
+    for filler in fillers:
+        if text and terminal.automaton.find(filler + text) == len(filler + text):
+            return filler + text
+    return text
+
+
+def _sought(scanner: Scanner, tokens: set[int]) -> dict[int, bytes]:
+    """Gives a shortest text with which each token is found in the end, if there is one."""
+    found: dict[int, bytes] = {}
+    texts = {scanner.start: b""}
+    todo = [scanner.start]
+    for point in todo:  # grows while it is walked
+        if point.settled or len(todo) > MAX_SOUGHT or len(found) == len(tokens):
+            continue
+        for byte in scanner.representatives(point):
+            after = scanner.after(point, byte)
+            if after is not None and after not in texts:
+                texts[after] = texts[point] + bytes((byte,))
+                todo.append(after)
+                end = ~after.slots[after.end] if after.end >= 0 else IGNORED
+                if end in tokens:
+                    found.setdefault(end, texts[after])
+    return found
+
+
+def _matched(scanner: Scanner, text: bytes, token: int) -> Place | None:
+    """Gives the place after a text if a match of a token ends with it, and none is sure before."""
+    point: Point | None = scanner.start
+    for byte in text:
+        point = None if point.settled else scanner.after(point, byte)
+        if point is None:
+            return None
+    return (point, point.slots.index(~token)) if ~token in point.slots else None
+
+
+def _is_cut(scanner: Scanner, place: Place, text: bytes) -> bool:
+    followed = _followed(scanner, place, text)
+    return followed is not None and followed[0].settled
+
+
+def _followed(scanner: Scanner, place: Place, text: bytes) -> Place | None:
+    """Gives the place after some bytes, or where it is settled; None if another match is found."""
+    point, slot = place
+    for byte in text:
+        if point.settled:
+            break
+        after = scanner.after(point, byte)
+        if after is None or slot not in after.slots:
+            return None
+        point, slot = after, after.slots.index(slot)
+    return None if point.settled and slot else (point, slot)
+
+
+def bits(tokens: int) -> Iterator[int]:
+    """Gives the tokens of a set."""
+    while tokens:
+        low = tokens & -tokens
+        yield low.bit_length() - 1
+        tokens ^= low
