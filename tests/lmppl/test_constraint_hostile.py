@@ -188,6 +188,14 @@ def test_combinations_that_explode_keep_their_strings() -> None:
     assert many == lp.regex("[1-9]?[0-9]x*")
 
 
+def test_a_grammar_of_many_rules_that_call_each_other_is_compiled() -> None:
+    names = [f"r{i}" for i in range(1_500)]
+    rules = [f'{name}: "k{i}" {names[(i + 1) % len(names)]}?' for i, name in enumerate(names)]
+    constraint = lp.lark("\n".join(["start: " + " | ".join(names), *rules]))
+    assert accepts(constraint, b"k1499k0k1")
+    assert not accepts(constraint, b"k1k3")
+
+
 def test_memory_is_bounded_too() -> None:
     """Each of these runs in one process whose address space ends at 2 GB."""
     program = textwrap.dedent(

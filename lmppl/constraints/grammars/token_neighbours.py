@@ -20,20 +20,20 @@ def followers(productions: Productions, nullable: Set[int], first_nonterminal: i
     """
     first = _edge_symbols(productions, nullable, 1)
     last = _edge_symbols(productions, nullable, -1)
-    after: dict[int, set[int]] = defaultdict(set)
+    behind: dict[int, int] = defaultdict(int)  # by symbol, as bits
     for sides in productions.values():
         for side in sides:
             for i, left in enumerate(side):
                 for right in side[i + 1 :]:
-                    for terminal in last[left] if left >= first_nonterminal else {left}:
-                        after[terminal] |= first[right] if right >= first_nonterminal else {right}
+                    behind[left] |= first.get(right, 1 << right)
                     if right not in nullable:
                         break
-    return {
-        terminal: {symbol for symbol in found if symbol < first_nonterminal}
-        for terminal, found in after.items()
-        if terminal < first_nonterminal
-    }
+    terminals = (1 << first_nonterminal) - 1
+    after: dict[int, int] = defaultdict(int)
+    for left, found in behind.items():
+        for terminal in _numbers(last.get(left, 1 << left) & terminals):
+            after[terminal] |= found & terminals
+    return {terminal: set(_numbers(found)) for terminal, found in after.items()}
 
 
 def avoidable(terminals: Set[int], rules: Rules) -> bool:
@@ -56,18 +56,32 @@ def avoidable(terminals: Set[int], rules: Rules) -> bool:
     return rules.productions.keys() <= derive
 
 
-def _edge_symbols(productions: Productions, nullable: Set[int], step: int) -> dict[int, set[int]]:
-    """Gives for each nonterminal the symbols that its strings may begin (1) or end (-1) with."""
-    edges: dict[int, set[int]] = {origin: set() for origin in productions}
+def _edge_symbols(productions: Productions, nullable: Set[int], step: int) -> dict[int, int]:
+    """Gives for each nonterminal the symbols that its strings may begin (1) or end (-1) with, as bits."""
+    nearest: dict[int, list[int]] = {}
+    for origin, sides in productions.items():
+        symbols: dict[int, None] = {}
+        for side in sides:
+            for symbol in side[::step]:
+                symbols[symbol] = None
+                if symbol not in nullable:
+                    break
+        nearest[origin] = list(symbols)
+    edges = dict.fromkeys(nearest, 0)
+    order = [*nearest]
     changed = True
     while changed:
         changed = False
-        for origin, sides in productions.items():
-            size = len(edges[origin])
-            for side in sides:
-                for symbol in side[::step]:
-                    edges[origin] |= {symbol, *edges.get(symbol, ())}
-                    if symbol not in nullable:
-                        break
-            changed |= len(edges[origin]) != size
+        for origin in order:
+            found = edges[origin]
+            for symbol in nearest[origin]:
+                found |= 1 << symbol | edges.get(symbol, 0)
+            changed |= found != edges[origin]
+            edges[origin] = found
+        order.reverse()  # a chain of rules is as often written in the one order as in the other
     return edges
+
+
+def _numbers(bits: int) -> list[int]:
+    """Gives the places of the bits that are set."""
+    return [number for number, bit in enumerate(reversed(bin(bits)[2:])) if bit == "1"]
