@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lmppl.constraints.grammars import match_program
+from lmppl.constraints.grammars import match_program, match_threads
 from lmppl.constraints.grammars.match_automata import MatchAutomaton, match_automaton, word_automaton
+from lmppl.constraints.grammars.match_threads import SURE, Past, Thread
 from lmppl.errors import ConstraintError
 
 TEXTS = ["".join(p) for n in range(6) for p in itertools.product("abé" if n > 3 else 'ab"\\\n', repeat=n)]
@@ -18,6 +20,7 @@ TEXTS = ["".join(p) for n in range(6) for p in itertools.product("abé" if n > 3
 ATOMS = ("a", "b", "é", "[ab]", ".", "[^a]", '"', r"\\")
 QUANTIFIERS = ("*", "+", "?", "{1,2}", "*?", "+?", "??", "{0,2}?")
 LOOKS = ("(?=", "(?!", "(?<=", "(?<!")
+ANCHORS = (r"\b", r"\B", "$", "^", r"\A", r"\Z", "(?m:$)", "(?m:^)")
 
 
 @st.composite
@@ -45,8 +48,27 @@ def disagreement(pattern: str, automaton: MatchAutomaton) -> str | None:
     return None
 
 
+@st.composite
+def looking_patterns(draw: st.DrawFn, depth: int = 4) -> str:
+    """Draws patterns with anchors, and look-ahead that has anchors and look-around in it."""
+    kind = draw(st.integers(0, 9)) if depth else 0
+    if kind <= 1:
+        return draw(st.sampled_from((*ATOMS, r"\n", r"\w", r"\W")))
+    if kind <= 4:
+        return draw(looking_patterns(depth - 1)) + draw(looking_patterns(depth - 1))
+    if kind == 5:
+        return f"(?:{draw(looking_patterns(depth - 1))}|{draw(looking_patterns(depth - 1))})"
+    if kind == 6:
+        return f"(?:{draw(looking_patterns(depth - 1))}){draw(st.sampled_from(QUANTIFIERS))}"
+    if kind == 7:
+        return draw(st.sampled_from(ANCHORS))
+    if kind == 8:
+        return draw(st.sampled_from(LOOKS[2:])) + draw(st.sampled_from(("a", "b", r"\w", "ab"))) + ")"
+    return draw(st.sampled_from(LOOKS[:2])) + draw(looking_patterns(depth - 1)) + ")"
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(patterns())
+@given(st.one_of(patterns(), looking_patterns()))
 def test_random_pattern_finds_what_re_finds(pattern: str) -> None:
     try:
         automaton = match_automaton(pattern)
@@ -68,6 +90,15 @@ REAL = (
     r"(?m:a+$)",
     r"(?s:a.*?b)",
     r"[^\W\d]\w*",
+    r"(?!(ab|b)\b)[a-zé]+",
+    r"(?!ab$)[a-z]+",
+    r"(?!a\B)\w+",
+    r"(?!\w+\b)(?s:.)+?(?=\Z|b)",
+    r"a(?=b(?!a))",
+    r"a(?!b(?!b(?!$)))\w*",
+    r"(?:(?!b\b)\w)+",
+    r'"(?:(?!(?<!\\)").)*"',
+    r"a(?!.*(?<=é)b)",
 )
 
 
@@ -90,11 +121,52 @@ def test_wrong_order_of_choices_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
     assert caught == 3
 
 
-def test_dropped_condition_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "lmppl.constraints.grammars.match_automata._Construction._conditions_after", lambda *_: frozenset()
-    )
-    assert disagreement("a(?!bb)b?", match_automaton.__wrapped__("a(?!bb)b?")) is not None
+@pytest.mark.parametrize(
+    ("mutant", "pattern"),
+    [
+        ("nothing asked later", "a(?!bb)b?"),
+        ("nothing asked later", r"(?!a\b)[ab]+"),
+        ("nothing asked at the end", r"(?!ab$)[ab]+"),
+        ("nothing asked within", r"(?!(a|ba)\b)[ab]+"),
+        ("nothing asked within", "a(?=b(?!a))"),
+        ("nothing behind", r"(?!ab+\b)(?s:.)+?"),
+        ("nothing behind", r"a(?!.*(?<=é)b)"),
+        ("one thread a place", "(?=a(?=b)|a(?=é))a"),
+    ],
+)
+def test_broken_look_ahead_is_caught(mutant: str, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cls = match_threads.Threads
+    if mutant == "nothing asked later":
+        monkeypatch.setattr(cls, "conditions_after", lambda *_: frozenset())
+    elif mutant == "nothing asked at the end":
+        monkeypatch.setattr(cls, "hold_at_end", lambda *_: True)
+    elif mutant == "nothing asked within":
+        closed = cls._closed
+
+        def forgetful(
+            self: match_threads.Threads, threads: Iterable[Thread], past: Past
+        ) -> frozenset[Thread]:
+            bare = frozenset(Thread(place, frozenset()) for place, _ in closed(self, threads, past))
+            return frozenset((SURE,)) if SURE in bare else bare
+
+        monkeypatch.setattr(cls, "_closed", forgetful)
+    elif mutant == "nothing behind":
+        monkeypatch.setattr(cls, "_is_behind", lambda *_: False)
+    else:
+        monkeypatch.setattr(
+            match_threads,
+            "_undominated",
+            lambda threads: frozenset({thread.place: thread for thread in threads}.values()),
+        )
+    assert disagreement(pattern, match_automaton.__wrapped__(pattern)) is not None
+
+
+def test_matches_that_hang_on_the_same_condition_are_kept_once() -> None:
+    """The longest one is found if any is; all of them would be more than there are states."""
+    for pattern in (r"(?!\d+\b)\w+", "(?!.*x)a+", r"(?!\w*b\b)\w+"):
+        automaton = match_automaton(pattern)
+        assert disagreement(pattern, automaton) is None
+        assert max(len(label.slots or ()) for label in automaton.labels) <= 2
 
 
 @pytest.mark.parametrize("word", ["select", "ß", "K", "é1", "*"])
@@ -113,7 +185,10 @@ def test_word_is_the_pattern_of_its_letters(word: str, ignore_case: bool) -> Non
         (r"(?<=a)b", "depends on what stands before it at position 0"),
         (r"(a)\1", "a back-reference"),
         (r"(?:|a)*b", "repeats what may be empty"),
-        (r"a(?=b(?!c))", "inside look-around"),
+        (r"ab(?<=b(?!c))", "inside look-behind"),
+        (r"ab(?<=\bab)", "inside look-behind"),
+        (r"(?!\bif)\w+", "depends on what stands before it"),
+        (r"(?=(?:.*(?=a.{8}\b))(?:.*(?!b.{8}$))*)[ab ]*", "takes too many steps"),
         (r"abcdef(?<=abcdef)", "looks back more than 4"),
         (r"(?:[ab]*a[ab]{14})", "too large"),
         (r"a{30000}", "more than 20,000 steps"),

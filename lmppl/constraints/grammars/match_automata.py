@@ -8,15 +8,22 @@ may be the one, best first; whoever follows the automaton keeps for each what co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
+from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.character_sets import case_variants
-from lmppl.constraints.grammars.match_program import Ahead, Behind, Choice, Found, Program, Step
-from lmppl.constraints.regex_syntax import Alternation, Character, Node, Repetition, Sequence
+from lmppl.constraints.grammars.match_program import Program, Step
+from lmppl.constraints.grammars.match_threads import (
+    NO_CONDITIONS,
+    SURE,
+    Condition,
+    Past,
+    Thread,
+    Threads,
+)
 from lmppl.constraints.transition_tables import DEAD, canonical
 from lmppl.constraints.utf8_encoding import byte_rows
 from lmppl.errors import ConstraintError
@@ -24,13 +31,6 @@ from lmppl.errors import ConstraintError
 NEW = -1
 MAX_STATES = 5_000
 MAX_THREADS = 500_000  # over all states: some seconds
-
-Condition = tuple[bool, frozenset[int]]
-"""What must not (True) or must (False) come next: places in the program of a look-ahead."""
-
-Conditions = frozenset[Condition]
-Thread = tuple[int, Conditions]
-"""A place in the program, 0 for a match, and what the text from here on must and must not be."""
 
 
 class Label(NamedTuple):
@@ -125,6 +125,8 @@ def match_automaton(pattern: str) -> MatchAutomaton:
     """
     try:
         return _Construction(Program(pattern)).automaton()
+    except TooLarge as error:
+        raise _too_large(pattern) from error
     except RecursionError as error:
         raise ConstraintError(
             f"The pattern {pattern[:60]!r} is nested too deeply. Use fewer groups."
@@ -161,7 +163,7 @@ class _State(NamedTuple):
     """Threads in order of preference, the last characters, and the slots of the matches among them."""
 
     threads: tuple[Thread, ...]
-    past: tuple[int, ...]
+    past: Past
     slots: tuple[int, ...]
 
 
@@ -171,7 +173,7 @@ class _Construction:
     def __init__(self, program: Program):
         self.program = program
         self.code = program.instructions
-        self.context = self._contexts()
+        self.threads = Threads(program)
         self.work = 0
 
     def automaton(self) -> MatchAutomaton:
@@ -183,7 +185,8 @@ class _Construction:
         return MatchAutomaton(rows, labels)
 
     def _explored(self) -> tuple[list[_State], np.ndarray]:
-        threads = [thread for thread in self.closed([(self.program.begin, frozenset())], ()) if thread[0]]
+        begin = Thread(self.program.begin, NO_CONDITIONS)
+        threads = [thread for thread in self.closed(begin, (), set()) if thread.place]
         first = _State(tuple(threads), (), ())
         numbers = {first: 0}
         states = [first]
@@ -199,158 +202,72 @@ class _Construction:
             rows.append(row)
             self.work += len(state.threads) * len(row)
             if len(states) > MAX_STATES or self.work > MAX_THREADS:
-                raise ConstraintError(
-                    f"The pattern {self.program.pattern[:60]!r} needs too large an automaton. Write smaller "
-                    "bounds or `*`."
-                )
+                raise _too_large(self.program.pattern)
         return states, np.array(rows, np.int32)
 
     def after(self, state: _State, symbol: int) -> _State | None:
-        past = ()
-        if self.program.look_behind:
-            past = (*state.past, self.context[symbol])[-self.program.look_behind :]
+        past = self.threads.past_after(state.past, symbol)
         threads: list[Thread] = []
         slots: list[int] = []
         seen: set[Thread] = set()
+        kept: dict[int, list[frozenset[Condition]]] = {}
         slot = -1
         for place, conditions in state.threads:
             slot += place == 0
-            left = self._conditions_after(conditions, symbol)
+            left = self.threads.conditions_after(conditions, symbol, past)
             if left is None:
                 continue
             if place == 0:
-                new = [(0, left)]
+                new = [Thread(0, left)]
             else:
                 step = self.code[place]
                 assert isinstance(step, Step)
-                new = self.closed([(step.after, left)], past, seen) if step.classes >> symbol & 1 else []
+                is_read = step.classes >> symbol & 1
+                new = self.closed(Thread(step.after, left), past, seen) if is_read else []
             for thread in new:
+                better = kept.setdefault(thread.place, [])
+                if any(conditions <= thread.conditions for conditions in better):
+                    continue  # where this one is good, a better one is
+                better.append(thread.conditions)
                 threads.append(thread)
-                if thread[0] == 0:
+                if thread.place == 0:
                     slots.append(slot if place == 0 else NEW)
-            if threads and threads[-1] == (0, frozenset()):
+            if threads and threads[-1] == SURE:
                 break
         if not threads:
             return None
-        return _State(tuple(threads), past if any(p for p, _ in threads) else (), tuple(slots))
+        looks_on = any(thread != SURE for thread in threads)
+        return _State(tuple(threads), past if looks_on else (), tuple(slots))
 
-    def closed(
-        self, threads: Iterable[Thread], past: tuple[int, ...], seen: set[Thread] | None = None
-    ) -> list[Thread]:
+    def closed(self, thread: Thread, past: Past, seen: set[Thread]) -> list[Thread]:
         """Follows choices and assertions in order; what comes after a sure match is dropped."""
-        seen = set() if seen is None else seen
         found: list[Thread] = []
-        todo = list(threads)
+        todo = [thread]
         while todo:
             thread = todo.pop()
             if thread in seen:
                 continue
-            place, conditions = thread
-            instruction = self.code[place]
-            if not isinstance(instruction, Found):
+            if thread.place:
                 seen.add(thread)
-            match instruction:
-                case Found():
-                    found.append(thread)
-                    if not conditions:
-                        break
-                case Step():
-                    found.append(thread)
-                case Choice(options):
-                    todo.extend((option, conditions) for option in reversed(options))
-                case Behind(negative, _, _, _, after):
-                    if self._is_behind(instruction, past) != negative:
-                        todo.append((after, conditions))
-                case Ahead(negative, begin, after):
-                    places = self._closed_places([begin])
-                    if 0 not in places:
-                        todo.append((after, conditions | {(negative, places)}))
-                    elif not negative:
-                        todo.append((after, conditions))
-        return found
-
-    def _conditions_after(self, conditions: Conditions, symbol: int) -> Conditions | None:
-        """Gives the conditions that are still open after a character; None if one is broken."""
-        left: set[Condition] = set()
-        for negative, places in conditions:
-            steps = (self.code[place] for place in places)
-            moved = [s.after for s in steps if isinstance(s, Step) and s.classes >> symbol & 1]
-            reached = self._closed_places(moved)
-            if (0 in reached) if negative else not reached:
-                return None
-            if 0 not in reached and reached:
-                left.add((negative, reached))
-        return frozenset(left)
-
-    def _closed_places(self, places: Iterable[int]) -> frozenset[int]:
-        return frozenset(place for place, _ in self.closed_unordered(places))
-
-    def closed_unordered(self, places: Iterable[int]) -> Iterator[Thread]:
-        """Follows the choices of a look-ahead, which has no assertions."""
-        met = set(places)
-        todo = list(met)
-        while todo:
-            place = todo.pop()
-            instruction = self.code[place]
-            if isinstance(instruction, Choice):
-                new = set(instruction.options) - met
-                met |= new
-                todo.extend(new)
+            following = self.threads.next(thread, past)
+            if following is None:
+                found.append(thread)
+                if thread == SURE:
+                    break
             else:
-                yield place, frozenset()
-
-    def _is_behind(self, behind: Behind, past: tuple[int, ...]) -> bool:
-        if len(past) < behind.width:
-            raise self.program.refusal("depends on what stands before it", behind.position)
-        start = len(past) - behind.width
-        return len(past) in self._ends(behind.item, past, {start})
-
-    def _ends(self, tree: Node, past: tuple[int, ...], starts: set[int]) -> set[int]:
-        match tree:
-            case Character(options):
-                bits = self.program.classes(options)
-                return {i + 1 for i in starts if i < len(past) and bits >> past[i] & 1}
-            case Sequence(items):
-                for item in items:
-                    starts = self._ends(item, past, starts)
-                return starts
-            case Alternation(options):
-                return set().union(*(self._ends(option, past, starts) for option in options))
-            case Repetition(item, low):
-                for _ in range(low):
-                    starts = self._ends(item, past, starts)
-                return starts
-        raise AssertionError(tree)
-
-    def _contexts(self) -> list[int]:
-        """Gives each class the first one that no look-behind tells apart from it."""
-        looked_at = [
-            self.program.classes(node.options)
-            for behind in self.code
-            if isinstance(behind, Behind)
-            for node in _characters(behind.item)
-        ]
-        first: dict[tuple[int, ...], int] = {}
-        return [
-            first.setdefault(tuple(bits >> c & 1 for bits in looked_at), c)
-            for c in range(self.program.partition.num_classes)
-        ]
+                todo.extend(reversed(following))
+        return found
 
     def _label(self, state: _State) -> Label:
         matches = [conditions for place, conditions in state.threads if place == 0]
-        at_end = [i for i, conditions in enumerate(matches) if all(negative for negative, _ in conditions)]
+        at_end = [i for i, conditions in enumerate(matches) if self.threads.hold_at_end(conditions)]
         return Label(state.slots, bool(matches) and not matches[-1], at_end[0] if at_end else -1)
 
 
-def _characters(tree: Node) -> Iterator[Character]:
-    match tree:
-        case Character():
-            yield tree
-        case Sequence(items) | Alternation(items):
-            for item in items:
-                yield from _characters(item)
-        case Repetition(item):
-            yield from _characters(item)
+def _too_large(pattern: str) -> ConstraintError:
+    return ConstraintError(
+        f"The pattern {pattern[:60]!r} needs too large an automaton. Write smaller bounds or `*`."
+    )
 
 
 def _trimmed(table: np.ndarray, labels: list[Label]) -> np.ndarray:

@@ -154,11 +154,10 @@ class Program:
         for node in nodes:
             if isinstance(node, Repetition) and _may_be_empty(node.item) and _prefers_empty(node.item):
                 raise self.refusal("repeats what may be empty and prefers to be,", node.position)
-            if isinstance(node, Look):
-                inside = list(walk(node.item))[1:]
-                if any(isinstance(inner, Look) for inner in (node.item, *inside)):
-                    raise self.refusal("has look-around or an anchor inside look-around", node.position)
-                if not node.ahead and _width(node.item) > MAX_LOOK_BEHIND:
+            if isinstance(node, Look) and not node.ahead:
+                if any(isinstance(inner, Look) for inner in walk(node.item)):
+                    raise self.refusal("has look-around or an anchor inside look-behind", node.position)
+                if _width(node.item) > MAX_LOOK_BEHIND:
                     raise self.refusal(f"looks back more than {MAX_LOOK_BEHIND} characters", node.position)
 
     def refusal(self, what: str, position: int) -> ConstraintError:

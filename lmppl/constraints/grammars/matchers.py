@@ -32,9 +32,9 @@ class Matcher:
     only_best: bool
 
 
-Effect = tuple[bool, bool, Bet | None, int | None]
-"""What it means that a matcher has come to a state: whether more matches may be met; whether one ends
-here; what must then turn out so, None if it is sure; and the symbol of the matcher."""
+Effect = tuple[bool, tuple[Bets, ...], int | None]
+"""What it means that a matcher has come to a state: whether more matches may be met; for each way in which
+one ends here, what must then turn out so; and the symbol of the matcher."""
 
 
 class Matchers:
@@ -106,10 +106,11 @@ class Matchers:
 
 def _effect(matcher: Matcher, number: int, state: int) -> Effect:
     automaton = matcher.automaton
-    slots = automaton.labels[state].slots or ()
-    is_open = NEW in slots and matcher.only_best and not automaton.settled[state]
-    bet = (number, state, slots.index(NEW)) if is_open else None
-    return automaton.runs[state], NEW in slots, bet, matcher.symbol
+    new = [slot for slot, before in enumerate(automaton.labels[state].slots or ()) if before == NEW]
+    ways = [frozenset[Bet]()] if new else []
+    if matcher.only_best and not automaton.settled[state]:
+        ways = [frozenset(((number, state, slot),)) for slot in new]
+    return automaton.runs[state], tuple(ways), matcher.symbol
 
 
 def _beginnings(matchers: list[Matcher]) -> list[int]:

@@ -186,13 +186,13 @@ class Shapes:
                 threads = [*threads, *[(m, s, frame) for m, s in new]]
             for thread in threads:
                 number, state, at = thread
-                runs, ends, bet, symbol = effect(number, state)
+                runs, ways, symbol = effect(number, state)
                 if runs:
                     if bets not in grown:
                         grown[bets] = ([], [])
                     grown[bets][0].append(thread)
-                if ends:
-                    then = bets if bet is None else bets | {bet}
+                for more in ways:
+                    then = bets | more if more else bets
                     if then not in grown:
                         grown[then] = ([], [])
                     grown[then][1].append((at, symbol))

@@ -1,0 +1,190 @@
+"""Threads of a match program: places in it, and what the text from here on must and must not be.
+
+A look-ahead is followed by threads of its own, beside the match that it stands in. They may come to
+look-aheads in turn, so a condition of a thread is a set of threads again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from lmppl.constraints.grammars.match_program import Ahead, Behind, Choice, Program, Step
+from lmppl.constraints.regex_syntax import Alternation, Character, Node, Repetition, walk
+from lmppl.constraints.regex_syntax import Sequence as InTurn
+from lmppl.errors import ConstraintError
+
+MAX_LOOKED = 500_000  # steps of look-aheads: some seconds
+
+Past = tuple[int, ...]
+"""The last characters, as classes."""
+
+
+class Thread(NamedTuple):
+    """One way to have read the text. All of its conditions have to come true.
+
+    Attributes:
+        place: In the program, 0 for a match.
+        conditions: None that is settled.
+    """
+
+    place: int
+    conditions: frozenset[Condition]
+
+
+class Condition(NamedTuple):
+    """That one of some threads comes to a match, or that none does. It is settled if there are none."""
+
+    negative: bool
+    threads: frozenset[Thread]
+
+
+NO_CONDITIONS: frozenset[Condition] = frozenset()
+SURE = Thread(0, NO_CONDITIONS)
+
+
+class Threads:
+    """How the threads of a program go on."""
+
+    def __init__(self, program: Program):
+        self._program = program
+        self._code = program.instructions
+        self._context = self._contexts()
+        self._looked = 0
+
+    def past_after(self, past: Past, symbol: int) -> Past:
+        """Gives the last characters, as far back as the program looks."""
+        width = self._program.look_behind
+        return (*past, self._context[symbol])[-width:] if width else ()
+
+    def next(self, thread: Thread, past: Past) -> Sequence[Thread] | None:
+        """Gives what a thread goes on to without a character, best first; None if it has to wait for one."""
+        place, conditions = thread
+        match self._code[place]:
+            case Choice(options):
+                return [Thread(option, conditions) for option in options]
+            case Behind(negative, _, _, _, after) as behind:
+                return () if self._is_behind(behind, past) == negative else (Thread(after, conditions),)
+            case Ahead(negative, begin, after):
+                reached = self._closed([Thread(begin, NO_CONDITIONS)], past)
+                left = _with(conditions, Condition(negative, reached))
+                return () if left is None else (Thread(after, left),)
+        return None
+
+    def conditions_after(
+        self, conditions: frozenset[Condition], symbol: int, past: Past
+    ) -> frozenset[Condition] | None:
+        """Gives the conditions that are still open after a character; None if one is broken.
+
+        Args:
+            conditions: Those before.
+            symbol: The class of the character.
+            past: With that character.
+        """
+        left: frozenset[Condition] | None = NO_CONDITIONS
+        for negative, threads in conditions:
+            reached = self._closed(self._moved(threads, symbol, past), past)
+            left = _with(left, Condition(negative, reached))
+            if left is None:
+                return None
+        return left
+
+    def hold_at_end(self, conditions: frozenset[Condition]) -> bool:
+        """Says whether all conditions come true if the text ends here."""
+        return all(
+            negative != any(place == 0 and self.hold_at_end(others) for place, others in threads)
+            for negative, threads in conditions
+        )
+
+    def _moved(self, threads: Iterable[Thread], symbol: int, past: Past) -> Iterator[Thread]:
+        for place, conditions in threads:
+            after = place
+            if place != 0:
+                step = self._code[place]
+                assert isinstance(step, Step)
+                if not step.classes >> symbol & 1:
+                    continue
+                after = step.after
+            left = self.conditions_after(conditions, symbol, past)
+            if left is not None:
+                yield Thread(after, left)
+
+    def _closed(self, threads: Iterable[Thread], past: Past) -> frozenset[Thread]:
+        """Gives the threads of a look-ahead that wait for a character; only SURE if it holds by now."""
+        met = set(threads)
+        todo = list(met)
+        waiting: set[Thread] = set()
+        while todo:
+            thread = todo.pop()
+            if thread == SURE:
+                return frozenset((SURE,))
+            following = self.next(thread, past)
+            if following is None:
+                waiting.add(thread)
+            else:
+                new = set(following) - met
+                met |= new
+                todo.extend(new)
+        self._looked += len(met)
+        if self._looked > MAX_LOOKED:
+            raise ConstraintError(
+                f"The pattern {self._program.pattern[:60]!r} has look-ahead that takes too many steps to "
+                "follow. Write smaller bounds or `*` in it."
+            )
+        return _undominated(waiting)
+
+    def _is_behind(self, behind: Behind, past: Past) -> bool:
+        if len(past) < behind.width:
+            raise self._program.refusal("depends on what stands before it", behind.position)
+        start = len(past) - behind.width
+        return len(past) in self._ends(behind.item, past, {start})
+
+    def _ends(self, tree: Node, past: Past, starts: set[int]) -> set[int]:
+        match tree:
+            case Character(options):
+                bits = self._program.classes(options)
+                return {i + 1 for i in starts if i < len(past) and bits >> past[i] & 1}
+            case InTurn(items):
+                for item in items:
+                    starts = self._ends(item, past, starts)
+                return starts
+            case Alternation(options):
+                return set().union(*(self._ends(option, past, starts) for option in options))
+            case Repetition(item, low):
+                for _ in range(low):
+                    starts = self._ends(item, past, starts)
+                return starts
+        raise AssertionError(tree)
+
+    def _contexts(self) -> list[int]:
+        """Gives each class the first one that no look-behind tells apart from it."""
+        looked_at = [
+            self._program.classes(node.options)
+            for behind in self._code
+            if isinstance(behind, Behind)
+            for node in walk(behind.item)
+            if isinstance(node, Character)
+        ]
+        first: dict[tuple[int, ...], int] = {}
+        return [
+            first.setdefault(tuple(bits >> c & 1 for bits in looked_at), c)
+            for c in range(self._program.partition.num_classes)
+        ]
+
+
+def _with(conditions: frozenset[Condition] | None, new: Condition) -> frozenset[Condition] | None:
+    """Adds a condition, unless it is settled; None if it is broken."""
+    negative, threads = new
+    if conditions is None or (SURE in threads if negative else not threads):
+        return None
+    return conditions if SURE in threads or not threads else conditions | {new}
+
+
+def _undominated(threads: set[Thread]) -> frozenset[Thread]:
+    """Leaves out the threads with more conditions than another one at the same place."""
+    least: dict[int, list[frozenset[Condition]]] = {}
+    for place, conditions in sorted(threads, key=lambda thread: len(thread.conditions)):
+        kept = least.setdefault(place, [])
+        if not any(other <= conditions for other in kept):
+            kept.append(conditions)
+    return frozenset(Thread(place, conditions) for place, several in least.items() for conditions in several)
