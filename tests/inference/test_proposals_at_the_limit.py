@@ -20,11 +20,10 @@ LM = lp.TableLM([*"abc", "<end>"], ROWS[0], ROWS[1:])
 PROPOSALS = [
     lp.Auto(),
     lp.Auto(awrs=lp.AWRS(rounds=2)),
-    lp.Auto(measure=True),
     lp.AWRS(),
     lp.AWRS(lookahead=1, max_checks=2),
     lp.AWRS(rounds=2),
-    lp.AWRS(rounds=3, max_checks=2),
+    pytest.param(lp.AWRS(rounds=3, max_checks=2), marks=pytest.mark.slow),
     lp.Mask(),
 ]
 

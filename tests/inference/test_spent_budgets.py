@@ -58,8 +58,8 @@ def assert_right(program, awrs, *counts):
     "awrs",
     [
         lp.AWRS(lookahead=1, max_checks=1),
-        lp.AWRS(lookahead=1, max_checks=2),
-        lp.AWRS(lookahead=3, max_checks=3),
+        pytest.param(lp.AWRS(lookahead=1, max_checks=2), marks=pytest.mark.slow),
+        pytest.param(lp.AWRS(lookahead=3, max_checks=3), marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -91,6 +91,7 @@ def test_the_rate_rises_stays_and_falls():
     assert rate_factor(1.0) == pytest.approx(0.01)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_ends_in_the_same_weights(tmp_path: Path):
     whole = fit(TINY, tmp_path / "whole", None)
     parts = Position()
