@@ -90,15 +90,12 @@ class Search:
         """Checks candidates until every row has its token; gives their places and the rows' log-weights."""
         found.num_at_once = self._num_at_once()
         searching = np.zeros(len(self.keys), bool)
-        searching[[index for index, _ in active_rows(self.rows)]] = True
+        searching[[index for index, row in active_rows(self.rows) if row.judges.check is not None]] = True
         order, size = waiting.order, found.ids.shape[1]
         rounds = self.awrs.rounds
         if rounds is not None:
             found.uniforms = self._uniforms(1, size, rounds)
-        unjudged = [index for index, row in active_rows(self.rows) if row.judges.check is None]
         while True:
-            found.accepted[unjudged] = True
-            found.num_checked[unjudged] = found.width
             self._timed_check(found, searching)
             if not (searching & self._wants_more(found)).any():
                 break
@@ -123,7 +120,8 @@ class Search:
                 found.log_probs, found.log_tail, found.accepted, found.uniforms, rounds=rounds
             )
         places, log_weights = np.array(weighed.position), np.array(weighed.log_weight)
-        places[unjudged], log_weights[unjudged] = 0, found.log_mass[unjudged]
+        free = [index for index, row in active_rows(self.rows) if row.judges.check is None]
+        places[free], log_weights[free] = 0, found.log_mass[free]
         if rounds is None and self.proposal.ends_by_mask:
             self._end_by_mask(waiting, found, searching & self._is_unfinished(found), places, log_weights)
         if found.num_at_once.any():
@@ -285,7 +283,7 @@ class Search:
         limit = min(found.width, self.awrs.max_checks or found.width)
         for index in np.flatnonzero(searching).tolist():
             row = self._row(index)
-            if row.judges.check is None or found.num_at_once[index] or row.gains_from_lists:
+            if found.num_at_once[index] or row.gains_from_lists:
                 continue
             accepted, place = found.accepted[index], int(found.num_checked[index])
             known = accepted[:place]
