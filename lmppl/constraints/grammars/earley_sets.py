@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-from lmppl.constraints.grammars.numbered_rules import Rules
+from lmppl.constraints.grammars.numbered_rules import Rules, bits
 from lmppl.constraints.grammars.rule_tails import Outcome, Prediction, Tails
 
 MAX_FRAMES = 20_000
@@ -113,8 +113,7 @@ class EarleySets:
     def expected(self, frame: Frame) -> tuple[int, ...]:
         """Gives the terminals that may begin in a frame."""
         if frame.expected is None:
-            bits = self.terminals(frame)
-            frame.expected = tuple(n for n in range(self._first_nonterminal) if bits >> n & 1)
+            frame.expected = tuple(bits(self.terminals(frame)))
         return frame.expected
 
     def _made(self, kernel: frozenset[Item]) -> Frame:

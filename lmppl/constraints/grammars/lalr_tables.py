@@ -10,8 +10,10 @@ higher priority, and then shifting, is preferred.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from lmppl.constraints.grammars.numbered_rules import bits
 
 END = 0
 """The token after the last one. Others are numbers from 1 on, below those of the nonterminals."""
@@ -112,7 +114,7 @@ class _Construction:
     ) -> tuple[dict[int, tuple[int, int]], bool]:
         options: dict[int, list[GrammarRule]] = defaultdict(list)
         for rule, mask in masks.items():
-            for token in _bits(mask):
+            for token in bits(mask):
                 options[token].append(self.rules[rule])
         chosen: dict[int, tuple[int, int]] = {}
         conflicting = False
@@ -266,10 +268,3 @@ def _has_cycle(edges: list[list[int]]) -> bool:
             if not num_open[source]:
                 done.append(source)
     return len(done) < len(edges)
-
-
-def _bits(mask: int) -> Iterable[int]:
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low

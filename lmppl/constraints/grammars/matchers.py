@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
+from lmppl.constraints.grammars.numbered_rules import bits
 from lmppl.constraints.transition_tables import DEAD
 
 MAX_BEGUN = 200_000
@@ -61,18 +62,15 @@ class Matchers:
             terminals: Their symbols, as bits.
             byte: The first of the match.
         """
-        bits = terminals & self._begin[byte]
-        found = self._begun.get((bits, byte))
+        beginning = terminals & self._begin[byte]
+        found = self._begun.get((beginning, byte))
         if found is None:
             if len(self._begun) >= MAX_BEGUN:
                 self._begun.clear()
             numbers = self._ignoring_begun[byte]
-            left = bits
-            while left:
-                lowest = left & -left
-                numbers = [self._of_symbol[lowest.bit_length() - 1], *numbers]
-                left -= lowest
-            found = self._begun[bits, byte] = tuple([(n, self.flats[n][byte]) for n in numbers])
+            for symbol in bits(beginning):
+                numbers = [self._of_symbol[symbol], *numbers]
+            found = self._begun[beginning, byte] = tuple([(n, self.flats[n][byte]) for n in numbers])
         return found
 
     def effect(self, number: int, state: int) -> Effect:

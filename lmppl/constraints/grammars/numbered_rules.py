@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,3 +93,11 @@ def _closed(symbols: Set[int], sides: Sides) -> set[int]:
                 closed.add(rule[0])
                 todo.append(rule[0])
     return closed
+
+
+def bits(symbols: int) -> Iterator[int]:
+    """Gives the symbols of a set that is written as the bits of an int, the least first."""
+    while symbols:
+        low = symbols & -symbols
+        yield low.bit_length() - 1
+        symbols ^= low

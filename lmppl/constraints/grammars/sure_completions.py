@@ -15,11 +15,11 @@ from lmppl.constraints.grammars.lalr_completions import Completions
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule
 from lmppl.constraints.grammars.lexeme_outcomes import LexemeOutcomes
-from lmppl.constraints.grammars.numbered_rules import Rules
+from lmppl.constraints.grammars.numbered_rules import Rules, bits
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 from lmppl.constraints.grammars.short_sentences import few_tokens
 from lmppl.constraints.grammars.token_neighbours import avoidable, followers
-from lmppl.constraints.grammars.token_texts import TokenTexts, bits
+from lmppl.constraints.grammars.token_texts import TokenTexts
 
 MAX_ANSWERS = 200_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Set
 
-from lmppl.constraints.grammars.numbered_rules import Rules
+from lmppl.constraints.grammars.numbered_rules import Rules, bits
 
 Productions = Mapping[int, tuple[tuple[int, ...], ...]]
 
@@ -31,9 +31,9 @@ def followers(productions: Productions, nullable: Set[int], first_nonterminal: i
     terminals = (1 << first_nonterminal) - 1
     after: dict[int, int] = defaultdict(int)
     for left, found in behind.items():
-        for terminal in _numbers(last.get(left, 1 << left) & terminals):
+        for terminal in bits(last.get(left, 1 << left) & terminals):
             after[terminal] |= found & terminals
-    return {terminal: set(_numbers(found)) for terminal, found in after.items()}
+    return {terminal: set(bits(found)) for terminal, found in after.items()}
 
 
 def avoidable(terminals: Set[int], rules: Rules) -> bool:
@@ -80,8 +80,3 @@ def _edge_symbols(productions: Productions, nullable: Set[int], step: int) -> di
             edges[origin] = found
         order.reverse()  # a chain of rules is as often written in the one order as in the other
     return edges
-
-
-def _numbers(bits: int) -> list[int]:
-    """Gives the places of the bits that are set."""
-    return [number for number, bit in enumerate(reversed(bin(bits)[2:])) if bit == "1"]

@@ -7,10 +7,11 @@ terminals finds the same, except for words, which another terminal may take: tho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_tables import END
+from lmppl.constraints.grammars.numbered_rules import bits
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 
 MAX_SOUGHT = 5_000
@@ -156,11 +157,3 @@ def _followed(scanner: Scanner, place: Place, text: bytes) -> Place | None:
             return None
         point, slot = after, after.slots.index(slot)
     return None if point.settled and slot else (point, slot)
-
-
-def bits(tokens: int) -> Iterator[int]:
-    """Gives the tokens of a set."""
-    while tokens:
-        low = tokens & -tokens
-        yield low.bit_length() - 1
-        tokens ^= low
