@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import lark as lark_package
 from drawn_bytes import Draws
 from viable_prefixes import completion, stepped
 
 from lmppl.constraints.grammars.grammar import lark
+from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import ConstraintError
 
 MAX_BYTES = 48
@@ -52,6 +54,37 @@ def drawn(data: bytes) -> tuple[str, str, str]:
 
 def _side(draws: Draws) -> str:
     return " ".join(draws.one_of(SYMBOLS) + draws.one_of(AFTER) for _ in range(draws.below(4)))
+
+
+def compared(
+    constraint: Constraint, expected: dict[str, bool | None], alphabet: bytes, most: int
+) -> Counter[str]:
+    """Counts how a constraint judges strings, of which Lark says that; None where it says nothing.
+
+    Args:
+        constraint: Of a grammar.
+        expected: All strings up to some length.
+        alphabet: What completions are searched with where the constraint is exact.
+        most: States that a search goes through; then there is none.
+    """
+    found: Counter[str] = Counter()
+    viable = {text[:i] for text, yes in expected.items() if yes for i in range(len(text) + 1)}
+    for text, yes in expected.items():
+        state = constraint.advance(constraint.initial(), text.encode())
+        found["accepted"] += bool(yes)
+        found["wrong"] += yes is not None and (state is not None and constraint.accepts(state)) != yes
+        found["dead too early"] += state is None and text in viable
+        if constraint.viable_is_exact and state is not None and text not in viable and len(text) <= 2:
+            found["exact"] += 1
+            found["not exact"] += not _can_be_completed(constraint, state, alphabet, most)
+    return found
+
+
+def _can_be_completed(constraint: Constraint, state: State, alphabet: bytes, most: int) -> bool:
+    try:
+        return completion(constraint, state, alphabet, most) is not None
+    except AssertionError:
+        return False
 
 
 def judged(parser: str, lexer: str, grammar: str) -> str:

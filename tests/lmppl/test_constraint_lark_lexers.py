@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lark as lark_package
 import pytest
-from lark_target import MODES, loaded, parses
+from lark_target import MODES, compared, loaded, parses
 
 from lmppl.constraints.grammars import lexed_grammars, lexed_texts, place_shapes, rule_tails, scanner
 from lmppl.constraints.grammars.earley import Recogniser
@@ -64,21 +64,6 @@ def accepts(constraint: Constraint, text: str) -> bool:
     return state is not None and constraint.accepts(state)
 
 
-def can_be_completed(constraint: Constraint, state: State, most: int = 2_000) -> bool:
-    """Looks for a completion, breadth first; it gives up after some states, and then says no."""
-    seen = {state}
-    todo = [state]
-    for each in todo:  # grows while it is walked
-        if constraint.accepts(each):
-            return True
-        for byte in b"ab A":
-            after = constraint.advance(each, bytes((byte,)))
-            if after is not None and after not in seen and len(seen) < most:
-                seen.add(after)
-                todo.append(after)
-    return False
-
-
 def compare(mode: tuple[str, str], seed: int, num: int, length: int) -> Counter[str]:
     """Compares random grammars with Lark on every string up to a length, and counts what it finds."""
     rng = random.Random(f"{mode} {seed}")
@@ -98,15 +83,7 @@ def compare(mode: tuple[str, str], seed: int, num: int, length: int) -> Counter[
         except ConstraintError:  # no string is in the language, or so we say
             found["wrong"] += any(expected.values())
             continue
-        viable = {text[:i] for text, yes in expected.items() if yes for i in range(len(text) + 1)}
-        for text, yes in expected.items():
-            state = constraint.advance(constraint.initial(), text.encode())
-            found["accepted"] += bool(yes)
-            found["wrong"] += yes is not None and (state is not None and constraint.accepts(state)) != yes
-            found["dead too early"] += state is None and text in viable
-            if constraint.viable_is_exact and state is not None and text not in viable and len(text) <= 2:
-                found["exact"] += 1
-                found["not exact"] += not can_be_completed(constraint, state)
+        found.update(compared(constraint, expected, b"ab A", 2_000))
     return found
 
 

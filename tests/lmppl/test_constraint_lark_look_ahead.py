@@ -8,18 +8,16 @@ from collections import Counter
 
 import lark as lark_package
 import pytest
-from lark_target import MODES, loaded, parses
-from viable_prefixes import completion
+from lark_target import MODES, compared, loaded, parses
 
 from lmppl.constraints.grammars import match_threads, matchers
 from lmppl.constraints.grammars.grammar import _lark, lark
 from lmppl.constraints.grammars.match_automata import match_automaton
-from lmppl.constraints.protocol import Constraint
 from lmppl.errors import ConstraintError
 from lmppl.testing import check_constraint
 
 ALPHABET = "ab -\n"
-FURTHER = "ABcz9_."  # what a completion may need
+FOR_COMPLETIONS = b"ab -\nABcz9_."
 INSIDE = (
     *(r"a\b", r"(a|bb)\b", r"ab$", "a$", r"b\Z", r"(?m:a$)", r"\w+\b", r"\w*b\B", r"a\B", r"[ab]+-\b"),
     *(r"a(?=b)", r"a(?!b)", r"a(?!b\b)", r"\w+ (?!a\b)", r"b(?!a(?!$))", r".*(?<=b)a\b", r".*(?<!\w)b\b"),
@@ -81,21 +79,8 @@ def compare(mode: tuple[str, str], seed: int, num: int, length: int) -> Counter[
             found["wrong"] += "No string" in str(error) and any(parses(parser, text) for text in strings)
             continue
         found["grammars"] += 1
-        found.update(judged(constraint, {text: parses(parser, text) for text in strings}))
-    return found
-
-
-def judged(constraint: Constraint, expected: dict[str, bool | None]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    viable = {text[:i] for text, yes in expected.items() if yes for i in range(len(text) + 1)}
-    for text, yes in expected.items():
-        state = constraint.advance(constraint.initial(), text.encode())
-        found["accepted"] += bool(yes)
-        found["wrong"] += yes is not None and (state is not None and constraint.accepts(state)) != yes
-        found["dead too early"] += state is None and text in viable
-        if state is not None and text not in viable and len(text) <= 2 and constraint.viable_is_exact:
-            found["exact"] += 1
-            found["not exact"] += completion(constraint, state, (ALPHABET + FURTHER).encode(), 4_000) is None
+        expected = {text: parses(parser, text) for text in strings}
+        found.update(compared(constraint, expected, FOR_COMPLETIONS, 4_000))
     return found
 
 
@@ -159,7 +144,8 @@ def compare_two_ways(pattern: str, mode: tuple[str, str]) -> Counter[str]:
     texts = ["".join(p) for n in range(1, 7) for p in itertools.product("abc", repeat=n)]
     parser = loaded(grammar, *mode)
     constraint = lark(grammar, parser=mode[0], lexer=mode[1])
-    return judged(constraint, {text: parses(parser, text) for text in texts})
+    expected = {text: parses(parser, text) for text in texts}
+    return compared(constraint, expected, FOR_COMPLETIONS, 4_000)
 
 
 KEYWORDS = r"""
