@@ -3,11 +3,11 @@
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 
-ROWS = np.random.default_rng(5).dirichlet(np.ones(4), 5)
-LM = lp.TableLM(["a", "b", "c", "<end>"], ROWS[0], ROWS[1:])
+LM = drawn_table(5)
 
 
 @lp.program

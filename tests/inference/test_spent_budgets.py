@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 from lmppl.inference import proposals
@@ -14,8 +15,7 @@ pytestmark = pytest.mark.once
 
 FAILURE_RATE = 1e-6  # of each statistical test, when what it tests is right
 NUM_RUNS = 300
-ROWS = np.random.default_rng(3).dirichlet(np.full(5, 0.6), 6)
-LM = lp.TableLM([*"abcd", "<end>"], ROWS[0], ROWS[1:])
+LM = drawn_table(3, "abcd", 0.6)
 
 
 @pytest.fixture(scope="module")
