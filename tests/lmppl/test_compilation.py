@@ -17,7 +17,7 @@ from lmppl.compilation import compilations, counting, make_room_for_programs
 from lmppl.progress import ProgressBar
 
 PROGRAM = """
-import jax, lmppl as lp, numpyro.distributions as dist
+import jax, lmppl as lp
 from lmppl.compilation import compilations, use_compile_cache
 folder = use_compile_cache()
 compilations()
@@ -47,14 +47,14 @@ def test_a_second_process_compiles_nothing_and_a_torn_entry_is_dropped(tmp_path)
     assert "Warning" not in errors
     # What a process leaves that was killed while it wrote: half an entry, without a note of its use.
     torn = next((tmp_path / "lmppl" / "compiled").glob("*-cache"))
-    torn.write_bytes(torn.read_bytes()[:100])
+    whole = torn.read_bytes()
+    torn.write_bytes(whole[:100])
     torn.with_name(torn.name.removesuffix("-cache") + "-atime").unlink()
     (_, _, again, second_loaded), errors = run(XDG_CACHE_HOME=tmp_path)
     assert "Warning" not in errors
     assert int(again) == 1
     assert int(second_loaded) + int(again) == int(compiled) + int(loaded)
-    (_, _, third, _), errors = run(XDG_CACHE_HOME=tmp_path)
-    assert int(third) == 0
+    assert len(torn.read_bytes()) == len(whole)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_a_progress_bar_says_what_is_compiled_until_the_next_step():
 
 
 def test_a_run_with_a_bar_says_that_it_compiles(capsys):
-    jax.clear_caches()
-    lm = lp.TableLM(["a", "<end>"], [1.0, 0.0], [[0.5, 0.5], [0.0, 1.0]])
+    tokens = [*"abcdefghijkl", "<end>"]  # so many that no other test has compiled anything for them
+    lm = lp.TableLM(tokens, np.full(13, 1 / 13), np.full((13, 13), 1 / 13))
     lp.infer(lambda: lp.sample("x", lm("a", max_tokens=2)), method=lp.IS(2), progress=True)
     assert "compiling" in capsys.readouterr().err
 

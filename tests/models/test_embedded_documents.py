@@ -49,7 +49,7 @@ def test_targets_are_one_line_and_prompts_end_in_a_header(domain: str):
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_no_key_is_both_trained_on_and_held_out(domain: str):
-    splits = {split: {d.key for d in drawn(domain, 25, split)} for split in (TRAIN, TEST, DEV)}
+    splits = {split: {d.key for d in drawn(domain, 12, split)} for split in (TRAIN, TEST, DEV)}
     assert not splits[TRAIN] & splits[TEST]
     assert not splits[TRAIN] & splits[DEV]
     assert not splits[TEST] & splits[DEV]
@@ -126,7 +126,7 @@ def test_an_underspecified_instruction_has_several_distinct_meanings(kind: str):
 
 def test_labels_of_underspecified_instructions_are_uniform_over_their_meanings():
     """A two-sided binomial test at 1e-6; the mutant draws the first meaning five times of six."""
-    number = 120
+    number = 60
 
     def is_accepted(count: int) -> bool:
         return bool(5e-7 < binom.cdf(count, number, 0.5) < 1 - 5e-7)
