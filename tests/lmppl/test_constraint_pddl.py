@@ -151,14 +151,14 @@ def test_negative_preconditions_and_equality_mean_what_they_say() -> None:
     steps = [("press", x) for x in objects]
     steps += [(name, x, y) for name in ("pass", "reset") for x in objects for y in objects]
     plan = lp.pddl_plan(LAMPS, TWO_LAMPS)
-    accepted = 0
+    num_accepted = 0
     for taken in itertools.chain(*(itertools.product(steps, repeat=n) for n in range(4))):
         text = "\n".join(f"({' '.join(step)})" for step in taken)
         burning = lamps_after(taken)
         assert (state_of(plan, text) is not None) == (burning is not None), text
         assert accepted(plan, text) == (burning is not None and {"b", "fuse"} <= burning), text
-        accepted += accepted(plan, text)
-    assert accepted == 4
+        num_accepted += accepted(plan, text)
+    assert num_accepted == 4
     task = read_task(LAMPS, TWO_LAMPS)
     with pytest.raises(PlanError, match=r"\(on a\) must not hold"):
         task.final(("(press a)", "(press a)"))
