@@ -20,7 +20,7 @@ LAYERS = (0, 4)  # of the embedded model's five: without those between, its text
 @pytest.fixture(scope="session")
 def lm() -> FlaxLM:
     """The embedded model without its middle layers, so that its programs compile in half the time."""
-    whole = lp.load()
+    whole = lp.load(dtype="float32")
     assert isinstance(whole, FlaxLM)
     blocks = {place: whole.params["blocks"][layer] for place, layer in enumerate(LAYERS)}
     config = dataclasses.replace(whole.config, num_layers=len(LAYERS))
