@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def listed_words(tree: Node) -> list[Word] | None:
         return None
     sets = {options for word in words for options in word or ()}
     spans = sorted(span for options in sets for span in options)
-    if any(high > low for (_, high), (low, _) in zip(spans, spans[1:], strict=False)):
+    if any(high > low for (_, high), (low, _) in pairwise(spans)):
         return None
     is_short = all(sum(high - low for low, high in options) <= MAX_SPELLINGS for options in sets)
     return [word for word in words if word is not None] if is_short else None
@@ -116,7 +117,7 @@ class _Tree:
         self.is_word[node] = True
 
     def kinds(self) -> list[_Kind]:
-        """Gives the states, of which no two are alike; the first is the last one that others lead to."""
+        """Gives the states, of which no two are alike, each after those that it leads to."""
         says = ["nothing"] * len(self.following)
         for node, following in enumerate(self.following):
             if self.is_word[node]:

@@ -68,7 +68,7 @@ class Threads:
         return self._symbols[place]
 
     def alike(self, threads: Iterable[Thread]) -> list[list[int]]:
-        """Gives the classes of characters in groups that threads, and what they hang on, do not tell apart."""
+        """Gives the classes of characters in groups that threads and their conditions do not tell apart."""
         todo = [*threads]
         places: dict[int, None] = {}
         for place, conditions in todo:  # grows while it is walked
