@@ -59,7 +59,7 @@ def difference(one: MatchAutomaton, other: MatchAutomaton) -> bytes | None:
 
 def test_listed_words_are_what_the_general_construction_makes_of_them() -> None:
     for pattern in random_lists(150):
-        assert listed_words.listed_words(parse(pattern)) is not None
+        assert listed_words.words_of(parse(pattern)) is not None
         assert difference(match_automaton(pattern), ordered_subsets(pattern, parse(pattern))) is None, pattern
 
 
@@ -105,7 +105,7 @@ def test_broken_list_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> 
     "pattern", ["a|[ab]", "(?:a|(?i:a)b)", "[a-z]b|c", "a|b*", "(?=a)b|c", "a|.", r"a\b|b"]
 )
 def test_choice_of_more_than_words_is_left_to_the_general_construction(pattern: str) -> None:
-    assert listed_words.listed_words(parse(pattern, look_around=True)) is None
+    assert listed_words.words_of(parse(pattern, look_around=True)) is None
 
 
 @pytest.mark.parametrize("pattern", [r"(?:\ud800|a)", r"\ud800", "(?:|a)", "(?:b|)a"])

@@ -36,7 +36,7 @@ _Kind = tuple[str, tuple[tuple[CharacterSet, int], ...]]
 """What a state says, and where characters lead from it."""
 
 
-def listed_words(tree: Node) -> list[Word] | None:
+def words_of(tree: Node) -> list[Word] | None:
     """Gives the words of a pattern that is a list of them, in order; None if it is something else.
 
     Sets of characters are equal or have nothing in common, so that a text is read in one way only.
@@ -78,7 +78,7 @@ def words_automaton(words: Sequence[Word]) -> MatchAutomaton:
     """Makes the automaton of words, of which earlier ones are preferred.
 
     Args:
-        words: As of `listed_words`. The empty one is no match, but it keeps later ones from being found.
+        words: As of `words_of`. The empty one is no match, but it keeps later ones from being found.
 
     Raises:
         TooLarge: More than 50,000 states.

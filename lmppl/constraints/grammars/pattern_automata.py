@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.grammars.listed_words import listed_words, words_automaton
+from lmppl.constraints.grammars.listed_words import words_automaton, words_of
 from lmppl.constraints.grammars.match_automata import MAX_STATES, NEW, Label, MatchAutomaton, running
 from lmppl.constraints.grammars.match_program import Program, Step
 from lmppl.constraints.grammars.match_threads import (
@@ -40,7 +40,7 @@ def match_automaton(pattern: str) -> MatchAutomaton:
     """
     try:
         tree = parse(pattern, look_around=True)
-        words = listed_words(tree)
+        words = words_of(tree)
         return ordered_subsets(pattern, tree) if words is None else words_automaton(words)
     except TooLarge as error:
         raise _too_large(pattern) from error
