@@ -27,7 +27,7 @@ NOT_MANY = lp.check("few q", prefix=lambda text: text.count("q") < 2)
 
 @pytest.fixture(scope="module")
 def lm():
-    return lp.load()
+    return lp.load(dtype="float32")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lmppl.inference import device_sites
 
 @pytest.fixture(scope="module")
 def lm():
-    return lp.load()
+    return lp.load(dtype="float32")
 
 
 PROMPT = "### words\nred\n### sentence\n"

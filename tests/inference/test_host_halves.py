@@ -20,7 +20,7 @@ CHECK = lp.check("few e", prefix=lambda text: text.count("e") < 3, complete=lamb
 
 @pytest.fixture(scope="module")
 def lm():
-    return lp.load()
+    return lp.load(dtype="float32")
 
 
 def one_prompt(lm):

@@ -15,7 +15,7 @@ PROMPTS = ["### words\nred\n### sentence\n", "### person\n", "### schema\nsinger
 
 @pytest.fixture(scope="module")
 def lm():
-    return lp.load()
+    return lp.load(dtype="float32")
 
 
 def program(lm, constraint, stop):

@@ -21,7 +21,7 @@ CHOICES = lp.choices(["red", "red and blue", "green and red", "blue"])
 
 @pytest.fixture(scope="module")
 def lm():
-    return lp.load()
+    return lp.load(dtype="float32")
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ VALUES = ["(and (on red blue))", "(and (on red blue)", "", "naïve", "(and (on g
 
 @pytest.fixture(scope="module")
 def lm() -> LanguageModel:
-    return lp.load()
+    return lp.load(dtype="float32")
 
 
 def plain_pass(lm: LanguageModel, params: Any, tokens: Any) -> Any:

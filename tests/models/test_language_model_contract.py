@@ -17,7 +17,7 @@ TEXTS = ["the red block", "naïve café ☃", "12 34"]
 
 @pytest.fixture
 def lm(checkpoint: Path) -> FlaxLM:
-    lm = load(checkpoint)
+    lm = load(checkpoint, dtype="float32")
     assert isinstance(lm, FlaxLM)
     return lm
 
