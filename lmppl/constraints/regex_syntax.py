@@ -12,7 +12,10 @@ from lmppl.errors import ConstraintError
 MAX_LENGTH = 200_000  # characters: 2 s and 60 MB
 MAX_CLASSES = 300  # different ones, each a search through all characters, of 1 to 30 ms
 
+_IGNORECASE, _VERBOSE = int(re.IGNORECASE), int(re.VERBOSE)  # less work for `&` than Python's enumeration
+_CASES = int(re.IGNORECASE | re.ASCII)
 _WHITESPACE = frozenset(" \t\n\r\v\f")  # what `re.VERBOSE` skips
+_PLAIN = re.compile(r"[^\\.^$*+?{}\[\]|()#\s]+")  # a run of characters that stand for themselves
 _COUNT = re.compile(r"\{(?!\})([0-9]*)(,?)([0-9]*)\}")
 _HEX = "[0-9a-fA-F]"
 _ESCAPE = re.compile(
@@ -153,6 +156,7 @@ class _Reader:
         self.look_around = look_around
         self.at = 0
         self.classes: set[str] = set()
+        self.known: dict[int, dict[str, Character]] = {}  # by the flags that matter
 
     def alternation(self, flags: int) -> Node:
         options = [self.sequence(flags)]
@@ -163,7 +167,11 @@ class _Reader:
     def sequence(self, flags: int) -> Node:
         items: list[Node] = []
         while self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
-            if flags & re.VERBOSE and self.skipped_as_verbose():
+            if flags & _VERBOSE and self.skipped_as_verbose():
+                continue
+            if plain := _PLAIN.match(self.pattern, self.at):
+                self.at = plain.end()
+                items += self.literals(plain[0], flags)
                 continue
             start = self.at
             bounds = self.count()
@@ -218,9 +226,16 @@ class _Reader:
             return Assertion("line start" if flags & re.MULTILINE else "text start")
         if character == "$":
             return Assertion("line end" if flags & re.MULTILINE else "last line end")
-        if flags & re.IGNORECASE:
-            return Character(case_variants(character, flags))
-        return Character(single(character))
+        return self.literals(character, flags)[0]
+
+    def literals(self, text: str, flags: int) -> list[Character]:
+        """Gives characters that stand for themselves."""
+        known = self.known.setdefault(flags & _CASES, {})
+        for character in text:
+            if character not in known:
+                is_any = flags & _IGNORECASE
+                known[character] = Character(case_variants(character, flags) if is_any else single(character))
+        return [known[character] for character in text]
 
     def character_class(self, flags: int) -> Node:
         start = self.at
@@ -294,4 +309,4 @@ def _changed(flags: int, on: str, off: str) -> int:
         flags |= getattr(re, letter.upper())
     for letter in off:
         flags &= ~getattr(re, letter.upper())
-    return flags
+    return int(flags)

@@ -337,6 +337,24 @@ def test_search_that_is_given_up_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
         assert constraint.viable_is_exact is is_exact
 
 
+def test_search_for_tokens_goes_on_and_is_refused_as_often_as_it_is_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed = [("ALL", "[a-d]+"), ("SHORT", "a[a-d]{2}"), ("LONG", "b[a-d]{3}#")]
+    terminals = [Terminal(name, i + 1, p, None, frozenset(), 0) for i, (name, p) in enumerate(listed)]
+
+    def found() -> list[bool]:
+        each = scanner.Scanner(terminals, frozenset())
+        return [each.can_find(token) for token in (2, 1, 3, 2, 1)]
+
+    assert found() == [False, True, False, False, True]
+    monkeypatch.setattr(scanner, "MAX_POINTS", 3)
+    each = scanner.Scanner(terminals, frozenset())
+    for _ in range(2):
+        with pytest.raises(ConstraintError, match="more than 3 states together"):
+            each.can_find(2)
+
+
 @pytest.mark.parametrize("parser", ["lalr", "earley"])
 def test_deep_nesting_needs_no_recursion(parser: str) -> None:
     constraint = lark('start: "[" start "]" | /x+/', parser=parser)

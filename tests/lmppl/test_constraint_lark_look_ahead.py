@@ -12,7 +12,7 @@ from lark_target import MODES, compared, loaded, parses
 
 from lmppl.constraints.grammars import match_threads, matchers
 from lmppl.constraints.grammars.grammar import _lark, lark
-from lmppl.constraints.grammars.match_automata import match_automaton
+from lmppl.constraints.grammars.pattern_automata import match_automaton
 from lmppl.errors import ConstraintError
 from lmppl.testing import check_constraint
 

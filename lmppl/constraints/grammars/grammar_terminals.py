@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from lmppl.constraints.grammars.match_automata import MatchAutomaton, match_automaton, word_automaton
+from lmppl.constraints.grammars.listed_words import word_automaton
+from lmppl.constraints.grammars.match_automata import MatchAutomaton
+from lmppl.constraints.grammars.pattern_automata import match_automaton
 from lmppl.errors import ConstraintError
 
 

@@ -73,6 +73,7 @@ class Completions:
         self._table = parser.table
         self._written = written
         self._actions: dict[int, _Actions] = {}
+        self._rules: dict[int, list[tuple[int, Popped]]] = {}
         self._on_top: dict[int, Question] = {}
         self._open: dict[Question, None] = {}
         self._asking: Question | None = None
@@ -217,19 +218,27 @@ class Completions:
         shifts: dict[int, int] = defaultdict(int)
         for token, target in self._table.shifts[state].items():
             shifts[target] |= 1 << token
-        reductions: dict[Popped, int] = defaultdict(int)
-        empty: list[tuple[int, Question]] = []
-        for token, (name, length) in self._table.reductions[state].items():
-            if length:
-                reductions[Popped(name, length - 1)] |= 1 << token
-            else:
-                empty.append((1 << token, Question(state, rule=(name, 1 << token))))
+        reductions = self._table.reductions[state]
         self._actions[state] = _Actions(
             [(bits, Question(state, self._question(target))) for target, bits in shifts.items()],
-            [(bits, popped) for popped, bits in reductions.items()],
-            empty,
+            self._popped(reductions),
+            [
+                (1 << token, Question(state, rule=(name, 1 << token)))
+                for token, (name, length) in reductions.items()
+                if not length
+            ],
         )
         return self._actions[state]
+
+    def _popped(self, reductions: dict[int, tuple[int, int]]) -> list[tuple[int, Popped]]:
+        """Gives the rules that are not empty, by the bits of the tokens; many states share a table."""
+        if id(reductions) not in self._rules:
+            found: dict[Popped, int] = defaultdict(int)
+            for token, (name, length) in reductions.items():
+                if length:
+                    found[Popped(name, length - 1)] |= 1 << token
+            self._rules[id(reductions)] = [(bits, popped) for popped, bits in found.items()]
+        return self._rules[id(reductions)]
 
 
 class _Path(NamedTuple):

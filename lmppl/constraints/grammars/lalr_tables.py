@@ -89,6 +89,7 @@ class _Construction:
         self.kernels: list[tuple[int, ...]] = []
         self.closures: list[tuple[int, ...]] = []
         self.transitions: list[dict[int, int]] = []
+        self.shared: dict[tuple[int, int, int], dict[int, tuple[int, int]]] = {}
 
     def table(self) -> LalrTable:
         self._make_states()
@@ -112,6 +113,8 @@ class _Construction:
     def _chosen(
         self, masks: dict[int, int], shifts: dict[int, int]
     ) -> tuple[dict[int, tuple[int, int]], bool]:
+        if len(masks) == 1 and not shifts:
+            return self._reducing(*next(iter(masks.items()))), False
         options: dict[int, list[GrammarRule]] = defaultdict(list)
         for rule, mask in masks.items():
             for token in bits(mask):
@@ -129,6 +132,14 @@ class _Construction:
             else:
                 chosen[token] = (best.origin, len(best.side))
         return chosen, conflicting
+
+    def _reducing(self, number: int, mask: int) -> dict[int, tuple[int, int]]:
+        """Gives what a state does that applies one rule before all of some tokens; equal ones are one."""
+        rule = self.rules[number]
+        key = rule.origin, len(rule.side), mask
+        if key not in self.shared:
+            self.shared[key] = dict.fromkeys(bits(mask), key[:2])
+        return self.shared[key]
 
     def _nullable(self) -> set[int]:
         nullable: set[int] = set()

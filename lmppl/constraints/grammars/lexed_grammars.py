@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_completions import Completions
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
-from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, lalr_table
+from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, lalr_table
 from lmppl.constraints.grammars.lark_grammars import LoadedGrammar
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.lexer_exactness import lexemes_can_be_ended
@@ -30,18 +30,19 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     scanners = _Scanners(loaded)
     rules, root = _rules(loaded, start, scanners.tokens)
     table = lalr_table(rules, len(scanners.tokens) + 1, root)
-    wanted = [{*s, *r} - {END} for s, r in zip(table.shifts, table.reductions, strict=True)]
+    wanted = _wanted(table)
     by_state = [scanners.of(tokens if contextual else scanners.tokens.values()) for tokens in wanted]
     parser = LalrParser(table)
     all_derive = not table.has_conflicts and _all_derive(loaded)
     all_is_found = all_derive and all(
         scanner.can_find(token)
-        for scanner, tokens in dict.fromkeys(zip(by_state, map(frozenset, wanted), strict=True))
+        for scanner, tokens in dict.fromkeys(zip(by_state, wanted, strict=True))
         for token in tokens
     )
     can_complete = None
     if not all_is_found:
-        can_complete = Completions(parser, lambda state: _found(by_state[state], wanted[state])).exist
+        found = lru_cache(None)(_found)
+        can_complete = Completions(parser, lambda state: found(by_state[state], wanted[state])).exist
     is_sure = None
     if not scanners.lexemes_can_be_ended:
         bits = [
@@ -55,7 +56,17 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     )
 
 
-def _found(scanner: Scanner, tokens: Iterable[int]) -> int:
+def _wanted(table: LalrTable) -> list[frozenset[int]]:
+    """Gives, by state, the tokens that are not refused at once; equal ones are one."""
+    known: dict[frozenset[int], frozenset[int]] = {}
+    wanted = []
+    for shifts, reductions in zip(table.shifts, table.reductions, strict=True):
+        tokens = frozenset((*shifts, *reductions)) - {END}
+        wanted.append(known.setdefault(tokens, tokens))
+    return wanted
+
+
+def _found(scanner: Scanner, tokens: frozenset[int]) -> int:
     return sum(1 << token for token in tokens if scanner.can_find(token)) | 1 << END
 
 

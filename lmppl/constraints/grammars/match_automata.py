@@ -7,30 +7,16 @@ may be the one, best first; whoever follows the automaton keeps for each what co
 
 from __future__ import annotations
 
-import re
-from functools import cached_property, lru_cache
+from collections.abc import Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.character_sets import case_variants
-from lmppl.constraints.grammars.match_program import Program, Step
-from lmppl.constraints.grammars.match_threads import (
-    NO_CONDITIONS,
-    SURE,
-    Condition,
-    Past,
-    Thread,
-    Threads,
-)
-from lmppl.constraints.transition_tables import DEAD, canonical
-from lmppl.constraints.utf8_encoding import byte_rows
-from lmppl.errors import ConstraintError
+from lmppl.constraints.transition_tables import DEAD, distinct_columns
 
 NEW = -1
-MAX_STATES = 5_000
-MAX_THREADS = 500_000  # over all states: some seconds
+MAX_STATES = 50_000
 
 
 class Label(NamedTuple):
@@ -65,7 +51,7 @@ class MatchAutomaton:
             label.certain and label.slots is not None and len(label.slots) == 1 and not goes_on
             for label, goes_on in zip(labels, (table != DEAD).any(1).tolist(), strict=True)
         ]
-        self.runs = _running(table, labels).tolist()
+        self.runs = running(table, labels).tolist()
         self._representatives: dict[int, list[int]] = {}
 
     @property
@@ -76,17 +62,24 @@ class MatchAutomaton:
     @cached_property
     def shortest(self) -> bytes:
         """A shortest text with a match that ends with it; empty if there is none."""
-        seen = {0}
-        todo = [(0, b"")]
-        for state, data in todo:  # grows while it is walked
+        before = {0: (0, 0)}  # and the byte from there
+        todo = [0]
+        for state in todo:  # grows while it is walked
             for byte in self.representatives(state):
                 after = self.flat[256 * state + byte]
                 if NEW in (self.labels[after].slots or ()):
-                    return data + bytes((byte,))
-                if after not in seen:
-                    seen.add(after)
-                    todo.append((after, data + bytes((byte,))))
+                    return self._text_to(state, before) + bytes((byte,))
+                if after not in before:
+                    before[after] = state, byte
+                    todo.append(after)
         return b""
+
+    def _text_to(self, state: int, before: Mapping[int, tuple[int, int]]) -> bytes:
+        text = bytearray()
+        while state:
+            state, byte = before[state]
+            text.append(byte)
+        return bytes(reversed(text))
 
     def representatives(self, state: int) -> list[int]:
         """Gives one byte for each next state."""
@@ -113,197 +106,18 @@ class MatchAutomaton:
         return slots[end] if end >= 0 else None
 
 
-@lru_cache(4096)
-def match_automaton(pattern: str) -> MatchAutomaton:
-    """Makes the automaton of a pattern in the syntax of `re`, look-around included.
-
-    Matches of the empty string are left out.
-
-    Raises:
-        ConstraintError: It is no pattern, needs what stands before it, is too large, or has
-            back-references or what else is not supported.
-    """
-    try:
-        return _Construction(Program(pattern)).automaton()
-    except TooLarge as error:
-        raise _too_large(pattern) from error
-    except RecursionError as error:
-        raise ConstraintError(
-            f"The pattern {pattern[:60]!r} is nested too deeply. Use fewer groups."
-        ) from error
-
-
-@lru_cache(4096)
-def word_automaton(word: str, ignore_case: bool) -> MatchAutomaton:
-    """Makes the automaton of a literal string, without the cost of a pattern."""
-    rows = [np.full(256, DEAD, np.int32)]
-    at = 0
-    for character in word:
-        spellings = [character.encode()]
-        if ignore_case:
-            numbers = (n for span in case_variants(character, re.IGNORECASE) for n in range(*span))
-            spellings = [chr(n if n < 0xD800 else n + 0x800).encode() for n in numbers]
-        after = len(rows)
-        rows.append(np.full(256, DEAD, np.int32))
-        for spelling in spellings:
-            state = at
-            for byte in spelling[:-1]:
-                if rows[state][byte] == DEAD:
-                    rows[state][byte] = len(rows)
-                    rows.append(np.full(256, DEAD, np.int32))
-                state = rows[state][byte]
-            rows[state][spelling[-1]] = after
-        at = after
-    labels = [Label((), False, -1)] * len(rows)
-    labels[at] = Label((NEW,), True, 0)
-    return MatchAutomaton(np.stack(rows), labels)
-
-
-class _State(NamedTuple):
-    """Threads in order of preference, the last characters, and the slots of the matches among them."""
-
-    threads: tuple[Thread, ...]
-    past: Past
-    slots: tuple[int, ...]
-
-
-class _Construction:
-    """The subset construction, with subsets that are ordered."""
-
-    def __init__(self, program: Program):
-        self.program = program
-        self.code = program.instructions
-        self.threads = Threads(program)
-        self.work = 0
-
-    def automaton(self) -> MatchAutomaton:
-        states, table = self._explored()
-        labels = [self._label(state) for state in states]
-        table, labels = _smallest(_trimmed(table, labels), labels)
-        rows = byte_rows(self.program.partition, table)  # where equal states within characters are one
-        labels += [Label(None, False, -1)] * (len(rows) - len(labels))
-        return MatchAutomaton(rows, labels)
-
-    def _explored(self) -> tuple[list[_State], np.ndarray]:
-        begin = Thread(self.program.begin, NO_CONDITIONS)
-        threads = [thread for thread in self.closed(begin, (), set()) if thread.place]
-        first = _State(tuple(threads), (), ())
-        numbers = {first: 0}
-        states = [first]
-        rows: list[list[int]] = []
-        for state in states:  # grows while it is walked
-            row = []
-            for symbol in range(self.program.partition.num_classes):
-                target = self.after(state, symbol)
-                if target is not None and target not in numbers:
-                    numbers[target] = len(states)
-                    states.append(target)
-                row.append(DEAD if target is None else numbers[target])
-            rows.append(row)
-            self.work += len(state.threads) * len(row)
-            if len(states) > MAX_STATES or self.work > MAX_THREADS:
-                raise _too_large(self.program.pattern)
-        return states, np.array(rows, np.int32)
-
-    def after(self, state: _State, symbol: int) -> _State | None:
-        past = self.threads.past_after(state.past, symbol)
-        threads: list[Thread] = []
-        slots: list[int] = []
-        seen: set[Thread] = set()
-        kept: dict[int, list[frozenset[Condition]]] = {}
-        slot = -1
-        for place, conditions in state.threads:
-            slot += place == 0
-            left = self.threads.conditions_after(conditions, symbol, past)
-            if left is None:
-                continue
-            if place == 0:
-                new = [Thread(0, left)]
-            else:
-                step = self.code[place]
-                assert isinstance(step, Step)
-                is_read = step.classes >> symbol & 1
-                new = self.closed(Thread(step.after, left), past, seen) if is_read else []
-            for thread in new:
-                better = kept.setdefault(thread.place, [])
-                if any(conditions <= thread.conditions for conditions in better):
-                    continue  # where this one is good, a better one is
-                better.append(thread.conditions)
-                threads.append(thread)
-                if thread.place == 0:
-                    slots.append(slot if place == 0 else NEW)
-            if threads and threads[-1] == SURE:
-                break
-        if not threads:
-            return None
-        looks_on = any(thread != SURE for thread in threads)
-        return _State(tuple(threads), past if looks_on else (), tuple(slots))
-
-    def closed(self, thread: Thread, past: Past, seen: set[Thread]) -> list[Thread]:
-        """Follows choices and assertions in order; what comes after a sure match is dropped."""
-        found: list[Thread] = []
-        todo = [thread]
-        while todo:
-            thread = todo.pop()
-            if thread in seen:
-                continue
-            if thread.place:
-                seen.add(thread)
-            following = self.threads.next(thread, past)
-            if following is None:
-                found.append(thread)
-                if thread == SURE:
-                    break
-            else:
-                todo.extend(reversed(following))
-        return found
-
-    def _label(self, state: _State) -> Label:
-        matches = [conditions for place, conditions in state.threads if place == 0]
-        at_end = [i for i, conditions in enumerate(matches) if self.threads.hold_at_end(conditions)]
-        return Label(state.slots, bool(matches) and not matches[-1], at_end[0] if at_end else -1)
-
-
-def _too_large(pattern: str) -> ConstraintError:
-    return ConstraintError(
-        f"The pattern {pattern[:60]!r} needs too large an automaton. Write smaller bounds or `*`."
-    )
-
-
-def _trimmed(table: np.ndarray, labels: list[Label]) -> np.ndarray:
-    """Drops ways to states from which nothing can be found, and all ways out of settled ones."""
-    useful = np.array([bool(label.slots) for label in labels])
-    runs = _running(table, labels)
-    settled = np.array([label.certain and len(label.slots or ()) == 1 for label in labels]) & ~runs
-    trimmed = np.where((table != DEAD) & (useful | runs)[table], table, DEAD)
-    trimmed[settled] = DEAD
-    return trimmed.astype(np.int32)
-
-
-def _running(table: np.ndarray, labels: list[Label]) -> np.ndarray:
+def running(table: np.ndarray, labels: list[Label]) -> np.ndarray:
     """Gives the states from which a match can be met that is not there yet."""
-    brings = np.array([NEW in (label.slots or ()) for label in labels])
+    classes = distinct_columns(table)[0] if len(table) > 100 else table  # which takes less time for a word
+    sources, symbols = np.nonzero(classes != DEAD)
+    edges = np.unique(classes[sources, symbols].astype(np.int64) * len(table) + sources)
+    sources_of = (edges % len(table)).tolist()
+    starts = np.searchsorted(edges, np.arange(len(table) + 1) * len(table)).tolist()
     runs = np.zeros(len(labels), bool)
-    while True:
-        reached = np.any(np.where(table == DEAD, False, (brings | runs)[table]), axis=1)
-        if np.array_equal(reached, runs):
-            return runs
-        runs = reached
-
-
-def _smallest(rows: np.ndarray, labels: list[Label]) -> tuple[np.ndarray, list[Label]]:
-    """Merges states that nothing tells apart: a label is one more symbol, with a sink behind it."""
-    num_symbols = rows.shape[1]
-    kinds = {label: kind for kind, label in enumerate(dict.fromkeys(labels))}
-    table = np.full((len(rows) + 1, num_symbols + len(kinds)), DEAD, np.int32)
-    table[:-1, :num_symbols] = rows
-    table[np.arange(len(rows)), [num_symbols + kinds[label] for label in labels]] = len(rows)
-    ends = np.zeros(len(table), bool)
-    ends[-1] = True
-    small, ends = canonical(table, 0, ends)
-    keep = np.flatnonzero(~ends)
-    number = np.full(len(small) + 1, DEAD, np.int32)
-    number[keep] = np.arange(len(keep))
-    kind_of = (small[keep, num_symbols:] != DEAD).argmax(1).tolist()
-    by_kind = list(kinds)
-    return number[small[keep, :num_symbols]], [by_kind[kind] for kind in kind_of]
+    todo = [state for state, label in enumerate(labels) if NEW in (label.slots or ())]
+    for state in todo:  # grows while it is walked
+        for source in sources_of[starts[state] : starts[state + 1]]:
+            if not runs[source]:
+                runs[source] = True
+                todo.append(source)
+    return runs

@@ -20,12 +20,11 @@ from lmppl.constraints.regex_syntax import (
     Node,
     Repetition,
     Sequence,
-    parse,
     walk,
 )
 from lmppl.errors import ConstraintError
 
-MAX_STEPS = 20_000
+MAX_STEPS = 100_000
 MAX_LOOK_BEHIND = 4  # characters
 
 _ANYTHING: CharacterSet = ((0, NUM_CHARACTERS),)
@@ -79,6 +78,10 @@ Instruction = Step | Choice | Ahead | Behind | Found
 class Program:
     """The instructions of a pattern.
 
+    Args:
+        pattern: As it is written.
+        tree: What it means.
+
     Attributes:
         pattern: As it is written.
         partition: The classes of characters that the pattern tells apart.
@@ -86,16 +89,17 @@ class Program:
         begin: The first.
 
     Raises:
-        ConstraintError: It is no pattern, or has what cannot be followed: the message says what.
+        ConstraintError: It has what cannot be followed: the message says what.
     """
 
-    def __init__(self, pattern: str):
+    def __init__(self, pattern: str, tree: Node):
         self.pattern = pattern
-        tree = expanded(parse(pattern, look_around=True))
+        tree = expanded(tree)
         nodes = list(walk(tree))
         self._refuse(tree, nodes)
         self.partition = Partition.of(node.options for node in nodes if isinstance(node, Character))
         self.instructions: list[Instruction] = [Found()]
+        self._numbers: dict[Step | Choice, int] = {}
         self.begin = self._added(tree, 0)
 
     @cached_property
@@ -111,17 +115,23 @@ class Program:
         self.instructions.append(instruction)
         return len(self.instructions) - 1
 
+    def _shared(self, instruction: Step | Choice) -> int:
+        """Gives the number of an instruction; equal ones are one, so that words share their endings."""
+        if instruction not in self._numbers:
+            self._numbers[instruction] = self._new(instruction)
+        return self._numbers[instruction]
+
     def _added(self, tree: Node, after: int) -> int:
         """Adds a tree that goes on at `after`, and gives where it begins."""
         match tree:
             case Character(options):
-                return self._new(Step(self.classes(options), after))
+                return self._shared(Step(self.classes(options), after))
             case Sequence(items):
                 for item in reversed(items):
                     after = self._added(item, after)
                 return after
             case Alternation(options):
-                return self._new(Choice(tuple(self._added(option, after) for option in options)))
+                return self._shared(Choice(tuple(self._added(option, after) for option in options)))
             case Repetition():
                 return self._repeated(tree, after)
             case Look(item, True, negative):

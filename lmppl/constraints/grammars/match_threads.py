@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from lmppl.constraints.grammars.match_program import Ahead, Behind, Choice, Program, Step
+from lmppl.constraints.grammars.numbered_rules import bits
 from lmppl.constraints.regex_syntax import Alternation, Character, Node, Repetition, walk
 from lmppl.constraints.regex_syntax import Sequence as InTurn
 from lmppl.errors import ConstraintError
@@ -49,6 +50,7 @@ class Threads:
     def __init__(self, program: Program):
         self._program = program
         self._code = program.instructions
+        self._symbols: dict[int, tuple[int, ...]] = {}
         self._context = self._contexts()
         self._looked = 0
 
@@ -56,6 +58,31 @@ class Threads:
         """Gives the last characters, as far back as the program looks."""
         width = self._program.look_behind
         return (*past, self._context[symbol])[-width:] if width else ()
+
+    def symbols(self, place: int) -> tuple[int, ...]:
+        """Gives the classes that the step at a place reads."""
+        if place not in self._symbols:
+            step = self._code[place]
+            assert isinstance(step, Step)
+            self._symbols[place] = tuple(bits(step.classes))
+        return self._symbols[place]
+
+    def alike(self, threads: Iterable[Thread]) -> list[list[int]]:
+        """Gives the classes of characters in groups that threads and their conditions do not tell apart."""
+        todo = [*threads]
+        places: dict[int, None] = {}
+        for place, conditions in todo:  # grows while it is walked
+            places[place] = None
+            for _, others in conditions:
+                todo += others
+        read: list[list[int]] = [[context] for context in self._context]
+        for place in places:
+            for symbol in self.symbols(place) if place else ():
+                read[symbol].append(place)
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for symbol, by in enumerate(read):
+            groups.setdefault(tuple(by), []).append(symbol)
+        return list(groups.values())
 
     def next(self, thread: Thread, past: Past) -> Sequence[Thread] | None:
         """Gives what a thread goes on to without a character, best first; None if it has to wait for one."""

@@ -195,10 +195,12 @@ class Scanner:
                 if wanted(terminal.token) and self._is_sampled(terminal):
                     point.later.add(terminal.token)
                     return True
-        for token in self._search(point):
+        for token in self._search_from_start if point is self.start else self._search(point):
+            point.later.add(token)
             if wanted(token):
-                point.later.add(token)
                 return True
+        if not point.later_is_complete:
+            raise self._too_many_points()  # a search that was broken off cannot go on
         return False
 
     def tokens(self) -> frozenset[int]:
@@ -215,6 +217,8 @@ class Scanner:
 
     def can_find(self, token: int) -> bool:
         """Says whether a token may be found in some text."""
+        if token in self.start.later or self.start.later_is_complete:
+            return token in self.start.later
         return self.finds(self.start, lambda found: found == token)
 
     def _is_sampled(self, terminal: Terminal) -> bool:
@@ -235,6 +239,11 @@ class Scanner:
                 return tokens[0]
         return tokens[point.end] if point.end >= 0 else None
 
+    @cached_property
+    def _search_from_start(self) -> Iterator[int]:
+        """Goes on where it was left, so that asking for one token after the other costs one search."""
+        return self._search(self.start)
+
     def _search(self, point: Point) -> Iterator[int]:
         """Gives the tokens as they are met; when it runs to the end, all points met know all theirs."""
         met = {id(point): point}
@@ -251,13 +260,16 @@ class Scanner:
                     met[id(target)] = target
                     todo.append(target)
             if len(todo) > MAX_POINTS:
-                raise ConstraintError(
-                    f"The {len(self.terminals)} terminals that may stand in one place need more than "
-                    f"{MAX_POINTS:,} states together. Write fewer, or simpler ones."
-                )
+                raise self._too_many_points()
         _spread(edges)
         for each in todo:
             each.later_is_complete = True
+
+    def _too_many_points(self) -> ConstraintError:
+        return ConstraintError(
+            f"The {len(self.terminals)} terminals that may stand in one place need more than "
+            f"{MAX_POINTS:,} states together. Write fewer, or simpler ones."
+        )
 
 
 def _spread(edges: list[tuple[Point, Point]]) -> None:
