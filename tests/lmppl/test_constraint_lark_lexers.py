@@ -12,7 +12,7 @@ import lark as lark_package
 import pytest
 from lark_target import MODES, compared, loaded, parses
 
-from lmppl.constraints.grammars import lexed_grammars, lexed_texts, place_shapes, rule_tails, scanner
+from lmppl.constraints.grammars import lexed_grammars, lexed_texts, place_shapes, predictions, scanner
 from lmppl.constraints.grammars.earley import Recogniser
 from lmppl.constraints.grammars.grammar import Grammar, _lark, lark
 from lmppl.constraints.grammars.grammar_terminals import Terminal
@@ -132,13 +132,11 @@ def test_broken_memory_of_earley_sets_and_places_is_caught(
     mutant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is remembered of one place is used at others: whatever tells them apart has to be in its key."""
-    ordered, predicted = place_shapes.Shapes.ordered, rule_tails.Tails.prediction
+    ordered, predicted = place_shapes.Shapes.ordered, predictions.Predictions.of
     plan = place_shapes.Shapes.plan
     if mutant == "one prediction":
         monkeypatch.setattr(
-            rule_tails.Tails,
-            "prediction",
-            lambda self, called: predicted(self, frozenset(sorted(called)[:1])),
+            predictions.Predictions, "of", lambda self, called: predicted(self, called & -called)
         )
     elif mutant == "no order":
         monkeypatch.setattr(
