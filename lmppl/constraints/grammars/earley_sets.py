@@ -179,8 +179,8 @@ class EarleySets:
             return  # what the text waits for is kept as it is
         for last, owner in elides:
             kernel.add(Awaited(last, parent.behind.get(owner) or self._behind(parent, owner)))
-        for owner in completes:
-            complete.append((parent, owner))
+        if completes:
+            complete += [(parent, owner) for owner in completes]
 
     def _completed(self, frame: Frame, symbol: int) -> frozenset[Item]:
         """Gives the kernel behind a nonterminal that began in a frame and is complete."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import NamedTuple
 
-from lmppl.constraints.grammars.numbered_rules import Rules, bits
+from lmppl.constraints.grammars.numbered_rules import Rules
 
 TOP = -1  # the owner of the tail that waits for the start symbol
 NOTHING = -1  # the first symbol of an empty tail
@@ -40,18 +40,15 @@ class Bundle:
         outcome: What becomes of them when they are reached.
     """
 
-    __slots__ = ("_after", "_moved", "_outcome", "_rests", "_tails", "tails", "wants")
+    __slots__ = ("_moved", "_outcome", "_rests", "_tails", "tails", "wants")
 
     def __init__(self, tails: Tails, members: frozenset[int]):
         self.tails = members
-        self.wants = 0
         self._tails = tails
-        self._after: dict[int, list[int]] = {}
+        wants = 0
         for tail in members:
-            symbol = tails.firsts[tail]
-            if symbol != NOTHING:
-                self.wants |= 1 << symbol
-                self._after.setdefault(symbol, []).append(tails.nexts[tail])
+            wants |= tails.wants[tail]
+        self.wants = wants
         self._outcome: Outcome | None = None
         self._moved: dict[int, Outcome] = {}
         self._rests: dict[int, Bundle] = {}
@@ -77,8 +74,9 @@ class Bundle:
             found = self._rests[symbols] = self._tails.bundle(self._behind(symbols))
         return found
 
-    def _behind(self, symbols: int) -> Iterable[int]:
-        return [tail for symbol in bits(symbols) for tail in self._after[symbol]]
+    def _behind(self, symbols: int) -> list[int]:
+        wants, nexts = self._tails.wants, self._tails.nexts
+        return [nexts[tail] for tail in self.tails if wants[tail] & symbols]
 
 
 class Tails:
@@ -86,6 +84,7 @@ class Tails:
 
     Attributes:
         firsts: By tail, the symbol that must come next, or `NOTHING`.
+        wants: The same as a bit, or 0.
         nexts: By tail, the tail after that symbol; 0 if there is none.
         owners: By tail, the nonterminal that is complete after it, or `TOP`.
         sides: By nonterminal, the tails that are its whole right-hand sides.
@@ -95,10 +94,12 @@ class Tails:
 
     def __init__(self, rules: Rules):
         self.firsts: list[int] = []
+        self.wants: list[int] = []
         self.nexts: list[int] = []
         self.owners: list[int] = []
         self._first_nonterminal = rules.first_nonterminal
         self._nullable = rules.nullable
+        self._stays: list[bool] = []  # whether it is waited with, and that is all
         self._before: dict[tuple[int, int], int] = {}
         self._bundles: dict[frozenset[int], Bundle] = {}
         self.accepted = self._added(NOTHING, 0, TOP)
@@ -115,10 +116,14 @@ class Tails:
 
     def merged(self, tails: Iterable[int]) -> Outcome:
         """Gives what becomes of several tails when they are reached."""
+        stays = self._stays
         keeps: set[int] = set()
         elides: dict[tuple[int, int], None] = {}
         completes: dict[int, None] = {}
         for tail in tails:
+            if stays[tail]:
+                keeps.add(tail)
+                continue
             while True:
                 first, after, owner = self.firsts[tail], self.nexts[tail], self.owners[tail]
                 if owner == TOP:
@@ -147,6 +152,11 @@ class Tails:
 
     def _added(self, first: int, after: int, owner: int) -> int:
         self.firsts.append(first)
+        self.wants.append(0 if first == NOTHING else 1 << first)
         self.nexts.append(after)
         self.owners.append(owner)
+        changes = first in self._nullable or (
+            first >= self._first_nonterminal and self.firsts[after] == NOTHING
+        )
+        self._stays.append(first != NOTHING and not changes)
         return len(self.firsts) - 1
