@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from typing import NamedTuple
 
 from lmppl.constraints.grammars.numbered_rules import Rules, bits
 from lmppl.constraints.grammars.rule_tails import NOTHING, Bundle, Outcome, Tails
 
 MAX_PREDICTIONS = 5_000
+MAX_PREPARED = 300  # bundles: some 30 ms
 
 Corner = dict[int, set[int]]
 """For each symbol that may come first, the tails after it."""
@@ -33,15 +34,17 @@ class Prediction:
     """What begins in a set that waits for some nonterminals.
 
     Attributes:
-        terminals: The terminals that may come first, as bits.
+        firsts: The symbols that may come first, as bits.
+        terminals: The terminals among them.
     """
 
-    def __init__(self, tails: Tails, corners: list[Corner], terminals: int):
+    def __init__(self, tails: Tails, corners: list[Corner], firsts: int, terminals: int):
         self._tails = tails
         self._corners = corners
         self._shifted: dict[int, Outcome] = {}
         self._ended: dict[int, Ended] = {}
-        self.terminals = terminals
+        self.firsts = firsts
+        self.terminals = firsts & terminals
 
     def shifted(self, terminal: int) -> Outcome:
         """Gives what becomes of the rules that begin with a terminal, once it has come."""
@@ -82,11 +85,10 @@ class Predictions:
     def __init__(self, tails: Tails, rules: Rules):
         self._tails = tails
         self._corners = {symbol: _left_corner(symbol, tails, rules) for symbol in tails.sides}
-        terminals = (1 << rules.first_nonterminal) - 1
         self._firsts = {symbol: sum(1 << first for first in c) for symbol, c in self._corners.items()}
-        self._terminals = terminals
+        self._terminals = (1 << rules.first_nonterminal) - 1
         self._known: dict[int, Prediction] = {}
-        self._prepare(rules.first_nonterminal)
+        self._prepare()
 
     def of(self, called: int) -> Prediction:
         """Gives what begins where some nonterminals, as bits, are waited for."""
@@ -108,18 +110,34 @@ class Predictions:
         if enough != called and enough in self._known:
             return self._known[enough]
         corners = [self._corners[symbol] for symbol in bits(enough)]
-        found = self._known[enough] = Prediction(self._tails, corners, reached & self._terminals)
+        found = self._known[enough] = Prediction(self._tails, corners, reached, self._terminals)
         return found
 
-    def _prepare(self, first_nonterminal: int) -> None:
-        """Works out what any first text would ask for."""
-        for called, corner in self._corners.items():
-            prediction = self.of(1 << called)
-            for symbol in {called, *corner}:
-                if symbol < first_nonterminal:
-                    prediction.shifted(symbol)
-                else:
-                    prediction.ended(symbol)
+    def _prepare(self) -> None:
+        """Works out what first texts ask for: sets of one bundle, or with what is waited for only."""
+        todo: list[tuple[int, Bundle | None]] = [(1 << symbol, None) for symbol in self._corners]
+        seen: set[Bundle] = set()
+        for called, bundle in todo:  # grows while it is walked
+            for outcome in self._outcomes(called, bundle):
+                keeps = outcome.keeps
+                if keeps is not None and keeps not in seen and len(seen) < MAX_PREPARED:
+                    seen.add(keeps)
+                    todo.append((keeps.wants & ~self._terminals, keeps))
+
+    def _outcomes(self, called: int, bundle: Bundle | None) -> Iterator[Outcome]:
+        """Gives what becomes of a bundle, and of what begins beside it, behind each symbol."""
+        prediction = self.of(called)
+        wants = 0 if bundle is None else bundle.wants
+        for symbol in bits(prediction.firsts & self._terminals):
+            yield prediction.shifted(symbol)
+        for symbol in bits((prediction.firsts | called) & ~self._terminals):
+            ended = prediction.ended(symbol)
+            yield ended.outcome
+            if bundle is not None and (reached := ended.reached & wants):
+                yield bundle.moved(reached)
+        if bundle is not None:
+            for symbol in bits(wants & self._terminals):
+                yield bundle.moved(1 << symbol)
 
 
 def _left_corner(symbol: int, tails: Tails, rules: Rules) -> Corner:
