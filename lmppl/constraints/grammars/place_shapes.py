@@ -67,16 +67,18 @@ class Plan:
         branches: With frames numbered by this plan: first those that are kept, then those that are made.
         kept: The numbers that kept frames had.
         made: For each frame that is made, what meets there.
+        in_turn: The order of the frames as they are numbered.
         shapes: What comes of it, by the order of the frames.
         only: What comes of it if the frames can have no other order than this; else None.
     """
 
-    __slots__ = ("branches", "kept", "made", "only", "shapes")
+    __slots__ = ("branches", "in_turn", "kept", "made", "only", "shapes")
 
     def __init__(self, branches: list[Branch], kept: list[int], made: list[tuple[Reached, ...]]):
         self.branches = branches
         self.kept = kept
         self.made = made
+        self.in_turn = tuple(range(len(kept) + len(made)))
         self.shapes: dict[tuple[int, ...], Shape] = {}
         self.only: Shape | None = None
 
@@ -124,14 +126,16 @@ class Shapes:
 
     def ordered(self, plan: Plan, order: tuple[int, ...]) -> Shape:
         """Gives the shape after a plan, for the new number of each of its frames."""
-        branches: list[Branch] = []
-        for bets, threads, frame in plan.branches:
-            if len(threads) > 1:
-                threads = tuple(sorted({(m, s, order[f]) for m, s, f in threads}))
-            elif threads:
-                m, s, f = threads[0]
-                threads = ((m, s, order[f]),)
-            branches.append((bets, threads, None if frame is None else order[frame]))
+        branches = plan.branches
+        if order != plan.in_turn:
+            branches = [
+                (
+                    bets,
+                    _sorted([(m, s, order[f]) for m, s, f in threads]),
+                    None if frame is None else order[frame],
+                )
+                for bets, threads, frame in branches
+            ]
         found = plan.shapes[order] = self.shape(branches)
         return found
 
@@ -151,7 +155,11 @@ class Shapes:
                 bets = self._matchers.kept(bets, byte)
                 if bets is None:
                     continue
-            if threads:
+            if len(threads) == 1:
+                m, s, f = threads[0]
+                s = flats[m][256 * s + byte]
+                threads = () if s == DEAD else ((m, s, f),)
+            elif threads:
                 moved = [(m, flats[m][256 * s + byte], f) for m, s, f in threads]
                 threads = tuple([thread for thread in moved if thread[1] != DEAD])
             if threads or frame is not None:
@@ -175,10 +183,10 @@ class Shapes:
                     frame = num_kept + made.setdefault(tuple(reached), len(made))
             if kept & (kept + 1):  # else the numbers stay as they are
                 threads = [(m, s, _rank(kept, f)) for m, s, f in threads]
-            planned.append((bets, tuple(threads), frame))
+            planned.append((bets, _sorted(threads), frame))
         plan = Plan(planned, list(bits(kept)), list(made))
         if not made or num_kept + len(made) == 1:
-            plan.only = self.ordered(plan, tuple(range(num_kept + len(made))))
+            plan.only = self.shape(planned)
         return plan
 
     def _grown(
@@ -196,23 +204,31 @@ class Shapes:
         for bets, threads, frame in branches:
             if frame is not None and (new := next(fresh)):
                 threads = [*threads, *[(m, s, frame) for m, s in new]]
+            running: list[Thread] = []
             for thread in threads:
                 number, state, at = thread
                 runs, ways, symbol = effects[number].get(state) or effect(number, state)
                 if runs:
-                    if bets not in grown:
-                        grown[bets] = ([], [])
-                    grown[bets][0].append(thread)
+                    running.append(thread)
                     kept |= 1 << at
                 for more in ways:
                     then = bets | more if more else bets
                     if then not in grown:
                         grown[then] = ([], [])
                     grown[then][1].append((at, symbol))
+            if bets in grown:
+                grown[bets][0].extend(running)
+            elif running:
+                grown[bets] = (running, [])
         for _, reached in grown.values():
             if len(reached) == 1 and reached[0][1] is None:
                 kept |= 1 << reached[0][0]
         return grown, kept
+
+
+def _sorted(threads: Sequence[Thread]) -> tuple[Thread, ...]:
+    """Gives threads in order, each once."""
+    return tuple(threads if len(threads) < 2 else sorted(set(threads)))
 
 
 def _rank(kept: int, number: int) -> int:
