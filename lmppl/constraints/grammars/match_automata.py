@@ -67,6 +67,7 @@ class MatchAutomaton:
         ]
         self.runs = _running(table, labels).tolist()
         self._representatives: dict[int, list[int]] = {}
+        self._endings: dict[int, bytes | None] = {}
 
     @property
     def has_conditions(self) -> bool:
@@ -76,8 +77,17 @@ class MatchAutomaton:
     @cached_property
     def shortest(self) -> bytes:
         """A shortest text with a match that ends with it; empty if there is none."""
-        seen = {0}
-        todo = [(0, b"")]
+        return self.ending(0) or b""
+
+    def ending(self, state: int) -> bytes | None:
+        """Gives a shortest text after which a match ends that has come to a state; None if there is none."""
+        if state not in self._endings:
+            self._endings[state] = self._ending(state)
+        return self._endings[state]
+
+    def _ending(self, start: int) -> bytes | None:
+        seen = {start}
+        todo = [(start, b"")]
         for state, data in todo:  # grows while it is walked
             for byte in self.representatives(state):
                 after = self.flat[256 * state + byte]
@@ -86,7 +96,7 @@ class MatchAutomaton:
                 if after not in seen:
                     seen.add(after)
                     todo.append((after, data + bytes((byte,))))
-        return b""
+        return None
 
     def representatives(self, state: int) -> list[int]:
         """Gives one byte for each next state."""
