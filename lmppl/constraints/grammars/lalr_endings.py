@@ -6,13 +6,11 @@ leads to the end of the text within a few tokens. Where it does not, nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
 from lmppl.constraints.grammars.lalr_tables import END
-from lmppl.constraints.grammars.scanner import Scanner
 from lmppl.constraints.grammars.short_sentences import Ending
-from lmppl.constraints.grammars.token_texts import TokenTexts
 
 MAX_TOKENS = 30
 MAX_RULES = 60
@@ -27,24 +25,21 @@ class ShortEndings:
     Args:
         parser: Of the tokens.
         endings: By state, what ends a rule that has been begun.
-        wanted: By state, the tokens that are not refused at once, as bits, END among them.
-        scanners: By state.
-        texts: Of the tokens.
+        is_found: Says whether a state wants a token, END included, and it is read there as it is meant.
+        following: Gives what can be written after a token that was read in a state, as bits.
     """
 
     def __init__(
         self,
         parser: LalrParser,
         endings: Sequence[Ending | None],
-        wanted: Sequence[int],
-        scanners: Sequence[Scanner],
-        texts: TokenTexts,
+        is_found: Callable[[int, int], bool],
+        following: Callable[[int, int], int],
     ):
         self._parser = parser
         self._endings = endings
-        self._wanted = wanted
-        self._scanners = scanners
-        self._texts = texts
+        self._is_found = is_found
+        self._following = following
         self._next: dict[Stack, int] = {}
 
     def exists(self, stack: Stack, tokens: int) -> bool:
@@ -58,7 +53,7 @@ class ShortEndings:
         for _ in range(MAX_TOKENS):
             known = self._next.get(stack)
             token = self._nearest(stack) if known is None else known
-            if token < 0 or not self._can_come(stack, token, tokens):
+            if token < 0 or not tokens >> token & 1 or not self._is_found(stack.state, token):
                 return False
             path.append((stack, token))
             after = self._parser.after(stack, token)
@@ -69,15 +64,9 @@ class ShortEndings:
                     self._next.clear()
                 self._next.update(path)  # wherever this token may come next, the others may come then
                 return True
-            tokens = self._texts.following(token, [self._scanners[stack.state]])
+            tokens = self._following(stack.state, token)
             stack = after
         return False
-
-    def _can_come(self, stack: Stack, token: int, tokens: int) -> bool:
-        """Says whether a token is one of those that may be written, and is read as it is meant."""
-        if not tokens & self._wanted[stack.state] & 1 << token:
-            return False
-        return token == END or self._texts.is_found(self._scanners[stack.state], token)
 
     def _nearest(self, stack: Stack) -> int:
         """Gives the token that comes first on the way to the end; -1 if the way is not found."""

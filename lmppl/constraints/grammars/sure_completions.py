@@ -113,7 +113,7 @@ class WrittenLalr:
                 readers.setdefault(token, {})[scanners[state]] = None
         self._readers = readers
         endings = nearest_endings(rules, parser.table.rests)
-        self._endings = ShortEndings(parser, endings, wanted, scanners, texts)
+        self._endings = ShortEndings(parser, endings, self._is_found, self._following)
         self._few = few_tokens(endings) | 1 << END
         self._short = Completions(parser, lambda state: self._written(state, self._few))
         self._all = Completions(parser, lambda state: self._written(state, texts.all))
@@ -138,10 +138,14 @@ class WrittenLalr:
     def _found(self, state: int, among: int) -> int:
         """Gives those of some tokens that the state wants, and its scanner finds in their texts."""
         tokens = self._wanted[state] & among
-        for token in bits(tokens & ~(1 << END)):
-            if not self._texts.is_found(self._scanners[state], token):
-                tokens ^= 1 << token
-        return tokens
+        return sum(1 << token for token in bits(tokens) if self._is_found(state, token))
+
+    def _is_found(self, state: int, token: int) -> bool:
+        is_wanted = self._wanted[state] >> token & 1
+        return bool(is_wanted) and (token == END or self._texts.is_found(self._scanners[state], token))
+
+    def _following(self, state: int, token: int) -> int:
+        return self._texts.following(token, [self._scanners[state]])
 
     def _written(self, state: int, among: int) -> int:
         """Gives those of some tokens that can be written after the token that leads to a state."""
