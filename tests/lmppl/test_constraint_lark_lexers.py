@@ -12,7 +12,7 @@ import lark as lark_package
 import pytest
 from lark_target import MODES, compared, loaded, parses
 
-from lmppl.constraints.grammars import lexed_grammars, lexed_texts, place_shapes, predictions, scanner
+from lmppl.constraints.grammars import completion_search, lexed_grammars, place_shapes, predictions, scanner
 from lmppl.constraints.grammars.earley import Recogniser
 from lmppl.constraints.grammars.grammar import Grammar, _lark, lark
 from lmppl.constraints.grammars.grammar_terminals import Terminal
@@ -331,8 +331,8 @@ def test_prefix_is_refused_where_a_resolved_conflict_leaves_no_completion() -> N
 def test_search_that_is_given_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     grammar = 'start: A+ | "z" B\nA: "a"\nB: /a[bc]{0,3}d/\n%ignore " "\n%ignore "b"'
     monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
-    for most, is_exact in ((lexed_texts.MAX_SEARCHED, True), (0, False)):
-        monkeypatch.setattr(lexed_texts, "MAX_SEARCHED", most)
+    for most, is_exact in ((completion_search.MAX_SEARCHED, True), (0, False)):
+        monkeypatch.setattr(completion_search, "MAX_SEARCHED", most)
         constraint = lark(grammar, parser="lalr", lexer="basic")
         assert constraint.viable_is_exact
         assert constraint.advance(constraint.initial(), b"ab") is not None
