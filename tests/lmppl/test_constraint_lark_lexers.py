@@ -12,7 +12,15 @@ import lark as lark_package
 import pytest
 from lark_target import MODES, compared, loaded, parses
 
-from lmppl.constraints.grammars import completion_search, lexed_grammars, place_shapes, predictions, scanner
+from lmppl.constraints.grammars import (
+    completion_search,
+    earley_sets,
+    lexed_grammars,
+    place_shapes,
+    predictions,
+    rule_tails,
+    scanner,
+)
 from lmppl.constraints.grammars.earley import Recogniser
 from lmppl.constraints.grammars.grammar import Grammar, _lark, lark
 from lmppl.constraints.grammars.grammar_terminals import Terminal
@@ -127,7 +135,9 @@ def test_bet_that_is_forgotten_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
     assert compare(("earley", "dynamic"), seed=0, num=25, length=4)["wrong"]
 
 
-@pytest.mark.parametrize("mutant", ["one prediction", "no order", "any beginning"])
+@pytest.mark.parametrize(
+    "mutant", ["one prediction", "one waits", "one rule goes on", "no order", "any beginning"]
+)
 def test_broken_memory_of_earley_sets_and_places_is_caught(
     mutant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +148,16 @@ def test_broken_memory_of_earley_sets_and_places_is_caught(
         monkeypatch.setattr(
             predictions.Predictions, "of", lambda self, called: predicted(self, called & -called)
         )
+    elif mutant == "one waits":
+        behind = earley_sets.EarleySets._behind
+        monkeypatch.setattr(
+            earley_sets.EarleySets,
+            "_behind",
+            lambda self, frame, owner: frozenset([*behind(self, frame, owner)][:1]),
+        )
+    elif mutant == "one rule goes on":
+        merged = rule_tails.Tails.merged
+        monkeypatch.setattr(rule_tails.Tails, "merged", lambda self, tails: merged(self, sorted(tails)[:1]))
     elif mutant == "no order":
         monkeypatch.setattr(
             place_shapes.Shapes,

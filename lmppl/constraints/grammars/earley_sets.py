@@ -125,11 +125,7 @@ class EarleySets:
     def terminals(self, frame: Frame) -> int:
         """Gives the terminals that may begin in a frame, as bits."""
         if frame.terminals < 0:
-            begun, _, prediction = frame.index or self._index(frame)
-            terminals = prediction.terminals
-            for bundle, _ in begun:
-                terminals |= bundle.wants
-            frame.terminals = terminals & self._terminals
+            self._index(frame)
         return frame.terminals
 
     def expected(self, frame: Frame) -> tuple[int, ...]:
@@ -165,7 +161,9 @@ class EarleySets:
             else:
                 begun.append(item)
                 wants |= item[0].wants
-        frame.index = begun, behind, self._predictions.of(wants & ~self._terminals)
+        prediction = self._predictions.of(wants & ~self._terminals)
+        frame.terminals = wants & self._terminals | prediction.terminals
+        frame.index = begun, behind, prediction
         return frame.index
 
     def _add(

@@ -11,6 +11,7 @@ from lmppl.constraints.grammars.numbered_rules import bits
 from lmppl.constraints.transition_tables import DEAD
 
 MAX_BEGUN = 200_000
+MAX_PREPARED = 2_000  # states: some 2 ms
 
 Bet = tuple[int, int, int]
 """That a slot is what the automaton of a matcher finds: matcher, state, slot."""
@@ -53,6 +54,10 @@ class Matchers:
         self._begun: dict[tuple[int, int], tuple[tuple[int, int], ...]] = {}
         self.effects: list[dict[int, Effect]] = [{} for _ in matchers]
         self.flats = [m.automaton.flat for m in matchers]
+        if sum(len(m.automaton.labels) for m in matchers) <= MAX_PREPARED:
+            for number, matcher in enumerate(matchers):
+                for state in range(len(matcher.automaton.labels)):
+                    self.effect(number, state)
         ignoring = [i for i, m in enumerate(matchers) if m.symbol is None]
         self._ignoring_begun = [[i for i in ignoring if self.flats[i][byte] != DEAD] for byte in range(256)]
 
