@@ -177,6 +177,9 @@ def test_broken_memory_of_earley_sets_and_places_is_caught(
         texts = {"abc", "abd", "aef"}
         constraint = lark('start: "a" x | "a" y | "a" z\nx: "b" "c"\ny: "b" "d"\nz: "e" "f"')
         assert {text for text in texts if accepts(constraint, text)} != texts
+    elif mutant == "one waits":
+        constraint = lark('start: "s" x "e"\nx: x "m" | "b" y\ny: "c"')
+        assert not (accepts(constraint, "sbce") and accepts(constraint, "sbcme"))
     else:
         assert compare(("earley", "dynamic_complete"), seed=0, num=40, length=4)["wrong"]
 

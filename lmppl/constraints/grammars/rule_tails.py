@@ -15,6 +15,8 @@ from lmppl.constraints.grammars.numbered_rules import Rules
 TOP = -1  # the owner of the tail that waits for the start symbol
 NOTHING = -1  # the first symbol of an empty tail
 
+MAX_BUNDLES = 20_000
+
 
 class Outcome(NamedTuple):
     """What becomes of tails of rules that all began in one set.
@@ -74,6 +76,12 @@ class Bundle:
             found = self._rests[symbols] = self._tails.bundle(self._behind(symbols))
         return found
 
+    def forget(self) -> None:
+        """Drops what leads to other bundles, and can be found again."""
+        self._outcome = None
+        self._moved.clear()
+        self._rests.clear()
+
     def _behind(self, symbols: int) -> list[int]:
         wants, nexts = self._tails.wants, self._tails.nexts
         return [nexts[tail] for tail in self.tails if wants[tail] & symbols]
@@ -111,6 +119,10 @@ class Tails:
         key = frozenset(tails)
         found = self._bundles.get(key)
         if found is None:
+            if len(self._bundles) >= MAX_BUNDLES:
+                for bundle in self._bundles.values():
+                    bundle.forget()
+                self._bundles.clear()
             found = self._bundles[key] = Bundle(self, key)
         return found
 
