@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from viable_prefixes import accepted
 
-from lmppl.constraints.grammars import earley, earley_sets
+from lmppl.constraints.grammars import earley, earley_sets, predictions, rule_tails
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import ConstraintError
@@ -286,6 +286,8 @@ def test_deep_nesting_needs_no_recursion() -> None:
 
 def test_states_survive_that_the_memory_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(earley_sets, "MAX_FRAMES", 3)
+    monkeypatch.setattr(rule_tails, "MAX_BUNDLES", 2)
+    monkeypatch.setattr(predictions, "MAX_PREDICTIONS", 1)
     monkeypatch.setattr(earley, "MAX_STEPS", 5)
     constraint = lark('start: "(" start ")" start | "." // a grammar that no other test remembers')
     assert accepted(constraint, "((.).)" + "(.)" * 9 + ".")

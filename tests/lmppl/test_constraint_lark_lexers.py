@@ -13,7 +13,15 @@ import pytest
 from lark_target import MODES, compared, loaded, parses
 from viable_prefixes import accepted
 
-from lmppl.constraints.grammars import lexed_grammars, lexed_texts, place_shapes, rule_tails, scanner
+from lmppl.constraints.grammars import (
+    completion_search,
+    earley_sets,
+    lexed_grammars,
+    place_shapes,
+    predictions,
+    rule_tails,
+    scanner,
+)
 from lmppl.constraints.grammars.earley import Recogniser
 from lmppl.constraints.grammars.grammar import Grammar, _lark, lark
 from lmppl.constraints.grammars.grammar_terminals import Terminal
@@ -123,19 +131,29 @@ def test_bet_that_is_forgotten_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
     assert compare(("earley", "dynamic"), seed=0, num=25, length=4)["wrong"]
 
 
-@pytest.mark.parametrize("mutant", ["one prediction", "no order", "any beginning"])
+@pytest.mark.parametrize(
+    "mutant", ["one prediction", "one waits", "one rule goes on", "no order", "any beginning"]
+)
 def test_broken_memory_of_earley_sets_and_places_is_caught(
     mutant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is remembered of one place is used at others: whatever tells them apart has to be in its key."""
-    ordered, predicted = place_shapes.Shapes.ordered, rule_tails.Tails.prediction
+    ordered, predicted = place_shapes.Shapes.ordered, predictions.Predictions.of
     plan = place_shapes.Shapes.plan
     if mutant == "one prediction":
         monkeypatch.setattr(
-            rule_tails.Tails,
-            "prediction",
-            lambda self, called: predicted(self, frozenset(sorted(called)[:1])),
+            predictions.Predictions, "of", lambda self, called: predicted(self, called & -called)
         )
+    elif mutant == "one waits":
+        behind = earley_sets.EarleySets._behind
+        monkeypatch.setattr(
+            earley_sets.EarleySets,
+            "_behind",
+            lambda self, frame, owner: frozenset([*behind(self, frame, owner)][:1]),
+        )
+    elif mutant == "one rule goes on":
+        merged = rule_tails.Tails.merged
+        monkeypatch.setattr(rule_tails.Tails, "merged", lambda self, tails: merged(self, sorted(tails)[:1]))
     elif mutant == "no order":
         monkeypatch.setattr(
             place_shapes.Shapes,
@@ -155,6 +173,9 @@ def test_broken_memory_of_earley_sets_and_places_is_caught(
         texts = {"abc", "abd", "aef"}
         constraint = lark('start: "a" x | "a" y | "a" z\nx: "b" "c"\ny: "b" "d"\nz: "e" "f"')
         assert {text for text in texts if accepted(constraint, text)} != texts
+    elif mutant == "one waits":
+        constraint = lark('start: "s" x "e"\nx: x "m" | "b" y\ny: "c"')
+        assert not (accepted(constraint, "sbce") and accepted(constraint, "sbcme"))
     else:
         assert compare(("earley", "dynamic_complete"), seed=0, num=40, length=4)["wrong"]
 
@@ -329,8 +350,8 @@ def test_prefix_is_refused_where_a_resolved_conflict_leaves_no_completion() -> N
 def test_search_that_is_given_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     grammar = 'start: A+ | "z" B\nA: "a"\nB: /a[bc]{0,3}d/\n%ignore " "\n%ignore "b"'
     monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
-    for most, is_exact in ((lexed_texts.MAX_SEARCHED, True), (0, False)):
-        monkeypatch.setattr(lexed_texts, "MAX_SEARCHED", most)
+    for most, is_exact in ((completion_search.MAX_SEARCHED, True), (0, False)):
+        monkeypatch.setattr(completion_search, "MAX_SEARCHED", most)
         constraint = lark(grammar, parser="lalr", lexer="basic")
         assert constraint.viable_is_exact
         assert constraint.advance(constraint.initial(), b"ab") is not None

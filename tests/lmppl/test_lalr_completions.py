@@ -9,8 +9,10 @@ import pytest
 
 from lmppl.constraints.grammars import lalr_completions
 from lmppl.constraints.grammars.lalr_completions import Completions
+from lmppl.constraints.grammars.lalr_endings import ShortEndings
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, NotLalr, lalr_table
+from lmppl.constraints.grammars.short_sentences import nearest_endings
 
 TOKENS = (1, 2, 3)
 NONTERMINALS = (4, 5, 6)
@@ -43,29 +45,70 @@ def searched(parser: LalrParser, stack: Stack, written: list[set[int]], most: in
     return False
 
 
+def random_stacks(
+    rng: random.Random,
+) -> tuple[list[GrammarRule], LalrParser, list[set[int]], dict[Stack, None]] | None:
+    """Draws rules, and gives their parser, what each state wants, and stacks; None if they have no table."""
+    rules = random_rules(rng)
+    try:
+        table = lalr_table(rules, NONTERMINALS[0], NONTERMINALS[0])
+    except NotLalr:
+        return None
+    parser = LalrParser(table)
+    stacks = [parser.initial]
+    for stack in stacks:  # grows while it is walked
+        if len(stacks) < 60:
+            stacks += filter(None, (parser.after(stack, token) for token in TOKENS))
+    wanted = [{*s, *r} - {END} for s, r in zip(table.shifts, table.reductions, strict=True)]
+    return rules, parser, wanted, dict.fromkeys(stacks[:40])
+
+
+def bits_of(tokens: set[int]) -> int:
+    return sum(1 << token for token in tokens)
+
+
 def compare(seed: int, num: int) -> Counter[str]:
     rng = random.Random(seed)
     found: Counter[str] = Counter()
     while found["grammars"] < num:
-        try:
-            table = lalr_table(random_rules(rng), NONTERMINALS[0], NONTERMINALS[0])
-        except NotLalr:
+        drawn = random_stacks(rng)
+        if drawn is None:
             continue
         found["grammars"] += 1
-        parser = LalrParser(table)
-        wanted = [sorted({*s, *r} - {END}) for s, r in zip(table.shifts, table.reductions, strict=True)]
-        written = [{token for token in tokens if rng.random() < 0.9} for tokens in wanted]
-        bits = [sum(1 << token for token in tokens) for tokens in written]
-        completions = Completions(parser, lambda state, bits=bits: bits[state] | 1 << END)
-        stacks = [parser.initial]
-        for stack in stacks:  # grows while it is walked
-            if len(stacks) < 60:
-                stacks += filter(None, (parser.after(stack, token) for token in TOKENS))
-        for stack in dict.fromkeys(stacks[:40]):
+        _, parser, wanted, stacks = drawn
+        written = [{token for token in sorted(tokens) if rng.random() < 0.9} for tokens in wanted]
+        completions = Completions(parser, lambda state, written=written: bits_of({*written[state], END}))
+        for stack in stacks:
             expected = searched(parser, stack, written, 300)
             found[f"{expected}"] += 1
             found["wrong"] += expected is not None and completions.exist(stack) != expected
             found["wrong"] += completions.exist(stack) != completions.exist(stack)
+    return found
+
+
+def compare_endings(seed: int, num: int) -> Counter[str]:
+    """Counts stacks by whether they can be completed and whether a short ending is found."""
+    rng = random.Random(seed)
+    found: Counter[str] = Counter()
+    while found["grammars"] < num:
+        drawn = random_stacks(rng)
+        if drawn is None:
+            continue
+        found["grammars"] += 1
+        rules, parser, wanted, stacks = drawn
+        after = {token: {other for other in TOKENS if rng.random() < 0.7} for token in TOKENS}
+        before = {state: t for moves in parser.table.shifts for t, state in moves.items()}
+        written = [tokens & after.get(before.get(state, -1), tokens) for state, tokens in enumerate(wanted)]
+        endings = ShortEndings(
+            parser,
+            nearest_endings(rules, parser.table.rests),
+            lambda state, token, wanted=wanted: token in {*wanted[state], END},
+            lambda _, token, after=after: bits_of({*after[token], END}),
+        )
+        for stack in stacks:
+            expected = searched(parser, stack, written, 300)
+            exists = endings.exists(stack, bits_of({*written[stack.state], END}))
+            found[f"{expected}, {exists}"] += 1
     return found
 
 
@@ -91,3 +134,27 @@ def test_broken_summary_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) 
             Completions, "_act", lambda self, state, tokens, out: original_act(self, state, -1, out)
         )
     assert compare(seed=0, num=60)["wrong"]
+
+
+def test_short_endings_are_completions_and_mostly_found() -> None:
+    found = compare_endings(seed=0, num=150)
+    assert not found["False, True"]
+    assert found["False, False"] > 100
+    assert found["True, True"] > 4 * found["True, False"] > 0
+
+
+@pytest.mark.parametrize("mutant", ["what follows is forgotten", "the first token may be any"])
+def test_broken_short_ending_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = ShortEndings.__init__
+    if mutant == "what follows is forgotten":
+        monkeypatch.setattr(
+            ShortEndings,
+            "__init__",
+            lambda self, parser, endings, is_found, _: original(
+                self, parser, endings, is_found, lambda s, t: -1
+            ),
+        )
+    else:
+        exists = ShortEndings.exists
+        monkeypatch.setattr(ShortEndings, "exists", lambda self, stack, tokens: exists(self, stack, -1))
+    assert compare_endings(seed=0, num=150)["False, True"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from lark_target import MODES, loaded, parses
 
-from lmppl.constraints.grammars import lexed_texts, token_texts
+from lmppl.constraints.grammars import completion_search, token_texts
 from lmppl.constraints.grammars.grammar import _lark, lark
 from lmppl.constraints.grammars.numbered_rules import Rules
 from lmppl.constraints.grammars.token_neighbours import avoidable
@@ -72,7 +72,7 @@ def test_broken_proof_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) ->
     if mutant == "every match counts":
         monkeypatch.setattr(token_texts.TokenTexts, "after", lambda self, scanner, point, slot: self.all)
     elif mutant == "no search":
-        monkeypatch.setattr(lexed_texts.LexedTexts, "_search", lambda self, reading: True)
+        monkeypatch.setattr(completion_search.CompletionSearch, "_search", lambda self, reading: True)
     else:
         monkeypatch.setattr(token_texts.TokenTexts, "_divided_by", lambda self, filler: self.all)
         monkeypatch.setattr(token_texts, "_is_cut", lambda scanner, place, text: True)
@@ -114,7 +114,7 @@ def test_search_that_is_given_up_lets_the_prefix_through_and_says_so(
     limit: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
-    monkeypatch.setattr(lexed_texts, limit, most)
+    monkeypatch.setattr(completion_search, limit, most)
     constraint = lark(DEAD_ENDS["the next one is swallowed"], parser="lalr")
     assert constraint.advance(constraint.initial(), b"b") is not None
     assert constraint.viable_is_exact
@@ -150,7 +150,7 @@ def test_searches_are_bounded_in_total(monkeypatch: pytest.MonkeyPatch) -> None:
     enough = lark(grammar, parser="lalr")
     assert enough.advance(enough.initial(), text) is None
     assert enough.viable_is_exact
-    monkeypatch.setattr(lexed_texts, "MAX_MOVES", 0)
+    monkeypatch.setattr(completion_search, "MAX_MOVES", 0)
     few = lark(grammar, parser="lalr")
     assert few.advance(few.initial(), text) is not None
     assert not few.viable_is_exact

@@ -11,11 +11,9 @@ from __future__ import annotations
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammars.matchers import Matcher, Matchers
 from lmppl.constraints.grammars.numbered_rules import Rules
-from lmppl.constraints.grammars.place_shapes import Plan, Reached, Shape, Shapes
+from lmppl.constraints.grammars.place_shapes import Fork, Plan, Reached, Shape, Shapes
 
 MAX_STEPS = 200_000
-
-_ONE = (0,)
 
 
 class Place:
@@ -25,14 +23,16 @@ class Place:
         shape: The branches.
         frames: By number: those that were made first come first.
         after: The place after a byte, as far as it was asked for; None if it is refused.
+        planned: The same by what the byte makes of the shape.
     """
 
-    __slots__ = ("after", "frames", "shape")
+    __slots__ = ("after", "frames", "planned", "shape")
 
     def __init__(self, shape: Shape, frames: tuple[Frame, ...]):
         self.shape = shape
         self.frames = frames
         self.after: dict[int, Place | None] = {}
+        self.planned: dict[Plan, Place] = {}
 
 
 class Recogniser:
@@ -79,26 +79,30 @@ class Recogniser:
         if self._num_steps + self._shapes.num_known >= MAX_STEPS:
             self._forget()
         self._num_steps += 1
-        found = place.after[byte] = self._stepped(place, byte)
+        shape = place.shape
+        steps = shape.steps
+        plan = steps[byte] if byte in steps else self._shapes.step(shape, byte)
+        if isinstance(plan, Fork):
+            plan = self._planned(plan, place.frames, byte)
+        found = None
+        if plan is not None:
+            found = place.planned.get(plan)
+            if found is None:
+                found = place.planned[plan] = self._followed(plan, place.frames)
+        place.after[byte] = found
         return found
 
-    def _stepped(self, place: Place, byte: int) -> Place | None:
-        shape, frames = place.shape, place.frames
-        known = shape.moved
-        moved = known[byte] if byte in known else self._shapes.moved(shape, byte)
-        if moved is None:
-            return None
-        begin = self._matchers.begun
+    def _planned(self, fork: Fork, frames: tuple[Frame, ...], byte: int) -> Plan | None:
+        """Gives what comes of a byte that may begin terminals."""
         begun = []
-        for number in moved.open:
+        for number in fork.open:
             terminals = frames[number].terminals
             if terminals < 0:
                 terminals = self._sets.terminals(frames[number])
-            begun.append(begin(terminals, byte))
-        plans = moved.plans
+            begun.append(self._matchers.begun(terminals, byte))
+        plans = fork.plans
         key = tuple(begun)
-        plan = plans[key] if key in plans else self._shapes.plan(moved, key)
-        return None if plan is None else self._followed(plan, frames)
+        return plans[key] if key in plans else self._shapes.plan(fork, key)
 
     def _followed(self, plan: Plan, frames: tuple[Frame, ...]) -> Place:
         """Gives the place after a plan."""
@@ -111,13 +115,10 @@ class Recogniser:
             frame = frames[number]
             assert symbol is not None  # else it is kept
             found.append(frame.following.get(symbol) or self._sets.after(frame, symbol))
-        order: tuple[int, ...] = _ONE
-        if len(found) > 1:
-            distinct = sorted(set(found), key=_serial)
-            numbers = {frame: number for number, frame in enumerate(distinct)}
-            order = tuple([numbers[frame] for frame in found])
-            found = distinct
-        shape = plan.shapes.get(order) or self._shapes.ordered(plan, order)
+        shape = plan.only
+        if shape is None:
+            order, found = _ordered(found)
+            shape = plan.shapes.get(order) or self._shapes.ordered(plan, order)
         key = (shape, *found)
         place = self._places.get(key)
         if place is None:
@@ -136,10 +137,24 @@ class Recogniser:
         """Drops all places. Those that somebody holds can be gone on with."""
         for place in self._places.values():
             place.after.clear()
+            place.planned.clear()
         self._places.clear()
         self._shapes.forget()
         self._num_steps = 0
         self._places[self.initial.shape, self._sets.initial] = self.initial
+
+
+def _ordered(frames: list[Frame]) -> tuple[tuple[int, ...], list[Frame]]:
+    """Gives the place of each frame among the distinct ones, those first that were made first, and these."""
+    if len(frames) == 2:  # nearly always
+        first, second = frames
+        if first.serial < second.serial:
+            return (0, 1), frames
+        if first is not second:
+            return (1, 0), [second, first]
+    distinct = sorted(set(frames), key=_serial)
+    numbers = {frame: number for number, frame in enumerate(distinct)}
+    return tuple([numbers[frame] for frame in frames]), distinct
 
 
 def _serial(frame: Frame) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lmppl.constraints.grammars.numbered_rules import bits
 
@@ -26,6 +27,20 @@ class GrammarRule:
     origin: int
     side: tuple[int, ...]
     priority: int = 0
+
+
+class Rest(NamedTuple):
+    """What is still to come of a rule that has been begun.
+
+    Attributes:
+        symbols: These.
+        origin: The nonterminal of the rule.
+        num_read: How many symbols have been read.
+    """
+
+    symbols: tuple[int, ...]
+    origin: int
+    num_read: int
 
 
 class NotLalr(Exception):
@@ -53,7 +68,7 @@ class LalrTable:
     gotos: list[dict[int, int]]
     end: int
     has_conflicts: bool
-    rests: list[tuple[tuple[int, ...], ...]]
+    rests: list[tuple[Rest, ...]]
 
 
 def lalr_table(rules: Sequence[GrammarRule], first_nonterminal: int, start: int) -> LalrTable:
@@ -107,8 +122,10 @@ class _Construction:
         rests = [tuple(map(self._rest, kernel)) for kernel in self.kernels]
         return LalrTable(shifts, reductions, gotos, gotos[0][self.rules[0].side[0]], has_conflicts, rests)
 
-    def _rest(self, item: int) -> tuple[int, ...]:
-        return tuple(self.next[item : self.next.index(-1, item)])
+    def _rest(self, item: int) -> Rest:
+        symbols = tuple(self.next[item : self.next.index(-1, item)])
+        rule = self.rules[self.rule_of[item]]
+        return Rest(symbols, rule.origin, len(rule.side) - len(symbols))
 
     def _chosen(
         self, masks: dict[int, int], shifts: dict[int, int]

@@ -1,41 +1,23 @@
 """Texts that a lexer cuts into tokens for a parser, byte by byte: the states of `lp.lark` with a lexer.
 
-The lexer cuts off what its scanner finds, which may be known only later: after `1` of `1.5` or `1..2` the
-number may be `1`, `1.5` or `1.`. So a state follows the lexeme under way, and beside it, for each slot of
-the scanner, what comes of the text if the lexeme ended there. That is a state again.
-
 A state is given only if it can be completed, as far as that is known. Where all that the parser wants can
 be written and ended, only a refused lexeme that may not end needs a search. Elsewhere each state is judged:
-it is sure, or a state that is sure or accepted is searched for, byte by byte. All states that it leads to
-are searched, so if there are only finitely many, and none is sure, there is no completion. States beside
-another are not judged before they are all that is left.
+it is sure, or a completion is searched for. States beside another are not judged before they are all that
+is left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol
 
-from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner, first_of_each
+from lmppl.constraints.grammars.completion_search import CompletionSearch
+from lmppl.constraints.grammars.lexed_readings import Reading, Stack
+from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 
 MAX_STATES = 200_000
 MAX_STEPS = 400_000
-MAX_SEARCHED = 5_000
-MAX_UNSURE = 400
-"""States that a search goes through if it may have no end."""
-
-MAX_MORE = 40
-"""Bytes that it goes on for: each may leave one more lexeme open."""
-
-MAX_MOVES = 100_000
-"""Moves by a byte of all searches together, those beside others included: they take about a second."""
-
-MORE_MOVES = 300
-"""Moves that each new state adds to what has been left, up to that."""
-
-Stack = TypeVar("Stack")
 
 
 class TokenParser(Protocol[Stack]):
@@ -53,31 +35,6 @@ class TokenParser(Protocol[Stack]):
     def ends(self, stack: Stack) -> bool:
         """Says whether the text may end here."""
         ...
-
-
-@dataclass(eq=False)
-class Reading(Generic[Stack]):
-    """A state. Equal to itself only; made once, while known.
-
-    Attributes:
-        stack: Of the parser, before the lexeme under way.
-        scanner: Of that place.
-        point: In the lexeme.
-        slots: What has come of the text if the lexeme ended where the slot says; None is refused.
-    """
-
-    stack: Stack
-    scanner: Scanner
-    point: Point
-    slots: tuple[Reading[Stack] | None, ...]
-
-    @property
-    def is_between(self) -> bool:
-        """Whether no lexeme is under way."""
-        return self.point is self.scanner.start
-
-    def __repr__(self) -> str:
-        return f"<Reading after {self.stack!r}>"
 
 
 _Moved = dict[Reading[Stack] | None, Reading[Stack] | None]
@@ -105,16 +62,16 @@ class LexedTexts(Generic[Stack]):
         is_sure: Callable[[Stack, Scanner, Point], bool] | None = None,
     ):
         self._can_complete = can_complete
-        self._all_can_be_written = all_can_be_written
         self._is_sure = is_sure
-        self._has_given_up = False
+        self._search: CompletionSearch[Stack] | None = None
+        if all_can_be_written or is_sure is not None:
+            self._search = CompletionSearch(self._step, self._is_settled, ends=is_sure is None)
         self._parser = parser
         self._scanner = scanner
         self._readings: dict[tuple, Reading[Stack]] = {}
         self._steps: dict[tuple[Reading[Stack], int], Reading[Stack] | None] = {}
         self._live: dict[Stack, bool] = {}
-        self._decided: dict[Reading[Stack], bool] = {}
-        self._left = MAX_MOVES
+        self._judgements: dict[Reading[Stack], bool] = {} if self._search is None else self._search.known
 
     @cached_property
     def initial(self) -> Reading[Stack] | None:
@@ -124,8 +81,7 @@ class LexedTexts(Generic[Stack]):
     @property
     def is_exact(self) -> bool:
         """Whether every state that has been given so far can be completed."""
-        is_known = self._all_can_be_written or self._is_sure is not None
-        return is_known and not self._has_given_up
+        return self._search is not None and not self._search.has_given_up
 
     def advance(self, reading: Reading[Stack] | None, data: bytes) -> Reading[Stack] | None:
         """Gives the state after some bytes, or None if nothing that starts so is in the language."""
@@ -140,7 +96,7 @@ class LexedTexts(Generic[Stack]):
                     steps.clear()
                 before = reading
                 reading = self._step(before, byte)
-                if reading is not None and not self._decided.get(reading):
+                if reading is not None and not self._judgements.get(reading):
                     reading = self._judged(reading)
                 steps[before, byte] = reading
         return reading
@@ -233,7 +189,7 @@ class LexedTexts(Generic[Stack]):
                 is_decided = self._is_sure is None
         made = self._known(stack, scanner, point, slots)
         if is_decided:
-            self._decided[made] = True
+            self._judgements[made] = True
         return made
 
     def _is_open(self, reading: Reading[Stack]) -> bool:
@@ -243,38 +199,9 @@ class LexedTexts(Generic[Stack]):
 
     def _judged(self, reading: Reading[Stack] | None) -> Reading[Stack] | None:
         """Gives a state back, or None if it has no completion; what it has beside it is not judged."""
-        is_judge = self._is_sure is not None or self._all_can_be_written
-        if reading is None or not is_judge or self._has_given_up:
+        if reading is None or self._search is None or self._search.has_completion(reading):
             return reading
-        if reading not in self._decided:
-            if len(self._decided) >= MAX_STATES:
-                self._decided.clear()
-            self._left = min(MAX_MOVES, self._left + MORE_MOVES)
-            self._decided[reading] = self._is_settled(reading) or self._search(reading)
-        return reading if self._decided[reading] else None
-
-    def _search(self, reading: Reading[Stack]) -> bool:
-        """Looks for bytes after which it is sure that there is a completion."""
-        most, longest = (MAX_SEARCHED, MAX_SEARCHED) if self._is_sure is None else (MAX_UNSURE, MAX_MORE)
-        seen = {reading: 0}  # and how many bytes lead there
-        todo = [reading]
-        for state in todo:  # grows while it is walked
-            if len(todo) > most or seen[state] == longest or self._left < 0:
-                self._has_given_up = True
-                return True
-            parts = _parts(state)
-            ways = state.scanner.representatives(state.point) if len(parts) == 1 else _ways(parts)
-            self._left -= len(parts) * len(ways)
-            for byte in ways:
-                after = self._step(state, byte)
-                if after is None or after in seen:
-                    continue
-                if self._decided.get(after) or self._is_settled(after):
-                    return True
-                seen[after] = seen[state] + 1
-                todo.append(after)
-        self._decided.update(dict.fromkeys(todo, False))
-        return False
+        return None
 
     def _is_settled(self, reading: Reading[Stack]) -> bool:
         """Says whether it needs no more bytes to be sure that there is a completion."""
@@ -300,21 +227,3 @@ class LexedTexts(Generic[Stack]):
                 self._readings.clear()
             self._readings[key] = Reading(stack, scanner, point, slots)
         return self._readings[key]
-
-
-def _parts(reading: Reading[Any]) -> list[Reading[Any]]:
-    """Gives a state and all that are beside it."""
-    found = {reading: None}
-    todo = [reading]
-    for each in todo:  # grows while it is walked
-        for slot in each.slots:
-            if slot is not None and slot not in found:
-                found[slot] = None
-                todo.append(slot)
-    return todo
-
-
-def _ways(parts: list[Reading[Any]]) -> list[int]:
-    """Gives one byte out of each class of bytes that lead to the same state."""
-    scanners = {each.point: each.scanner for each in parts}
-    return first_of_each([row for point, scanner in scanners.items() for row in scanner.rows(point)])

@@ -28,11 +28,15 @@ class LexemeOutcomes:
     def lead_on(self, point: Point, wanted: Callable[[int, int], bool]) -> bool:
         """Says whether some text from a point on makes sure of an outcome that is wanted."""
         known = self._known.setdefault(point, {})
-        for token, following in (*known, *self._at(point)):
-            if wanted(token, following):
+        for outcome in (*known, *self._at(point)):
+            if wanted(*outcome):
                 return True
         if point in self._complete:
             return False
+        for outcome in self._soon(point):
+            if outcome not in known and wanted(*outcome):
+                known[outcome] = None
+                return True
         for outcome in self._search(point):
             if outcome not in known:
                 known[outcome] = None
@@ -40,6 +44,15 @@ class LexemeOutcomes:
                     return True
         self._complete.add(point)
         return False
+
+    def _soon(self, point: Point) -> Iterator[Outcome]:
+        """Gives the outcomes of the shortest texts that end a match under way."""
+        for text in self._scanner.endings(point):
+            after: Point | None = point
+            for byte in text:
+                after = None if after is None or after.settled else self._scanner.after(after, byte)
+            if after is not None:
+                yield from self._at(after)
 
     def _at(self, point: Point) -> list[Outcome]:
         """Gives the outcomes of the matches that end at a point."""

@@ -7,7 +7,6 @@ may be the one, best first; whoever follows the automaton keeps for each what co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -53,6 +52,7 @@ class MatchAutomaton:
         ]
         self.runs = running(table, labels).tolist()
         self._representatives: dict[int, list[int]] = {}
+        self._endings: dict[int, bytes | None] = {}
 
     @property
     def has_conditions(self) -> bool:
@@ -62,24 +62,30 @@ class MatchAutomaton:
     @cached_property
     def shortest(self) -> bytes:
         """A shortest text with a match that ends with it; empty if there is none."""
-        before = {0: (0, 0)}  # and the byte from there
-        todo = [0]
+        return self.ending(0) or b""
+
+    def ending(self, state: int) -> bytes | None:
+        """Gives a shortest text after which a match ends that has come to a state; None if there is none."""
+        if state not in self._endings:
+            self._endings[state] = self._ending(state)
+        return self._endings[state]
+
+    def _ending(self, start: int) -> bytes | None:
+        before = {start: (start, 0)}  # and the byte from there
+        todo = [start]
         for state in todo:  # grows while it is walked
             for byte in self.representatives(state):
                 after = self.flat[256 * state + byte]
                 if NEW in (self.labels[after].slots or ()):
-                    return self._text_to(state, before) + bytes((byte,))
+                    text = bytearray((byte,))
+                    while state != start:
+                        state, byte = before[state]
+                        text.append(byte)
+                    return bytes(reversed(text))
                 if after not in before:
                     before[after] = state, byte
                     todo.append(after)
-        return b""
-
-    def _text_to(self, state: int, before: Mapping[int, tuple[int, int]]) -> bytes:
-        text = bytearray()
-        while state:
-            state, byte = before[state]
-            text.append(byte)
-        return bytes(reversed(text))
+        return None
 
     def representatives(self, state: int) -> list[int]:
         """Gives one byte for each next state."""

@@ -11,6 +11,7 @@ from lmppl.constraints.grammars.numbered_rules import bits
 from lmppl.constraints.transition_tables import DEAD
 
 MAX_BEGUN = 200_000
+MAX_PREPARED = 2_000  # states: some 2 ms
 
 Bet = tuple[int, int, int]
 """That a slot is what the automaton of a matcher finds: matcher, state, slot."""
@@ -43,6 +44,7 @@ class Matchers:
 
     Attributes:
         flats: The transitions of their automata.
+        effects: By matcher and state, as far as it was asked for.
     """
 
     def __init__(self, matchers: list[Matcher]):
@@ -50,8 +52,12 @@ class Matchers:
         self._of_symbol = {m.symbol: i for i, m in enumerate(matchers) if m.symbol is not None}
         self._begin = _beginnings(matchers)
         self._begun: dict[tuple[int, int], tuple[tuple[int, int], ...]] = {}
-        self._effects: list[dict[int, Effect]] = [{} for _ in matchers]
+        self.effects: list[dict[int, Effect]] = [{} for _ in matchers]
         self.flats = [m.automaton.flat for m in matchers]
+        if sum(len(m.automaton.labels) for m in matchers) <= MAX_PREPARED:
+            for number, matcher in enumerate(matchers):
+                for state in range(len(matcher.automaton.labels)):
+                    self.effect(number, state)
         ignoring = [i for i, m in enumerate(matchers) if m.symbol is None]
         self._ignoring_begun = [[i for i in ignoring if self.flats[i][byte] != DEAD] for byte in range(256)]
 
@@ -67,17 +73,15 @@ class Matchers:
         if found is None:
             if len(self._begun) >= MAX_BEGUN:
                 self._begun.clear()
-            numbers = self._ignoring_begun[byte]
-            for symbol in bits(beginning):
-                numbers = [self._of_symbol[symbol], *numbers]
+            numbers = [self._of_symbol[symbol] for symbol in bits(beginning)] + self._ignoring_begun[byte]
             found = self._begun[beginning, byte] = tuple([(n, self.flats[n][byte]) for n in numbers])
         return found
 
     def effect(self, number: int, state: int) -> Effect:
         """Says what it means that a matcher has come to a state."""
-        found = self._effects[number].get(state)
+        found = self.effects[number].get(state)
         if found is None:
-            found = self._effects[number][state] = _effect(self._matchers[number], number, state)
+            found = self.effects[number][state] = _effect(self._matchers[number], number, state)
         return found
 
     def kept(self, bets: Bets, byte: int) -> Bets | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmppl.constraints.grammars.matchers import Bets, Matchers
+from lmppl.constraints.grammars.numbered_rules import bits
 from lmppl.constraints.transition_tables import DEAD
 
 Thread = tuple[int, int, int]
@@ -32,18 +33,18 @@ class Shape:
 
     Attributes:
         branches: In some order.
-        moved: What bytes do to them, as far as it was asked for; None if nothing is left.
+        steps: What bytes do to them, as far as it was asked for; None if nothing is left.
     """
 
-    __slots__ = ("branches", "moved")
+    __slots__ = ("branches", "steps")
 
     def __init__(self, branches: tuple[Branch, ...]):
         self.branches = branches
-        self.moved: dict[int, Moved | None] = {}
+        self.steps: dict[int, Plan | Fork | None] = {}
 
 
-class Moved:
-    """What a byte makes of a shape, but for the terminals that it begins.
+class Fork:
+    """What a byte makes of a shape where it may begin terminals, but for these.
 
     Attributes:
         branches: As the byte has moved them; `frame` is where it may begin terminals.
@@ -66,16 +67,20 @@ class Plan:
         branches: With frames numbered by this plan: first those that are kept, then those that are made.
         kept: The numbers that kept frames had.
         made: For each frame that is made, what meets there.
+        in_turn: The order of the frames as they are numbered.
         shapes: What comes of it, by the order of the frames.
+        only: What comes of it if the frames can have no other order than this; else None.
     """
 
-    __slots__ = ("branches", "kept", "made", "shapes")
+    __slots__ = ("branches", "in_turn", "kept", "made", "only", "shapes")
 
     def __init__(self, branches: list[Branch], kept: list[int], made: list[tuple[Reached, ...]]):
         self.branches = branches
         self.kept = kept
         self.made = made
+        self.in_turn = tuple(range(len(kept) + len(made)))
         self.shapes: dict[tuple[int, ...], Shape] = {}
+        self.only: Shape | None = None
 
 
 _Growth = tuple[list[Thread], list[Reached]]
@@ -88,7 +93,7 @@ class Shapes:
     def __init__(self, matchers: Matchers):
         self._matchers = matchers
         self._shapes: dict[Branch | frozenset[Branch], Shape] = {}
-        self._moved: dict[tuple[Branch, ...], Moved] = {}
+        self._steps: dict[tuple[Branch, ...], Plan | Fork | None] = {(): None}
         self.num_known = 0
 
     def shape(self, branches: Sequence[Branch]) -> Shape:
@@ -100,42 +105,46 @@ class Shapes:
             found = self._shapes[key] = Shape(tuple(branches))
         return found
 
-    def moved(self, shape: Shape, byte: int) -> Moved | None:
+    def step(self, shape: Shape, byte: int) -> Plan | Fork | None:
         """Gives what a byte makes of a shape."""
-        if byte not in shape.moved:
+        steps = shape.steps
+        if byte not in steps:
             self.num_known += 1
             branches = self._branches_after(shape, byte)
-            if branches and branches not in self._moved:
-                self._moved[branches] = Moved(branches)
-            shape.moved[byte] = self._moved[branches] if branches else None
-        return shape.moved[byte]
+            if branches not in self._steps:
+                fork = Fork(branches)
+                self._steps[branches] = fork if fork.open else self._planned(branches, ())
+            steps[byte] = self._steps[branches]
+        return steps[byte]
 
-    def plan(self, moved: Moved, begun: tuple[Begun, ...]) -> Plan | None:
+    def plan(self, fork: Fork, begun: tuple[Begun, ...]) -> Plan | None:
         """Gives what comes of it if terminals begin in each of its open frames."""
-        if begun not in moved.plans:
+        if begun not in fork.plans:
             self.num_known += 1
-            moved.plans[begun] = self._planned(moved, begun)
-        return moved.plans[begun]
+            fork.plans[begun] = self._planned(fork.branches, begun)
+        return fork.plans[begun]
 
     def ordered(self, plan: Plan, order: tuple[int, ...]) -> Shape:
         """Gives the shape after a plan, for the new number of each of its frames."""
-        branches: list[Branch] = []
-        for bets, threads, frame in plan.branches:
-            if len(threads) > 1:
-                threads = tuple(sorted({(m, s, order[f]) for m, s, f in threads}))
-            elif threads:
-                m, s, f = threads[0]
-                threads = ((m, s, order[f]),)
-            branches.append((bets, threads, None if frame is None else order[frame]))
+        branches = plan.branches
+        if order != plan.in_turn:
+            branches = [
+                (
+                    bets,
+                    _sorted([(m, s, order[f]) for m, s, f in threads]),
+                    None if frame is None else order[frame],
+                )
+                for bets, threads, frame in branches
+            ]
         found = plan.shapes[order] = self.shape(branches)
         return found
 
     def forget(self) -> None:
         """Drops all shapes. Those that somebody holds can be gone on with."""
         for shape in self._shapes.values():
-            shape.moved.clear()
+            shape.steps.clear()
         self._shapes.clear()
-        self._moved.clear()
+        self._steps = {(): None}
         self.num_known = 0
 
     def _branches_after(self, shape: Shape, byte: int) -> tuple[Branch, ...]:
@@ -146,54 +155,82 @@ class Shapes:
                 bets = self._matchers.kept(bets, byte)
                 if bets is None:
                     continue
-            if threads:
+            if len(threads) == 1:
+                m, s, f = threads[0]
+                s = flats[m][256 * s + byte]
+                threads = () if s == DEAD else ((m, s, f),)
+            elif threads:
                 moved = [(m, flats[m][256 * s + byte], f) for m, s, f in threads]
                 threads = tuple([thread for thread in moved if thread[1] != DEAD])
             if threads or frame is not None:
                 branches.append((bets, threads, frame))
         return tuple(branches)
 
-    def _planned(self, moved: Moved, begun: tuple[Begun, ...]) -> Plan | None:
-        grown = self._grown(moved, begun)
+    def _planned(self, branches: tuple[Branch, ...], begun: tuple[Begun, ...]) -> Plan | None:
+        grown, kept = self._grown(branches, begun)
         if not grown:
             return None
-        numbers: dict[int, int] = {}
         made: dict[tuple[Reached, ...], int] = {}
-        for threads, reached in grown.values():
-            for _, _, frame in threads:
-                numbers.setdefault(frame, len(numbers))
-            if len(reached) == 1 and reached[0][1] is None:
-                numbers.setdefault(reached[0][0], len(numbers))
-            elif reached:
-                made.setdefault(tuple(reached), len(made))
-        branches: list[Branch] = []
+        num_kept = kept.bit_count()
+        planned: list[Branch] = []
         for bets, (threads, reached) in grown.items():
             frame = None
-            if len(reached) == 1 and reached[0][1] is None:
-                frame = numbers[reached[0][0]]
-            elif reached:
-                frame = len(numbers) + made[tuple(reached)]
-            branches.append((bets, tuple([(m, s, numbers[f]) for m, s, f in threads]), frame))
-        return Plan(branches, list(numbers), list(made))
+            if reached:
+                number, symbol = reached[0]
+                if symbol is None and len(reached) == 1:
+                    frame = _rank(kept, number)
+                else:
+                    frame = num_kept + made.setdefault(tuple(reached), len(made))
+            if kept & (kept + 1):  # else the numbers stay as they are
+                threads = [(m, s, _rank(kept, f)) for m, s, f in threads]
+            planned.append((bets, _sorted(threads), frame))
+        plan = Plan(planned, list(bits(kept)), list(made))
+        if not made or num_kept + len(made) == 1:
+            plan.only = self.shape(planned)
+        return plan
 
-    def _grown(self, moved: Moved, begun: tuple[Begun, ...]) -> dict[Bets, _Growth]:
-        """Gives what terminals under way come to that a byte has moved or begun."""
+    def _grown(
+        self, branches: tuple[Branch, ...], begun: tuple[Begun, ...]
+    ) -> tuple[dict[Bets, _Growth], int]:
+        """Gives what terminals under way come to that a byte has moved or begun.
+
+        Returns:
+            That, and the numbers of the frames that are kept for it, as bits.
+        """
         grown: dict[Bets, _Growth] = {}
+        kept = 0
         fresh = iter(begun)
-        effect = self._matchers.effect
-        for bets, threads, frame in moved.branches:
+        effects, effect = self._matchers.effects, self._matchers.effect
+        for bets, threads, frame in branches:
             if frame is not None and (new := next(fresh)):
                 threads = [*threads, *[(m, s, frame) for m, s in new]]
+            running: list[Thread] = []
             for thread in threads:
                 number, state, at = thread
-                runs, ways, symbol = effect(number, state)
+                runs, ways, symbol = effects[number].get(state) or effect(number, state)
                 if runs:
-                    if bets not in grown:
-                        grown[bets] = ([], [])
-                    grown[bets][0].append(thread)
+                    running.append(thread)
+                    kept |= 1 << at
                 for more in ways:
                     then = bets | more if more else bets
                     if then not in grown:
                         grown[then] = ([], [])
                     grown[then][1].append((at, symbol))
-        return grown
+            if bets in grown:
+                grown[bets][0].extend(running)
+            elif running:
+                grown[bets] = (running, [])
+        for _, reached in grown.values():
+            if len(reached) == 1 and reached[0][1] is None:
+                kept |= 1 << reached[0][0]
+        return grown, kept
+
+
+def _sorted(threads: Sequence[Thread]) -> tuple[Thread, ...]:
+    """Gives threads in order, each once."""
+    return tuple(threads if len(threads) < 2 else sorted(set(threads)))
+
+
+def _rank(kept: int, number: int) -> int:
+    """Gives the number of a frame among those that are kept, which stay in their order."""
+    return (kept & ((1 << number) - 1)).bit_count()

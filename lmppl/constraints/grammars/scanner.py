@@ -168,6 +168,15 @@ class Scanner:
             if target is not None:
                 yield target
 
+    def endings(self, point: Point) -> Iterator[bytes]:
+        """Gives a shortest text for each match that may be under way at a point."""
+        automata = [(self._automata[number], state) for number, state, _ in point.entries]
+        automata += [(self._words[word].automaton, state) for word, state in point.watched]
+        for automaton, state in automata:
+            ending = automaton.ending(state)
+            if ending is not None:
+                yield ending
+
     def representatives(self, point: Point) -> list[int]:
         """Gives one byte out of each class of bytes that a point does not tell apart."""
         if point.representatives is None:

@@ -12,12 +12,13 @@ from typing import Generic, Protocol, TypeVar
 
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammars.lalr_completions import Completions
+from lmppl.constraints.grammars.lalr_endings import ShortEndings
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule
 from lmppl.constraints.grammars.lexeme_outcomes import LexemeOutcomes
 from lmppl.constraints.grammars.numbered_rules import Rules, bits
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
-from lmppl.constraints.grammars.short_sentences import few_tokens
+from lmppl.constraints.grammars.short_sentences import few_tokens, nearest_endings
 from lmppl.constraints.grammars.token_neighbours import avoidable, followers
 from lmppl.constraints.grammars.token_texts import TokenTexts
 
@@ -111,7 +112,9 @@ class WrittenLalr:
             for token in bits(wanted[state] & ~(1 << END)):
                 readers.setdefault(token, {})[scanners[state]] = None
         self._readers = readers
-        self._few = few_tokens(rules, parser.table.rests) | 1 << END
+        endings = nearest_endings(rules, parser.table.rests)
+        self._endings = ShortEndings(parser, endings, self._is_found, self._following)
+        self._few = few_tokens(endings) | 1 << END
         self._short = Completions(parser, lambda state: self._written(state, self._few))
         self._all = Completions(parser, lambda state: self._written(state, texts.all))
         self._all_is_written = all_is_completed and all(
@@ -127,7 +130,7 @@ class WrittenLalr:
         if self._all_is_written:
             found = bits(self._found(stack.state, tokens))
             return any(self._parser.after(stack, token) is not None for token in found)
-        return any(
+        return self._endings.exists(stack, tokens) or any(
             completions.exist(stack, self._found(stack.state, among))
             for completions, among in ((self._short, tokens & self._few), (self._all, tokens))
         )
@@ -135,10 +138,14 @@ class WrittenLalr:
     def _found(self, state: int, among: int) -> int:
         """Gives those of some tokens that the state wants, and its scanner finds in their texts."""
         tokens = self._wanted[state] & among
-        for token in bits(tokens & ~(1 << END)):
-            if not self._texts.is_found(self._scanners[state], token):
-                tokens ^= 1 << token
-        return tokens
+        return sum(1 << token for token in bits(tokens) if self._is_found(state, token))
+
+    def _is_found(self, state: int, token: int) -> bool:
+        is_wanted = self._wanted[state] >> token & 1
+        return bool(is_wanted) and (token == END or self._texts.is_found(self._scanners[state], token))
+
+    def _following(self, state: int, token: int) -> int:
+        return self._texts.following(token, [self._scanners[state]])
 
     def _written(self, state: int, among: int) -> int:
         """Gives those of some tokens that can be written after the token that leads to a state."""

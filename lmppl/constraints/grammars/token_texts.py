@@ -51,6 +51,7 @@ class TokenTexts:
         self._by_all = {t for t in self._texts if self._written(scanner, t) is not None}
         self.all = sum(1 << token for token in self._texts) | 1 << END
         self._fillers = [*((f, self._divided_by(f)) for f in fillers), (b"", self.all & ~(1 << END))]
+        self._after_fillers: dict[tuple[Scanner, bytes], Place | None] = {}
         self._found: dict[tuple[Scanner, int], bool] = {}
         self._following: dict[tuple[Scanner, int], int] = {}
 
@@ -82,7 +83,11 @@ class TokenTexts:
         if point.settled:
             return self.all if slot == 0 else 0
         found = 1 << END if point.end == slot else 0
+        is_filler = point.slots[slot] == ~IGNORED
         for filler, tokens in self._fillers:
+            if is_filler and filler and self._filled(scanner, filler) == (point, slot):
+                found |= tokens
+                continue
             place = _followed(scanner, (point, slot), filler)
             if place is None:
                 continue
@@ -92,6 +97,13 @@ class TokenTexts:
                 for token in bits(tokens & ~found):
                     found |= _is_cut(scanner, place, self._texts[token]) << token
         return found
+
+    def _filled(self, scanner: Scanner, filler: bytes) -> Place | None:
+        """Gives the place after a filler."""
+        key = scanner, filler
+        if key not in self._after_fillers:
+            self._after_fillers[key] = _matched(scanner, filler, IGNORED)
+        return self._after_fillers[key]
 
     def _written(self, scanner: Scanner, token: int) -> Place | None:
         return _matched(scanner, self._texts[token], token)
