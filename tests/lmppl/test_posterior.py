@@ -1,5 +1,6 @@
 """What can be asked of a posterior, and what it looks like."""
 
+import collections
 import contextvars
 
 import numpy as np
@@ -7,7 +8,8 @@ import numpyro.distributions as dist
 import pytest
 
 import lmppl as lp
-from lmppl.posterior import NoAnswer, Posterior
+from lmppl import posterior as posteriors
+from lmppl.posterior import NoAnswer, Posterior, frozen
 from lmppl.traces import Trace
 
 
@@ -87,6 +89,43 @@ def test_it_becomes_a_data_frame():
 def test_the_error_of_an_answer_is_that_of_independent_draws_when_weights_are_equal():
     found = posterior(["a"] * 25 + ["b"] * 75, [1] * 100)
     assert found.errors()["a"] == pytest.approx((0.25 * 0.75 / 100) ** 0.5)
+
+
+def test_the_errors_of_answers_are_what_their_definition_says():
+    values, weights = ["a", "b", "a", "c", "d"], np.array([1.0, 2.0, 4.0, 0.5, 0.0])
+    shares = weights / weights.sum()
+    defined = {}
+    for answer in "abc":
+        mine = np.array([value == answer for value in values])
+        defined[answer] = np.sqrt(np.sum(shares**2 * (mine - shares[mine].sum()) ** 2))
+    assert posterior(values, weights).errors() == pytest.approx(defined)
+
+
+def test_many_different_answers_are_shown_in_time_that_grows_with_their_number(monkeypatch):
+    calls = collections.Counter()
+    monkeypatch.setattr(posteriors, "frozen", lambda value: calls.update(["frozen"]) or frozen(value))
+    repr(posterior(list(range(500)), [1.0] * 500))
+    assert calls["frozen"] < 20 * 500
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda found: found.top(-1), "top.* 0 or more, got -1"),
+        (lambda found: found.top(1.5), "top.* int, got float"),
+        (lambda found: found.sample(0, -1), "sample.* 0 or more, got -1"),
+        (lambda found: found.sample(0, 1.5), "sample.* int, got float"),
+        (lambda found: found.marginal(3), "name of a site, got int"),
+    ],
+)
+def test_questions_that_make_no_sense_are_refused(ask, message):
+    with pytest.raises(lp.LmpplError, match=message):
+        ask(posterior(["a", "b"], [1, 1]))
+
+
+def test_a_page_is_written_whatever_the_answers_are_made_of(tmp_path):
+    page = posterior(["\ud800", "é"], [1, 1]).viewer(tmp_path / "page.html")
+    assert "é" in page.read_text(encoding="utf-8")
 
 
 def test_it_is_saved_and_loaded_with_all_plain_values(tmp_path):
