@@ -17,6 +17,7 @@ from lmppl.inference.calls import CallPool
 from lmppl.inference.contexts import Contexts
 from lmppl.inference.counters import Counters
 from lmppl.inference.diagnostics import Diagnostics, Step
+from lmppl.inference.free_memory import require_room_for_particles
 from lmppl.inference.observations import check_log_prob, observed_log_probs
 from lmppl.inference.particles import Particle
 from lmppl.inference.population import Population
@@ -64,6 +65,7 @@ class Run:
         progress: Progress,
         saved: SavedRun | None = None,
     ):
+        require_room_for_particles(options.num_particles)
         self._saved = saved
         self._options = options
         self._key = key
