@@ -9,6 +9,7 @@ import pytest
 
 import lmppl as lp
 from lmppl import posterior as posteriors
+from lmppl.inference.population import Population
 from lmppl.posterior import NoAnswer, Posterior, frozen
 from lmppl.traces import Trace
 
@@ -178,6 +179,29 @@ def test_a_run_that_is_interrupted_gives_what_there_is_marked_partial():
     assert "interrupted" in repr(found)
     assert {str(value) for value in found.values} == {"returned", "(unfinished)"}
     assert "n" in found.traces[0]
+
+
+def test_an_interrupt_while_the_posterior_is_made_does_not_lose_it(monkeypatch):
+    def program():
+        x = lp.sample("x", dist.Normal(0.0, 1.0))
+        lp.twist("t", float(x))
+        return float(x)
+
+    expected = lp.infer(program, method=lp.SMC(4))
+    calls = []
+
+    def interrupted(population):
+        calls.append(population)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return 0.0
+
+    monkeypatch.setattr(Population, "log_evidence_error", property(interrupted))
+    found = lp.infer(program, method=lp.SMC(4))
+    assert len(calls) == 2
+    assert not found.partial
+    assert found.values == expected.values
+    assert found.log_weights.tolist() == expected.log_weights.tolist() == [0.0] * 4
 
 
 def test_a_run_that_is_interrupted_between_tokens_keeps_traces_and_weights_together():
