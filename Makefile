@@ -25,10 +25,10 @@ demo: $(BASE)
 	$(BIN)/python examples/goal_inference.py --all
 
 test: $(DEV)
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow"
 
 slow: $(DEV)
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -q -n $(WORKERS) -m slow
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow
 
 check: $(DEV)
 	$(BIN)/ruff check .

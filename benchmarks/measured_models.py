@@ -1,4 +1,7 @@
-"""The language models that are measured: trained checkpoints, or random weights of the same shapes."""
+"""The language models that are measured: trained checkpoints, or random weights of their shapes.
+
+On a GPU weights are bfloat16, as `lp.load` has it there, and `llama-1b`, always random, is measured too.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,15 @@ SHAPES = {
         num_kv_heads=2,
         head_size=32,
     ),
+    "llama-1b": DecoderConfig(
+        vocab_size=128_256,
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_layers=16,
+        num_heads=32,
+        num_kv_heads=8,
+        head_size=64,
+    ),
     "random-tiny": DecoderConfig(
         vocab_size=512,
         hidden_size=32,
@@ -54,6 +66,11 @@ WITHOUT_CHECKPOINTS = (
     "constraints refuse more of it, and ratios are not those of a trained model. Let the variable name the "
     "folder that holds checkpoints/llama-small-32k and checkpoints/llama-tiny-128k."
 )
+
+
+def on_gpu() -> bool:
+    """Says whether this machine's GPU is what computes."""
+    return jax.default_backend() == "gpu"
 
 
 def has_checkpoint(name: str) -> bool:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from measured_models import SHAPES, WITHOUT_CHECKPOINTS, has_checkpoint, measured_model
+from measured_models import SHAPES, WITHOUT_CHECKPOINTS, has_checkpoint, measured_model, on_gpu
 from reporting import (
     COUNTERS,
     Records,
@@ -40,6 +40,7 @@ from timing import Timing, taking_turns
 import lmppl as lp
 
 MODELS = ("llama-small-32k", "llama-tiny-128k")
+GPU_MODELS = ("llama-small-32k", "llama-1b")
 PARTICLES = (1, 8, 32, 128)
 PROMPT = "Words:\n"
 GOAL_PARTICLES = 32
@@ -343,12 +344,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     records = Records(options.out)
     print(describe_machine(records.rows[0]))
-    if any(name in MODELS and not has_checkpoint(name) for name in options.models):
+    models = options.models or (GPU_MODELS if on_gpu() else MODELS)
+    if any(name in MODELS and not has_checkpoint(name) for name in models):
         print(WITHOUT_CHECKPOINTS)
     particles = options.particles or ([GOAL_PARTICLES] if options.quick else PARTICLES)
     max_tokens = 32 if options.quick else 64
-    repeats, budget = (2, 20.0 / len(options.models)) if options.quick else (options.repeats, float("inf"))
-    for name in options.models:
+    repeats, budget = (2, 20.0 / len(models)) if options.quick else (options.repeats, float("inf"))
+    for name in models:
         measure(records, name, particles, max_tokens, repeats, budget)
     print(report(records))
     print(goal_line("overhead", verdict(records.rows)[0], GOAL, verdict(records.rows)[1]))
@@ -358,7 +360,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> Any:
     """Gives the parser of this benchmark's options."""
     made = arguments("overhead", __doc__ or "")
-    made.add_argument("--models", nargs="+", choices=list(SHAPES), default=list(MODELS))
+    made.add_argument("--models", nargs="+", choices=list(SHAPES))
     made.add_argument("--particles", nargs="+", type=int, help=f"default {' '.join(map(str, PARTICLES))}")
     made.add_argument("--repeats", type=int, default=5, help="measured rounds, after one that compiles")
     return made

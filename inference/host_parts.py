@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from lmppl.device_layout import ROWS, WHOLE, layout_of
 from lmppl.inference.contexts import rearranged, rewound
 from lmppl.inference.host_candidates import Candidates, Checks
 from lmppl.inference.host_search import Search, fetched, num_candidates
 from lmppl.inference.proposals import AWRS
 from lmppl.inference.site_potentials import unsatisfied
+from lmppl.inference.step_asks import packed_ask
 from lmppl.inference.step_programs import propose_program
 from lmppl.inference.text_rows import Row, active_rows
 from lmppl.inference.text_sites import TRUNCATED, Batch
-from lmppl.inference.text_steps import Ask, Fixed, Plan, Waiting
+from lmppl.inference.text_steps import Fixed, Plan, Waiting
 
 _SCARCE = 12  # a row where fewer than one in so many candidates was accepted
 _LEAST_ROWS = 16  # of a part; 8 rows take a model on CPU about as long
@@ -77,7 +79,13 @@ class HostPart:
     ):
         self.rows = rows
         self.held = held
-        self._batch, self._plan, self._fixed = batch, plan, fixed
+        self._batch, self._plan = batch, plan
+        self._keys: Any = fixed.keys
+        self._prompt_is_read = bool(fixed.is_read)
+        layout = layout_of(batch.lm)
+        self._fixed = fixed._replace(
+            keys=layout.put(fixed.keys, ROWS), is_read=layout.put(fixed.is_read, WHOLE)
+        )
         self.tokens, self.twins = tokens, twins
         self._ancestors = np.arange(self.size, dtype=np.int32)
         self._waiting: tuple[Waiting, Any] | None = None
@@ -118,7 +126,7 @@ class HostPart:
         moved = rearranged([(held.cache, held.logits)], numbers)
         parts = []
         for span, (cache, logits), own in zip(spans, moved, (held.masks, masks), strict=True):
-            fixed = self._fixed._replace(keys=self._fixed.keys[span])
+            fixed = self._fixed._replace(keys=self._keys[span])
             part = Held(cache, logits, own, states[span])
             strings = (self.rows[span], self.tokens[span], self.twins[span])
             parts.append(HostPart(self._batch, self._plan, fixed, part, *strings))
@@ -126,33 +134,17 @@ class HostPart:
 
     def launch(self, step: int, awrs: AWRS, base: np.ndarray | None, allowed: np.ndarray | None) -> None:
         """Lets the device read the last tokens and draw candidates for the next; does not wait for it."""
-        active = np.zeros(self.size, bool)
-        at_limit, local_limit = active.copy(), active.copy()
-        scale = np.ones(self.size, np.float32)
-        for index, row in active_rows(self.rows):
-            active[index], at_limit[index] = True, row.at_limit
-            local_limit[index], scale[index] = row.text.local_limit, 1.0 / row.text.temperature
-        said: dict[str, Any] = {
-            "ancestors": self._ancestors,
-            "tokens": self.tokens,
-            "advance": np.array(step > 0),
-            "twins": self.twins,
-            "active": active,
-            "at_limit": at_limit,
-            "local_limit": local_limit,
-            "scale": scale,
-            "step": np.array(step, np.int32),
-            "base": base,
-            "allowed": allowed,
-        }
+        ask = packed_ask(self.rows, self._ancestors, self.tokens, self.twins, step)
         lm, held = self._batch.lm, self.held
         go = propose_program(lm, self._plan, num_candidates(lm, self._plan, awrs))
         self._states_before = held.states
-        waiting, packed = go(self._fixed, held.cache, held.logits, held.masks, held.states, Ask(**said))
+        waiting, packed = go(
+            self._fixed, held.cache, held.logits, held.masks, held.states, ask, base, allowed
+        )
         self.held = Held(waiting.cache, waiting.rows.logits, waiting.masks, waiting.states)
         self._ancestors = np.arange(self.size, dtype=np.int32)
         self._waiting = waiting, packed
-        self._batch.counters.num_forwards += int(step > 0 or not bool(self._fixed.is_read))
+        self._batch.counters.num_forwards += int(step > 0 or not self._prompt_is_read)
 
     def take_back(self, lengths: np.ndarray) -> None:
         """Forgets a step that was launched, because rows will be resampled before it.
@@ -190,19 +182,20 @@ class HostPart:
     ) -> int:
         num_drawn = 0
         twins: dict[tuple[int, int], int] = {}
+        # Lists, because a loop over rows takes longer to index arrays than for anything else.
+        every = np.arange(self.size)
+        tokens, log_probs = found.ids[every, chosen].tolist(), found.log_probs[every, chosen].tolist()
+        weights, old_twins = np.asarray(log_weights).tolist(), self.twins.tolist()
+        scarce = (_SCARCE * found.accepted.sum(axis=1) < found.num_checked).tolist()
         for index, row in active_rows(self.rows):
-            place, weight = int(chosen[index]), float(log_weights[index])
-            log_prob = float(found.log_probs[index, place])
+            token, log_prob, weight = tokens[index], log_probs[index], weights[index]
             if weight == -np.inf or log_prob == -np.inf:
                 search.lose(index, TRUNCATED if row.at_limit else unsatisfied(row))
                 continue
-            token = int(found.ids[index, place])
             checked = search.checks.cursor_after(row, token)
-            num_checked = int(found.num_checked[index])
-            scarce = _SCARCE * int(found.accepted[index, :num_checked].sum()) < num_checked
-            self.rows[index] = row.advance(token, log_prob, weight, checked, scarce)
+            self.rows[index] = row.advance(token, log_prob, weight, checked, scarce[index])
             self.tokens[index] = token
-            self.twins[index] = twins.setdefault((int(self.twins[index]), token), index)
+            self.twins[index] = twins.setdefault((old_twins[index], token), index)
             log_increments[index] = weight
             num_drawn += 1
         return num_drawn

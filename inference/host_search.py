@@ -281,23 +281,23 @@ class Search:
     def _check_one_by_one(self, found: Candidates, searching: np.ndarray) -> None:
         """Does so in each row whose judge gains nothing from many questions at once."""
         limit = min(found.width, self.awrs.max_checks or found.width)
-        for index in np.flatnonzero(searching).tolist():
+        ids, places = found.ids.tolist(), found.num_checked.tolist()
+        ends = np.minimum(limit, (found.log_probs > -np.inf).sum(axis=1)).tolist()
+        has_one, first = found.accepted.any(axis=1), found.accepted.argmax(axis=1)
+        lasts = np.where(has_one, first + self.awrs.lookahead, limit).tolist()
+        for index in np.flatnonzero(searching & (found.num_at_once == 0)).tolist():
             row = self._row(index)
-            if found.num_at_once[index] or row.gains_from_lists:
+            if row.gains_from_lists:
                 continue
-            accepted, place = found.accepted[index], int(found.num_checked[index])
-            known = accepted[:place]
-            last = int(known.argmax()) + self.awrs.lookahead if known.any() else limit
+            place, end, last = places[index], ends[index], lasts[index]
             answers = self.checks.answers(row)
-            ids = found.ids[index].tolist()
-            end = min(limit, int((found.log_probs[index] > -np.inf).sum()))
             while place < end and place <= last:
-                answer = self.checks.ask(answers, ids[place])
+                answer = self.checks.ask(answers, ids[index][place])
                 if isinstance(answer, CheckTimedOut):
                     self._lose_late(index, searching)
                     break
                 if answer:
-                    accepted[place] = True
+                    found.accepted[index, place] = True
                     last = min(last, place + self.awrs.lookahead)
                 place += 1
             found.num_checked[index] = place

@@ -9,8 +9,8 @@ import jax
 from lmppl.compilation import compiled
 from lmppl.device_layout import ROWS, STEPS, WHOLE, layout_of
 from lmppl.inference import draws
+from lmppl.inference.step_asks import unpacked_ask
 from lmppl.inference.text_steps import (
-    Ask,
     Fixed,
     History,
     Loop,
@@ -41,7 +41,6 @@ _LOOP = _specs(
     history=_specs(History, STEPS, resampled=WHOLE),
 )
 _WAITING = _specs(Waiting, ROWS, rows=_specs(draws.Rows, ROWS, bias=WHOLE))
-_ASK = _specs(Ask, ROWS, ancestors=WHOLE, advance=WHOLE, step=WHOLE)
 
 
 def run_program(lm: LanguageModel, plan: Plan, resampler: Any) -> Any:
@@ -66,20 +65,22 @@ def run_program(lm: LanguageModel, plan: Plan, resampler: Any) -> Any:
 
 
 def propose_program(lm: LanguageModel, plan: Plan, num_candidates: int) -> Any:
-    """Gives `propose`, compiled: `(Fixed, cache, logits, masks, states, Ask) -> (Waiting, packed)`.
+    """Gives `propose`, compiled: `(Fixed, cache, logits, masks, states, *asked) -> (Waiting, packed)`.
 
+    `asked` is what `packed_ask` gives, then masks that the host has made: `base` and `allowed`, or None.
     The cache, the logits and the masks are used up. New logits take the memory of the old: pages that a
     process has not touched yet cost more than the writing.
     """
     lm = lm.skeleton
     layout = layout_of(lm)
 
-    def go(fixed: Fixed, cache: Any, logits: Any, masks: Any, states: Any, ask: Ask) -> Any:
+    def go(fixed: Fixed, cache: Any, logits: Any, masks: Any, states: Any, *asked: Any) -> Any:
         masks = layout.own_one(masks)
+        ask = unpacked_ask(layout, *asked)
         waiting, packed = propose(lm, plan, num_candidates, fixed, cache, logits, masks, states, ask)
         return waiting._replace(masks=layout.as_one(waiting.masks)), layout.all_rows(packed)
 
-    over_rows = layout.over_rows(go, (_FIXED, ROWS, ROWS, ROWS, ROWS, _ASK), (_WAITING, WHOLE))
+    over_rows = layout.over_rows(go, (_FIXED, ROWS, ROWS, ROWS, ROWS, WHOLE, ROWS, ROWS), (_WAITING, WHOLE))
     return compiled(
         lm, ("propose", plan, num_candidates), lambda: jax.jit(over_rows, donate_argnums=(1, 2, 3))
     )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 from lmppl.compilation import compiled
@@ -190,8 +189,7 @@ class TextSites(abc.ABC):
 
     def _bias(self) -> Any:
         bias = np.where(self._lm.vocabulary.possible, 0.0, -np.inf).astype(np.float32)
-        put: Any = jax.device_put
-        return self._layout.placed(put(bias), WHOLE)
+        return self._layout.put(bias, WHOLE)
 
     def _room(self) -> int:
         """Gives how many tokens the rows should have room for at first."""

@@ -18,6 +18,7 @@ from lmppl.device_layout import layout_of
 from lmppl.inference import draws
 from lmppl.inference.look_ahead import Search, begin_search, searched
 from lmppl.inference.resampling import padded_ancestors
+from lmppl.inference.step_asks import Ask
 from lmppl.inference.token_machines import MachineTables, MaskCache, masks, step
 from lmppl.inference.token_reading import Unread, next_twins, only_if, read_tokens
 from lmppl.inference.token_trie import TokenTables
@@ -232,28 +233,6 @@ class Waiting(NamedTuple):
     states: Int32[Array, "rows 3"]
     rows: draws.Rows
     order: draws.Order
-
-
-class Ask(NamedTuple):
-    """What the host says about each row before a step; see `Strings`.
-
-    Attributes:
-        ancestors: The row that each row becomes a copy of, before it reads `tokens`.
-        advance: Whether the automata have yet to take the token (not so for a prompt's last one).
-        twins: Of the rows as they are after that.
-    """
-
-    ancestors: Int32[Array, " rows"]
-    tokens: Int32[Array, " rows"]
-    advance: Bool[Array, ""]
-    twins: Int32[Array, " rows"]
-    active: Bool[Array, " rows"]
-    at_limit: Bool[Array, " rows"]
-    local_limit: Bool[Array, " rows"]
-    scale: Float[Array, " rows"]
-    step: Int32[Array, ""]
-    base: UInt32[Array, "rows words"] | None
-    allowed: UInt32[Array, "rows words"] | None
 
 
 def propose(

@@ -62,7 +62,7 @@ def checked_mesh(mesh: Any) -> Mesh:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the arrays of a model's runs lie. Without a mesh every method gives back what it is given.
+    """How the arrays of a model's runs lie. Without a mesh all but `put` give back what they are given.
 
     Caches have their rows on the first axis and, with more than two axes, their heads on the second.
 
@@ -114,6 +114,10 @@ class Layout:
             return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
         return jax.tree.map(one, tree)
+
+    def put(self, tree: Any, spec: PartitionSpec) -> Any:
+        """Does so even without a mesh, where a compiled call would else copy them each time."""
+        return jax.device_put(tree) if self.mesh is None else self.placed(tree, spec)
 
     def one_each(self, tree: Any) -> Any:
         """Gives every part a copy of its own, which `own_one` takes."""

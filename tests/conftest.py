@@ -22,6 +22,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Most programs run once or twice on a few numbers: to optimise them takes longer than they do.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Nobody reads where in our code an operation of a compiled program comes from.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 # XLA's older code generator, in one piece a program, compiles a loop of tokens in half the time. Not where
 # programs are compiled as users compile them, and not by another XLA: an unknown flag ends the process.
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and version("jaxlib").startswith("0.10."):

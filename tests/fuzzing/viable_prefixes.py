@@ -56,9 +56,9 @@ def _compare_steps(constraint: Constraint, states: list[State], data: bytes) -> 
             assert said == is_viable, f"{candidate!r} after {state!r} in {data!r}"
 
 
-def accepted(constraint: Constraint, data: bytes) -> bool:
-    """Says whether a whole text is accepted."""
-    state = constraint.advance(constraint.initial(), data)
+def accepted(constraint: Constraint, text: bytes | str) -> bool:
+    """Says whether a whole text is accepted, read at once."""
+    state = constraint.advance(constraint.initial(), text.encode() if isinstance(text, str) else text)
     return state is not None and constraint.accepts(state)
 
 

@@ -25,6 +25,9 @@ GOLDEN = {  # row, admissible: recursive CV^2, E[checks]; max_checks=2: CV^2, P(
 }
 
 
+compiled_weigh = jax.jit(weigh, static_argnames=("lookahead", "max_checks"))
+
+
 class Orders:
     """Every order of a row's first candidates, its probability, and what an estimator sees of it."""
 
@@ -77,13 +80,17 @@ def random_rows(num, size=5):
         yield probs, np.flatnonzero(rng.random(size) < (index % 5) / 4)  # from none to all admissible
 
 
+@functools.cache
+def orders_of_random_rows(num, num_candidates=None):
+    return [Orders(probs, admissible, num_candidates) for probs, admissible in random_rows(num)]
+
+
 @pytest.mark.parametrize("num_candidates", [2, 3, 5])
 @pytest.mark.parametrize("max_checks", [None, 1, 2, 4])
 @pytest.mark.parametrize("lookahead", [1, 2, 3, 8])
 def test_every_token_is_properly_weighted_whatever_the_budget(lookahead, max_checks, num_candidates):
     rules: dict[str, Any] = {"lookahead": lookahead, "max_checks": max_checks}
-    for probs, admissible in random_rows(20):
-        orders = Orders(probs, admissible, num_candidates)
+    for orders in orders_of_random_rows(20, num_candidates):
         answers, num_checked = lazily_checked(orders, **rules)
         weighed = weigh(orders.log_probs, orders.log_tail, answers, **rules)
         np.testing.assert_allclose(orders.mean(weighed), orders.target, atol=1e-12)
@@ -125,10 +132,11 @@ def test_recursive_law_of_the_fourth_golden_row():
 
 
 def test_lookahead_of_one_is_the_recursive_estimator():
-    for probs, admissible in random_rows(10):
-        orders = Orders(probs, admissible)
-        for index, (log_probs, accepted) in enumerate(zip(orders.log_probs, orders.accepted, strict=True)):
-            log_weight = weigh(*orders.arguments()).log_weight[index]
+    for orders in orders_of_random_rows(10):
+        weighed = weigh(*orders.arguments())
+        for log_probs, accepted, log_weight in zip(
+            orders.log_probs, orders.accepted, weighed.log_weight, strict=True
+        ):
             first = int(np.argmax(accepted))
             if not accepted.any():
                 assert log_weight == -np.inf
@@ -139,9 +147,9 @@ def test_lookahead_of_one_is_the_recursive_estimator():
 
 
 def test_every_weight_of_an_unsatisfiable_row_is_minus_infinity():
-    for dtype, array in ((np.float64, np.asarray), (np.float32, jnp.asarray)):
+    for dtype, weighing in ((np.float64, weigh), (np.float32, compiled_weigh)):
         orders = Orders([0.5, 0.3, 0.2], [], dtype=dtype)
-        weighed = weigh(*map(array, orders.arguments()), lookahead=4)
+        weighed = weighing(*orders.arguments(), lookahead=4)
         assert np.all(np.asarray(weighed.log_weight) == -np.inf)
         assert np.all(np.asarray(weighed.position) == 0)
 
@@ -171,7 +179,7 @@ def test_places_behind_the_last_token_do_not_count():
 def test_float32_rows_with_little_admissible_mass_keep_their_mean(mass, lookahead):
     probs = np.array([0.7, 0.3, 0, 0, 0]) * (1 - 2 * mass) + mass * np.array([0, 0, 0.6, 0.4, 1.0])
     orders = Orders(probs, [2, 3], dtype=np.float32)
-    weighed = weigh(*map(jnp.asarray, orders.arguments()), lookahead=lookahead)
+    weighed = compiled_weigh(*orders.arguments(), lookahead=lookahead)
     assert np.all(np.asarray(weighed.log_weight) > -np.inf)
     np.testing.assert_allclose(orders.mean(weighed), orders.target, rtol=2e-5)
 

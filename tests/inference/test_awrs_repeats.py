@@ -235,6 +235,7 @@ def test_only_what_checks_needed_asks_for_is_used():
 
 def test_geometric_survives_tiny_masses_in_float32_and_agrees_with_numpy():
     rng = np.random.default_rng(5)
+    traced = jax.jit(jax.vmap(partial(weigh_geometric, rounds=2)))
     for mass in (1e-3, 1e-6, 1e-9, 1e-30):
         probs = np.array([0.7, 0.3, 0, 0]) * (1 - 2 * mass) + mass * np.array([0, 0, 0.6, 1.4])
         log_probs = np.broadcast_to(np.log(probs).astype(np.float32), (500, 4))
@@ -242,7 +243,6 @@ def test_geometric_survives_tiny_masses_in_float32_and_agrees_with_numpy():
         uniforms = rng.random((500, 4, 3)).astype(np.float32)
         tail = np.full(500, -np.inf, np.float32)
         on_host = weigh_geometric(log_probs, tail, accepted, uniforms, rounds=2)
-        traced = jax.jit(jax.vmap(partial(weigh_geometric, rounds=2)))
         compiled = traced(*map(jnp.asarray, (log_probs, tail, accepted, uniforms)))
         assert np.all(np.isfinite(on_host.log_weight))
         assert np.all(on_host.position == 2)
@@ -371,7 +371,7 @@ def test_priority_over_the_whole_row_is_exact_and_total():
 def test_priority_keeps_tiny_masses_in_float32():
     log_probs = jnp.asarray([[-0.0001, -25.0, -60.0]])
     accepted = jnp.asarray([[False, True, True]])
-    weighed = weigh_priority(log_probs, accepted, jnp.asarray([-24.0]), jnp.asarray([0.5]))
+    weighed = jax.jit(weigh_priority)(log_probs, accepted, jnp.asarray([-24.0]), jnp.asarray([0.5]))
     exact = -25 - np.log(-np.expm1(-np.exp(-1.0)))
     other = -60 - np.log(-np.expm1(-np.exp(-36.0)))
     np.testing.assert_allclose(weighed.log_weight, np.logaddexp(exact, other), rtol=1e-6)

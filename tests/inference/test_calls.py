@@ -1,14 +1,18 @@
 """`lp.cached`: once for each set of arguments, timed in worker processes, and errors are errors."""
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import numpyro.distributions as dist
 import pytest
 
 import lmppl as lp
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a worker imports neither this file nor JAX
 
 COIN = dist.Categorical(probs=np.array([0.5, 0.5]))
 

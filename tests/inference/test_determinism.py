@@ -3,11 +3,11 @@
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 
-ROWS = np.random.default_rng(5).dirichlet(np.ones(4), 5)
-LM = lp.TableLM(["a", "b", "c", "<end>"], ROWS[0], ROWS[1:])
+LM = drawn_table(5)
 
 
 @lp.program
@@ -45,10 +45,10 @@ def test_another_key_gives_another_posterior():
 @pytest.mark.parametrize("proposal", [lp.Auto(), lp.AWRS(), lp.AWRS(rounds=2), lp.Mask()], ids=str)
 def test_under_importance_sampling_a_particle_does_not_depend_on_the_number_of_others(proposal):
     one = lp.infer(program, method=lp.IS(1, proposal=proposal), key=3)
-    many = lp.infer(program, method=lp.IS(64, proposal=proposal), key=3)
+    many = lp.infer(program, method=lp.IS(16, proposal=proposal), key=3)
     assert one.traces[0] == many.traces[0]
     assert one.log_weights[0] == pytest.approx(many.log_weights[0], abs=1e-5)
-    assert len({trace["scale"] for trace in many.traces}) == 64
+    assert len({trace["scale"] for trace in many.traces}) == 16
 
 
 def test_what_is_drawn_does_not_depend_on_how_many_rows_are_padding(request):

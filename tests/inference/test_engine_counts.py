@@ -9,12 +9,6 @@ import pytest
 import lmppl as lp
 from lmppl.inference import device_sites
 
-
-@pytest.fixture(scope="module")
-def lm():
-    return lp.load()
-
-
 PROMPT = "### words\nred\n### sentence\n"
 WORDS = lp.regex("[a-z ]{2,}")
 
@@ -33,8 +27,7 @@ def diagnostics(lm, *args, method=METHOD, key=0, **options):
     return posterior.diagnostics, longest
 
 
-@pytest.mark.parametrize("num_particles", [1, 6, 20])
-@pytest.mark.parametrize("max_tokens", [2, 8, 30])
+@pytest.mark.parametrize(("num_particles", "max_tokens"), [(1, 8), (6, 2), (6, 8), (20, 30)])
 def test_the_device_is_waited_for_once_a_site(lm, max_tokens, num_particles):
     counts, _ = diagnostics(lm, max_tokens=max_tokens, method=lp.SMC(num_particles))
     assert counts.num_transfers == counts.num_synchronisations == 1

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 from lmppl.inference.expert_reading import ExpertReader
@@ -16,19 +17,8 @@ pytestmark = pytest.mark.once
 PROMPTS = ["### words\nred\n### sentence\n", "### person\n", "### schema\nsinger(name, age)\n### question\n"]
 
 
-@pytest.fixture(scope="module")
-def lm():
-    return lp.load()
-
-
-def syllables():
-    """A model whose tokens are not the expert's, which has to take some of them back as a text grows."""
-    tokens = ["th", "e", " c", "at", " ", "s", "he", "t"]
-    probs = np.random.default_rng(0).dirichlet(np.full(len(tokens) + 1, 2.0), len(tokens) + 2)
-    return lp.TableLM([*tokens, "<end>"], probs[0], probs[1:])
-
-
-SYLLABLES = syllables()
+# A model whose tokens are not the expert's, which has to take some of them back as a text grows.
+SYLLABLES = drawn_table(0, ["th", "e", " c", "at", " ", "s", "he", "t"], 2.0)
 
 
 @pytest.fixture

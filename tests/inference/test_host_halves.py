@@ -18,11 +18,6 @@ NUM_PARTICLES = 30  # and two rows of padding
 CHECK = lp.check("few e", prefix=lambda text: text.count("e") < 3, complete=lambda text: len(text) > 3)
 
 
-@pytest.fixture(scope="module")
-def lm():
-    return lp.load()
-
-
 def one_prompt(lm):
     return lp.sample("x", lm(PROMPTS[0], max_tokens=8) & CHECK)
 

@@ -40,7 +40,7 @@ def test_the_evidence_of_a_conjugate_model_is_unbiased():
     """False-alarm rate 1e-6."""
     expected = math.exp(log_normal_evidence(np.asarray(DATA, float)))
     found = [
-        math.exp(lp.infer(conjugate, DATA, method=lp.SMC(64), key=key).log_evidence) for key in range(100)
+        math.exp(lp.infer(conjugate, DATA, method=lp.SMC(64), key=key).log_evidence) for key in range(40)
     ]
     assert_unbiased(found, expected, failure_rate=1e-6)
     forgetful = DATA.at[2:].set(0.0)  # the mutant: half of the data forgotten

@@ -10,6 +10,7 @@ import math
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 from lmppl.inference.site_potentials import SitePotentials, Weighed
@@ -22,19 +23,10 @@ NUM_RUNS = 60
 NUM_PARTICLES = 32
 
 
-def rows(seed, size):
-    return np.random.default_rng(seed).dirichlet(np.ones(size), size + 1)
-
-
-def table(seed, tokens):
-    probs = rows(seed, len(tokens) + 1)
-    return lp.TableLM([*tokens, "<end>"], probs[0], probs[1:])
-
-
-LM = table(0, "abc")
-OTHER = table(1, "cab")  # another vocabulary: the ids of the letters differ
-PAIRS = table(3, ["a", "b", "ab"])  # "ab" has two token paths
-OTHER_PAIRS = table(4, ["ba", "b", "a"])
+LM = drawn_table(0)
+OTHER = drawn_table(1, "cab")  # another vocabulary: the ids of the letters differ
+PAIRS = drawn_table(3, ["a", "b", "ab"])  # "ab" has two token paths
+OTHER_PAIRS = drawn_table(4, ["ba", "b", "a"])
 
 SOFT = lp.potential(
     "b, and short",
@@ -189,7 +181,8 @@ def test_evidence_and_masses_are_unbiased_with_other_methods(program, method):
 
 def by_hand(seed, tokens, string, prompt):
     """The probability of a string of one-letter tokens after a prompt of one letter, its end included."""
-    probs = rows(seed, len(tokens) + 1)
+    size = len(tokens) + 1
+    probs = np.random.default_rng(seed).dirichlet(np.ones(size), size + 1)
     last, total = tokens.index(prompt), 1.0
     for letter in string:
         total *= probs[1 + last][tokens.index(letter)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 from lmppl.inference import host_parts, host_search, proposals
@@ -12,9 +13,7 @@ from lmppl.testing import assert_unbiased
 
 FAILURE_RATE = 1e-6  # of each statistical test, when what it tests is right
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM"
-# Nearly flat, so that every token may be left out of the candidates.
-ROWS = np.random.default_rng(8).dirichlet(np.full(len(LETTERS) + 1, 4.0), len(LETTERS) + 2)
-LM = lp.TableLM([*LETTERS, "<end>"], ROWS[0], ROWS[1:])
+LM = drawn_table(8, LETTERS, 4.0)  # nearly flat, so that every token may be left out of the candidates
 WORDS = 2
 PLAIN = {"prefix": lambda s: set(s) <= set("bgk"), "complete": lambda s: len(set(s)) >= WORDS}
 LISTS = {

@@ -6,17 +6,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 from lmppl.inference import host_search
 from lmppl.testing import assert_unbiased
 
-pytestmark = [pytest.mark.once, pytest.mark.usefixtures("few_programs")]
+pytestmark = pytest.mark.once
 
 FAILURE_RATE = 1e-6  # of each comparison, when what it compares is right
-NUM_RUNS = 40
-ROWS = np.random.default_rng(4).dirichlet(np.ones(4), 5)
-LM = lp.TableLM([*"abc", "<end>"], ROWS[0], ROWS[1:])
+NUM_PARTICLES = 2048  # none resampled, so that each is an estimate by itself
+LM = drawn_table(4)
 PROPOSALS = [
     lp.Auto(),
     lp.Auto(awrs=lp.AWRS(rounds=2)),
@@ -48,13 +48,15 @@ def compare(constraint, proposal):
         return lp.sample("x", LM("", max_tokens=2) & constraint)
 
     exact = lp.infer(program, method=lp.Enumerate())
-    method = lp.SMC(64, proposal=proposal, ess_threshold=0.0)
-    found = [lp.infer(program, method=method, key=key) for key in range(NUM_RUNS)]
-    evidence = np.exp([posterior.log_evidence for posterior in found])
-    assert_unbiased(evidence, np.exp(exact.log_evidence), failure_rate=FAILURE_RATE)
+    method = lp.SMC(NUM_PARTICLES, proposal=proposal, ess_threshold=0.0)
+    posterior = lp.infer(program, method=method, key=0)
+    estimates = np.exp(posterior.log_weights)
+    assert np.mean(estimates) == pytest.approx(np.exp(posterior.log_evidence))
+    assert_unbiased(estimates, np.exp(exact.log_evidence), failure_rate=FAILURE_RATE)
     for answer, probability in exact.top(3):
-        masses = evidence * np.array([posterior.probability(answer) for posterior in found])
-        assert_unbiased(masses, np.exp(exact.log_evidence) * probability, failure_rate=FAILURE_RATE)
+        said = np.array([value == answer for value in posterior.values])
+        mass = np.exp(exact.log_evidence) * probability
+        assert_unbiased(estimates * said, mass, failure_rate=FAILURE_RATE)
 
 
 @pytest.mark.parametrize("proposal", PROPOSALS, ids=repr)

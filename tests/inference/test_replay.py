@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 
-ROWS = np.random.default_rng(6).dirichlet(np.ones(4), 5)
-LM = lp.TableLM(["a", "b", "c", "<end>"], ROWS[0], ROWS[1:])
+LM = drawn_table(6)
 ALWAYS = lp.SMC(16, ess_threshold=1.0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 from lmppl.inference.host_search import Search
@@ -14,8 +15,7 @@ pytestmark = [pytest.mark.once, pytest.mark.usefixtures("few_programs")]
 
 FAILURE_RATE = 1e-6  # of each comparison, when what it compares is right
 NUM_RUNS = 40
-ROWS = np.random.default_rng(4).dirichlet(np.ones(4), 5)
-LM = lp.TableLM([*"abc", "<end>"], ROWS[0], ROWS[1:])
+LM = drawn_table(4)
 BRANCHES = [
     LM("a", max_tokens=3) & lp.check("no bb", prefix=lambda text: "bb" not in text),
     LM("a", max_tokens=3),

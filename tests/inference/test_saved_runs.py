@@ -177,10 +177,7 @@ def test_processes_that_are_killed_anywhere_leave_a_run_that_others_finish(tmp_p
     folder.mkdir()
     out = folder / "out"
     # A process takes the programs that those before it compiled, small ones too.
-    programs = {
-        "LMPPL_COMPILE_CACHE": str(tmp_path / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    programs = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     # Inside of a text site, while the file is being written, in a call, and between two statements.
     for place in ("check:5", "fsync:9", "call:2", "after half:5", ""):
         result = subprocess.run(

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 from lmppl.inference import population, scheduler, text_sites
@@ -18,19 +19,11 @@ from lmppl.testing import assert_unbiased
 pytestmark = [pytest.mark.once, pytest.mark.usefixtures("few_programs")]
 
 FAILURE_RATE = 1e-6
-NUM_RUNS = 120
-NUM_PARTICLES = 24
+NUM_RUNS = 60
+NUM_PARTICLES = 32
 
 
-def table(seed, tokens="abc", concentration=1.0):
-    generator = np.random.default_rng(seed)
-    size = len(tokens) + 1
-    rows = generator.dirichlet(np.full(size, concentration), size + 1)
-    return lp.TableLM([*tokens, "<end>"], rows[0], rows[1:])
-
-
-LM, OTHER = table(0), table(1)
-TERSE = table(2)
+LM, OTHER, TERSE = map(drawn_table, range(3))
 
 
 def condition_inside_text():
@@ -292,4 +285,4 @@ def test_a_mutant_is_caught(program, mutate, monkeypatch):
     mutate(monkeypatch)
     method = METHODS[1] if mutate in (_forgotten_evidence, _keys_reused) else METHODS[0]
     with pytest.raises(AssertionError, match="standard errors"):
-        check(program, method, 40, NUM_RUNS, 2 * NUM_RUNS)
+        check(program, method, 30, NUM_RUNS, 2 * NUM_RUNS, 4 * NUM_RUNS)

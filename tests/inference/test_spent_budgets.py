@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 from lmppl.inference import proposals
@@ -13,9 +14,8 @@ from lmppl.testing import assert_unbiased
 pytestmark = pytest.mark.once
 
 FAILURE_RATE = 1e-6  # of each statistical test, when what it tests is right
-NUM_RUNS = 300
-ROWS = np.random.default_rng(3).dirichlet(np.full(5, 0.6), 6)
-LM = lp.TableLM([*"abcd", "<end>"], ROWS[0], ROWS[1:])
+NUM_RUNS = 100
+LM = drawn_table(3, "abcd", 0.6)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def no_masks_at_first(monkeypatch):
 
 
 def posteriors(program, awrs, keys):
-    method = lp.SMC(16, proposal=lp.Auto(awrs=awrs), ess_threshold=0.7)
+    method = lp.SMC(32, proposal=lp.Auto(awrs=awrs), ess_threshold=0.7)
     return [lp.infer(program, method=method, key=key) for key in keys]
 
 
@@ -99,4 +99,4 @@ END_BY_MASK = Search._end_by_mask
 def test_mutants_are_caught(program, monkeypatch, mutant):
     monkeypatch.setattr(Search, "_end_by_mask", mutant)
     with pytest.raises(AssertionError):
-        assert_right(program, lp.AWRS(lookahead=1, max_checks=1), 60, NUM_RUNS)
+        assert_right(program, lp.AWRS(lookahead=1, max_checks=1), 50, NUM_RUNS, 3 * NUM_RUNS)

@@ -10,12 +10,9 @@ import lmppl as lp
 from lmppl.models.flax_lm import FlaxLM
 from lmppl.scoring import path_log_probs
 
+pytestmark = pytest.mark.usefixtures("few_programs")
+
 PROMPTS = ["### words\nred\n### sentence\n", "### person\n", "### schema\nsinger(name, age)\n### question\n"]
-
-
-@pytest.fixture(scope="module")
-def lm():
-    return lp.load()
 
 
 def program(lm, constraint, stop):
@@ -55,8 +52,8 @@ def test_a_forgotten_cache_gather_is_caught(lm, monkeypatch):
 @pytest.mark.parametrize(
     ("constraint", "num_particles"),
     [
-        (None, 64),  # so many that some rows are read as one
-        (lp.regex("[ -~]{3,}"), 12),  # the programs of the test above
+        (None, 32),  # so many that some rows are read as one
+        (lp.regex("[ -~]{3,}"), 12),
         (lp.check("few e", prefix=lambda s: s.count("e") < 2), 12),
     ],
 )
@@ -76,7 +73,7 @@ def test_strings_without_a_limit_grow_the_cache_until_they_end(lm):
 
 
 def test_a_string_that_runs_out_of_context_is_truncated(lm):
-    short = FlaxLM("short context", replace(lm.config, context_length=100), lm.params, lm.codec)
+    short = FlaxLM("short context", replace(lm.config, context_length=40), lm.params, lm.codec)
     text = short("### words\nred\n### sentence\n") & lp.regex("[a-z ]{900,}")
     with pytest.raises(lp.NoPosterior) as caught:
         lp.infer(lambda: lp.sample("x", text), method=lp.SMC(2), key=0)

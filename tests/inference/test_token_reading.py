@@ -20,11 +20,6 @@ CHOICES = lp.choices(["red", "red and blue", "green and red", "blue"])
 
 
 @pytest.fixture(scope="module")
-def lm():
-    return lp.load()
-
-
-@pytest.fixture(scope="module")
 def readers(lm):
     """Two compiled readers: one to be traced as the engine is, one with rows read apart."""
 
@@ -100,7 +95,7 @@ def test_rows_are_twins_as_long_as_all_their_tokens_are_the_same(lm):
 
 
 def text_of(lm):
-    return lm("### words\n", max_tokens=8, temperature=5.0)  # so that all choices are drawn
+    return lm("### words\n", max_tokens=8, temperature=20.0)  # so that all choices are drawn
 
 
 def site(lm, constraint):
@@ -124,8 +119,7 @@ def assert_scored_as_by_a_full_pass(lm, posterior):
     np.testing.assert_allclose(list(scored.values()), full, atol=2e-4)
 
 
-@pytest.mark.parametrize("constraint", [CHOICES, CHOICES & lp.check("any", prefix=lambda text: True)])
-def test_rows_that_take_the_results_of_another_group_are_caught(lm, monkeypatch, constraint):
+def test_rows_that_take_the_results_of_another_group_are_caught(lm, monkeypatch):
     original = token_reading._grouped
 
     def rolled(unread, size):
@@ -134,6 +128,6 @@ def test_rows_that_take_the_results_of_another_group_are_caught(lm, monkeypatch,
 
     monkeypatch.setattr(token_reading, "_grouped", rolled)
     monkeypatch.setitem(vars(lm.skeleton), "_compiled", {})
-    posterior = lp.infer(site, lm, constraint, method=lp.SMC(NUM_ROWS, ess_threshold=0.3), key=0)
+    posterior = lp.infer(site, lm, CHOICES, method=lp.SMC(NUM_ROWS, ess_threshold=0.3), key=0)
     with pytest.raises(AssertionError):
         assert_scored_as_by_a_full_pass(lm, posterior)

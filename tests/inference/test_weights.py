@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from statistics import NormalDist
 
 import jax
@@ -89,6 +90,7 @@ def evidence(num_observations):
 def all_runs(num_particles, num_observations):
     """Gives probability, evidence estimate, last weights and eves of every run, resampling included."""
     states = list(itertools.product(range(2), repeat=num_particles))
+    moves = {x: [(new, float(np.prod(TRANSITION[list(x), list(new)]))) for new in states] for x in states}
     runs = [(np.prod(INITIAL[list(x)]), 1.0, x, tuple(range(num_particles))) for x in states]
     for time in range(num_observations):
         weighed = [(p, z * LIKELIHOOD[time, list(x)].mean(), x, eves) for p, z, x, eves in runs]
@@ -96,14 +98,13 @@ def all_runs(num_particles, num_observations):
             return [(p, z, LIKELIHOOD[time, list(x)], np.array(eves)) for p, z, x, eves in weighed]
         merged = {}
         for p, z, x, eves in weighed:
-            weights = LIKELIHOOD[time, list(x)] / LIKELIHOOD[time, list(x)].sum()
+            weights = (LIKELIHOOD[time, list(x)] / LIKELIHOOD[time, list(x)].sum()).tolist()
             for ancestors in itertools.product(range(num_particles), repeat=num_particles):
-                parents = [x[a] for a in ancestors]
-                lines = tuple(eves[a] for a in ancestors)
-                for new in states:
-                    chance = p * np.prod(weights[list(ancestors)]) * np.prod(TRANSITION[parents, list(new)])
+                parents, lines = (tuple(of[a] for a in ancestors) for of in (x, eves))
+                chosen = p * math.prod(weights[a] for a in ancestors)
+                for new, chance in moves[parents]:
                     run = (round(z, 14), new, lines)
-                    merged[run] = merged.get(run, 0.0) + chance
+                    merged[run] = merged.get(run, 0.0) + chosen * chance
         runs = [(p, *run) for run, p in merged.items()]
     raise AssertionError("there is at least one observation")
 

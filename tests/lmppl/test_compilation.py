@@ -17,7 +17,7 @@ from lmppl.compilation import compilations, counting, make_room_for_programs
 from lmppl.progress import ProgressBar
 
 PROGRAM = """
-import jax, lmppl as lp, numpyro.distributions as dist
+import jax, lmppl as lp
 from lmppl.compilation import compilations, use_compile_cache
 folder = use_compile_cache()
 compilations()
@@ -126,8 +126,8 @@ def test_a_progress_bar_says_what_is_compiled_until_the_next_step():
 
 
 def test_a_run_with_a_bar_says_that_it_compiles(capsys):
-    jax.clear_caches()
-    lm = lp.TableLM(["a", "<end>"], [1.0, 0.0], [[0.5, 0.5], [0.0, 1.0]])
+    tokens = [*"abcdefghijkl", "<end>"]  # so many that no other test has compiled anything for them
+    lm = lp.TableLM(tokens, np.full(13, 1 / 13), np.full((13, 13), 1 / 13))
     lp.infer(lambda: lp.sample("x", lm("a", max_tokens=2)), method=lp.IS(2), progress=True)
     assert "compiling" in capsys.readouterr().err
 

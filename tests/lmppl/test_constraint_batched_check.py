@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pytest
 
@@ -23,6 +24,8 @@ from lmppl.constraints.regular_expression import regex
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import CheckError, InvalidInputError, InvalidTypeError
 from lmppl.language_model import Vocabulary
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a worker imports neither this file nor JAX
 
 
 def asked(constraint: Constraint, *texts: str) -> list[object]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from viable_prefixes import accepted
 
 from lmppl.constraints import remembered_answers
 from lmppl.constraints.function_values import value_key
@@ -21,11 +22,6 @@ from lmppl.constraints.python_check import check
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.time_limits import TimeLimitReached, call_within, one_alarm
 from lmppl.errors import CheckError, InvalidInputError
-
-
-def accepts(constraint: Constraint, data: bytes) -> bool:
-    state = constraint.advance(constraint.initial(), data)
-    return state is not None and constraint.accepts(state)
 
 
 def loop(text: str) -> bool:
@@ -40,21 +36,21 @@ def sleep(text: str) -> bool:
 
 def test_prefix_alone_judges_the_whole_too() -> None:
     constraint = check("no q", prefix=lambda s: "q" not in s)
-    assert accepts(constraint, b"abc")
+    assert accepted(constraint, b"abc")
     assert constraint.advance(constraint.initial(), b"aq") is None
 
 
 def test_complete_alone_lets_every_prefix_pass() -> None:
     constraint = check("even", complete=lambda s: len(s) % 2 == 0)
     assert constraint.advance(constraint.initial(), b"abc") is not None
-    assert not accepts(constraint, b"abc")
-    assert accepts(constraint, b"abcd")
+    assert not accepted(constraint, b"abc")
+    assert accepted(constraint, b"abcd")
 
 
 def test_both_must_agree_on_the_whole() -> None:
     constraint = check("empty is not viable", prefix=lambda s: s != "", complete=lambda s: True)
     assert not constraint.accepts(constraint.initial())
-    assert accepts(constraint, b"a")
+    assert accepted(constraint, b"a")
 
 
 def test_functions_see_whole_characters_only() -> None:
@@ -92,8 +88,8 @@ def test_answer_that_is_no_truth_value_is_an_error(answer: object) -> None:
 
 
 def test_numpy_truth_values_count() -> None:
-    assert accepts(check("numpy", prefix=lambda s: np.bool_(True)), b"a")  # type: ignore[arg-type, return-value]
-    assert not accepts(check("numpy", prefix=lambda s: np.bool_(False)), b"a")  # type: ignore[arg-type, return-value]
+    assert accepted(check("numpy", prefix=lambda s: np.bool_(True)), b"a")  # type: ignore[arg-type, return-value]
+    assert not accepted(check("numpy", prefix=lambda s: np.bool_(False)), b"a")  # type: ignore[arg-type, return-value]
 
 
 @pytest.mark.parametrize("endless", [loop, sleep])
@@ -338,9 +334,9 @@ def test_equal_checks_share_what_they_remember() -> None:
         return check("counted", prefix=lambda s: counted(s) and number >= 0)
 
     for _ in range(5):
-        assert accepts(particle(1), b"abc")
+        assert accepted(particle(1), b"abc")
     assert COUNTED == ["abc"]
-    assert accepts(particle(2), b"abc")
+    assert accepted(particle(2), b"abc")
     assert COUNTED == ["abc", "abc"]
 
 
@@ -384,6 +380,6 @@ def test_arguments_that_cannot_be_used_are_refused(arguments: dict, message: str
 
 
 def test_check_without_a_limit_waits() -> None:
-    assert accepts(check("patient", prefix=lambda s: True, timeout=None), b"a")
+    assert accepted(check("patient", prefix=lambda s: True, timeout=None), b"a")
     assert repr(check("patient", prefix=bool)) == "check('patient')"
     assert not check("patient", prefix=bool).viable_is_exact

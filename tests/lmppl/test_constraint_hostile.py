@@ -16,6 +16,7 @@ from functools import reduce
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from viable_prefixes import accepted
 
 import lmppl as lp
 from lmppl.constraints import repetition
@@ -29,13 +30,8 @@ MAX_MEGABYTES = 2_000  # of address space, Python and NumPy included
 
 IDEOGRAPHS = [chr(0x4E00 + i) for i in range(20_000)]
 MANY_CLASSES = "".join(f"[{first}-{chr(ord(first) + 64)}]" for first in IDEOGRAPHS[:5_000])
-WORDS = [f"option {i}" for i in range(400_000)]  # 5 MB
-NUMBERS = [format(i * 2_654_435_761 % 2**32, "08x") for i in range(500_000)]  # 5 MB with little in common
-
-
-def accepts(constraint: Constraint, data: bytes) -> bool:
-    state = constraint.advance(constraint.initial(), data)
-    return state is not None and constraint.accepts(state)
+WORDS = [f"option {i}" for i in range(100_000)]  # 1.2 MB
+NUMBERS = [format(i * 2_654_435_761 % 2**32, "08x") for i in range(100_000)]  # 0.8 MB with little in common
 
 
 @contextmanager
@@ -98,8 +94,8 @@ def test_large_patterns_are_refused_by_what_is_large(pattern: str, message: str)
 )
 def test_patterns_that_hurt_other_engines_are_exact(pattern: str, yes: str, no: str) -> None:
     constraint = lp.regex(pattern)
-    assert accepts(constraint, yes.encode())
-    assert not accepts(constraint, no.encode())
+    assert accepted(constraint, yes.encode())
+    assert not accepted(constraint, no.encode())
 
 
 @pytest.mark.parametrize(
@@ -125,14 +121,14 @@ def test_bytes_that_are_no_utf8_are_refused_by_all(constraint: Constraint, data:
 def test_nul_bytes_are_characters_like_others() -> None:
     words = lp.words(lambda words: words[-1] == "\0", name="nul")
     for constraint in (lp.regex("\0+"), lp.choices(["\0", "a\0"]), lp.length(1, 2), words, "" + lp.length(1)):
-        assert accepts(constraint, b"\0")
-    assert accepts(~lp.choices(["a"]), b"a\0")
+        assert accepted(constraint, b"\0")
+    assert accepted(~lp.choices(["a"]), b"a\0")
 
 
 def test_large_lists_are_answered_or_refused() -> None:
     few_states = lp.choices(WORDS)
-    assert accepts(few_states, b"option 399999")
-    assert not accepts(few_states, b"option 400000")
+    assert accepted(few_states, b"option 99999")
+    assert not accepted(few_states, b"option 100000")
     assert repr(few_states) == "choices(['option 0', 'option 1', 'option 2', 'option 3', ...])"
     with pytest.raises(
         ConstraintError, match=r"the longest, '0{8}'\.\.\., has 8 bytes|more than 50,000 states"
@@ -171,7 +167,7 @@ def test_items_that_may_end_anywhere_are_repeated_in_bounded_time(monkeypatch: p
     with pytest.raises(ConstraintError, match=message):
         few.advance(few.initial(), text)
     lines = (lp.words(lambda words: True, name="any") & lp.regex("[^\n]*")) + "\n"
-    assert accepts(lines.repeat(0, 10**9), text + b"\n" + text + b"\n")
+    assert accepted(lines.repeat(0, 10**9), text + b"\n" + text + b"\n")
 
 
 def test_combinations_that_explode_keep_their_strings() -> None:
@@ -179,9 +175,9 @@ def test_combinations_that_explode_keep_their_strings() -> None:
     text = b"ba" + b"b" * 12
     for joined in (one & other, one | other):
         assert joined.automaton() is None
-        assert accepts(joined, text)
-    assert accepts(one + other, text + text)
-    assert not accepts(~one, text)
+        assert accepted(joined, text)
+    assert accepted(one + other, text + text)
+    assert not accepted(~one, text)
     with pytest.raises(ConstraintError, match=r"needs more than 20,000 states: .* has 20,001\."):
         repr(~lp.regex("a{20000}"))
     many = reduce(lambda a, b: a | b, [lp.regex(f"{i}x*") for i in range(100)])
@@ -192,8 +188,8 @@ def test_a_grammar_of_many_rules_that_call_each_other_is_compiled() -> None:
     names = [f"r{i}" for i in range(1_500)]
     rules = [f'{name}: "k{i}" {names[(i + 1) % len(names)]}?' for i, name in enumerate(names)]
     constraint = lp.lark("\n".join(["start: " + " | ".join(names), *rules]))
-    assert accepts(constraint, b"k1499k0k1")
-    assert not accepts(constraint, b"k1k3")
+    assert accepted(constraint, b"k1499k0k1")
+    assert not accepted(constraint, b"k1k3")
 
 
 def test_memory_is_bounded_too() -> None:
@@ -284,7 +280,7 @@ def needs_other_letters(constraint: Constraint, state: object) -> bool:
     return not any(each is not None and constraint.accepts(each) for each in after)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_any_text_as_a_pattern_agrees_with_re(pattern: str) -> None:
     agrees_with_re(pattern)

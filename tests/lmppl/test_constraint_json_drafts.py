@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from viable_prefixes import accepted
 
 import lmppl as lp
 from lmppl.errors import UnsupportedSchema
@@ -42,9 +43,7 @@ VALUES += [{"a": 1}, {"a": "b"}, {"a": 1, "b": 2}, {"b": {"a": 3}}]
 
 
 def accepts(schema: Any, value: Any, **options: Any) -> bool:
-    constraint = lp.json(schema, **options)
-    state = constraint.advance(constraint.initial(), json.dumps(value).encode())
-    return state is not None and constraint.accepts(state)
+    return accepted(lp.json(schema, **options), json.dumps(value))
 
 
 CASES: list[tuple[str, dict]] = [
@@ -114,10 +113,8 @@ def test_each_draft_is_read_as_a_validator_of_it_reads_it(draft: str, schema: di
 def test_to_draft_4_no_number_with_a_point_is_an_integer() -> None:
     for schema, text in (({"type": "integer"}, b"1.0"), ({"not": {"type": "integer"}}, b"1.0")):
         for draft in ("4", "6"):
-            constraint = lp.json(schema, draft=draft)
-            state = constraint.advance(constraint.initial(), text)
-            accepted = state is not None and constraint.accepts(state)
-            assert accepted == (("not" in schema) == (draft == "4"))
+            is_integer = (draft != "4") == ("type" in schema)
+            assert accepted(lp.json(schema, draft=draft), text) == is_integer
 
 
 @pytest.mark.parametrize(

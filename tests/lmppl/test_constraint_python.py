@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from viable_prefixes import accepted
 
 import lmppl as lp
 from lmppl.constraints.domains import python_blocks
@@ -77,9 +78,7 @@ def refused(text: str) -> str | None:
 
 
 def allows(text: str) -> bool:
-    constraint = python_code()
-    state = constraint.advance(constraint.initial(), text.encode())
-    return state is not None and constraint.accepts(state)
+    return accepted(python_code(), text)
 
 
 def chunks_are_viable(path: Path, rng: random.Random) -> bool:

@@ -5,18 +5,13 @@ import time
 
 import numpy as np
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 from lmppl.potentials.evaluation import log_weights
 from lmppl.testing import check_potential
 
-
-def table(seed, tokens):
-    probs = np.random.default_rng(seed).dirichlet(np.ones(len(tokens) + 1), len(tokens) + 2)
-    return lp.TableLM([*tokens, "<end>"], probs[0], probs[1:])
-
-
-LM = table(0, ["a", "b", "ab"])
+LM = drawn_table(0, ["a", "b", "ab"])
 SAMPLES = ["", "ab", "abba", "bb", "né"]
 
 
@@ -174,7 +169,7 @@ def test_an_expert_scores_canonical_tokens_whatever_was_drawn():
 
 
 def test_a_prefix_that_the_expert_cannot_spell_yet_may_still_have_mass():
-    pairs = table(2, ["aa", "b"])
+    pairs = drawn_table(2, ["aa", "b"])
     expert = lp.expert(pairs("b"))
     assert expert.prefix(b"a") > -math.inf
     assert expert.complete(b"aa") > -math.inf

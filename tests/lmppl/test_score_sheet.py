@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn_tables import drawn_table
 
 import lmppl as lp
 from lmppl import score_sheet
@@ -29,7 +30,7 @@ VALUES = ["(and (on red blue))", "(and (on red blue)", "", "naïve", "(and (on g
 
 @pytest.fixture(scope="module")
 def lm() -> LanguageModel:
-    return lp.load()
+    return lp.load(dtype="float32")
 
 
 def plain_pass(lm: LanguageModel, params: Any, tokens: Any) -> Any:
@@ -68,9 +69,7 @@ def test_strings_of_several_prompts_are_scored_as_by_a_plain_pass(lm: LanguageMo
 
 
 def test_a_table_scores_strings_after_an_empty_prompt_among_others():
-    generator = np.random.default_rng(0)
-    rows = generator.dirichlet(np.ones(4), 5)
-    lm = lp.TableLM(["a", "b", "c", "<end>"], rows[0], rows[1:])
+    lm = drawn_table(0)
     pairs = [(lm(prompt), value) for prompt in ("", "a", "cab") for value in ("", "a", "ab", "abc", "ccc")]
     scored = text_log_probs(*zip(*pairs, strict=True))
     np.testing.assert_allclose(scored, [expected(*pair) for pair in pairs], atol=1e-5)

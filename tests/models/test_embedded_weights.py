@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -29,11 +30,17 @@ def model() -> ExportedModel:
 
 
 @pytest.fixture(scope="module")
-def held_out_gain(model: ExportedModel) -> Gain:
-    """Held-out goals, filtered by the evidence that the goal holds where the agent has ended up."""
-    documents, checks = blocks_with_evidence(blocks_document, 0, TEST, 24)
+def gain_by(model: ExportedModel) -> Callable[[Sequence[Callable[[str], bool]] | None], Gain]:
+    """Gives the gain by checks of held-out goals, by default that the agent has ended up where they hold."""
+    documents, reached = blocks_with_evidence(blocks_document, 0, TEST, 16)
     samples = model.sample(jax.random.key(0), [d.prompt for d in documents], num_samples=8, max_tokens=48)
-    return constraint_gain(samples, [d.target for d in documents], checks)
+    return lambda checks: constraint_gain(samples, [d.target for d in documents], checks or reached)
+
+
+@pytest.fixture(scope="module")
+def held_out_gain(gain_by: Callable[..., Gain]) -> Gain:
+    """Held-out goals, filtered by the evidence that the goal holds where the agent has ended up."""
+    return gain_by(None)
 
 
 def test_everything_that_ships_is_at_most_ten_megabytes():
@@ -50,11 +57,9 @@ def test_the_weights_are_imperfect_and_a_constraint_helps(held_out_gain: Gain):
     assert held_out_gain.mass_after - held_out_gain.mass_before > 0.1
 
 
-def test_a_constraint_that_holds_always_gains_nothing(model: ExportedModel):
+def test_a_constraint_that_holds_always_gains_nothing(gain_by: Callable[..., Gain]):
     """The mutant of the test above: filtering by nothing must not pass it."""
-    documents, _ = blocks_with_evidence(blocks_document, 0, TEST, 16)
-    samples = model.sample(jax.random.key(0), [d.prompt for d in documents], num_samples=4, max_tokens=48)
-    gain = constraint_gain(samples, [d.target for d in documents], [lambda _text: True] * 16)
+    gain = gain_by([lambda _text: True] * 16)
     assert gain.mass_after == gain.mass_before
 
 

@@ -31,10 +31,11 @@ def edit_tensors(folder: Path, **changes: np.ndarray | None) -> None:
     save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, folder / WEIGHTS)
 
 
-def test_a_folder_is_loaded_in_float32_on_cpu(checkpoint: Path):
+def test_a_folder_is_loaded_in_float32_on_cpu_and_in_bfloat16_elsewhere(checkpoint: Path):
     lm = load(checkpoint)
     assert lm.name == str(checkpoint)
-    assert {leaf.dtype for leaf in jax.tree.leaves(lm.params)} == {jnp.dtype(jnp.float32)}
+    expected = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(lm.params)} == {jnp.dtype(expected)}
     assert len(lm.vocabulary) == 320
     assert lm.vocabulary.eos_ids == {0}
     assert lm.context_length == 64
