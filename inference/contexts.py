@@ -15,6 +15,7 @@ import numpy as np
 from lmppl.compilation import compiled
 from lmppl.device_layout import ROWS, WHOLE, layout_of
 from lmppl.errors import NotEnoughMemory
+from lmppl.inference.free_memory import free_on_device, shown_bytes
 from lmppl.language_model import LanguageModel
 from lmppl.shape_buckets import bucket
 
@@ -169,12 +170,12 @@ def require_memory(lm: LanguageModel, num_rows: int, capacity: int, prefix_lengt
     shared = _cache_bytes(lm, 1, bucket(prefix_length, _LEAST_AT_ONCE)) if prefix_length else 0
     shape = (num_rows, 2 * len(lm.vocabulary))
     logits = _bytes_of(lm, ("logits", shape), lambda: jnp.zeros(shape, jnp.float32))
-    available = _available_bytes()
+    available = free_on_device()
     if available is not None and own + shared + logits > available:
         raise NotEnoughMemory(
-            f"{num_rows:,} particles with room for {capacity:,} tokens each need {_shown(own)} for what "
-            f"{lm.name!r} has read, {_shown(shared)} for what all prompts begin with ({prefix_length:,} "
-            f"tokens) and {_shown(logits)} for logits; {_shown(available)} are free. Use fewer "
+            f"{num_rows:,} particles with room for {capacity:,} tokens each need {shown_bytes(own)} for what "
+            f"{lm.name!r} has read, {shown_bytes(shared)} for what all prompts begin with ({prefix_length:,} "
+            f"tokens) and {shown_bytes(logits)} for logits; {shown_bytes(available)} are free. Use fewer "
             "particles, a smaller max_tokens, or a shorter prompt."
         )
     return own + shared
@@ -346,23 +347,3 @@ def _bytes_of(lm: LanguageModel, what: Hashable, make: Callable[[], Any]) -> int
     """Gives what something takes of one memory. Remembered: to trace its making takes milliseconds."""
     lm = lm.skeleton
     return compiled(lm, ("bytes", what), lambda: layout_of(lm).bytes_in_a_memory(make))
-
-
-def _available_bytes() -> int | None:
-    """Gives what is free on the device; None where that cannot be known."""
-    device = jax.local_devices()[0]
-    statistics = device.memory_stats() if device.platform != "cpu" else None
-    if statistics and "bytes_limit" in statistics:
-        return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
-    try:
-        with open("/proc/meminfo") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return 1024 * int(line.split()[1])
-    except OSError:
-        pass
-    return None
-
-
-def _shown(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.0f} MiB"

@@ -116,7 +116,9 @@ class DeviceSites(TextSites):
             "twins": self._twins(),
             "lengths": np.zeros(num_rows, np.int32),
             "limit": each(
-                lambda text: _NO_LIMIT if text.max_tokens is None else text.max_tokens, 0, np.int32
+                lambda text: _NO_LIMIT if text.max_tokens is None else min(text.max_tokens, _NO_LIMIT),
+                0,
+                np.int32,
             ),
             "room": np.array([0 if row is None else self._left(row) for row in rows], np.int32),
             "local_limit": each(lambda text: text.local_limit, False, bool),

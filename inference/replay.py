@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from lmppl.errors import ProgramNotDeterministic, SiteNameError
-from lmppl.inference.stand_ins import SavedStatement, stand_in
+from lmppl.inference.stand_ins import SavedStatement, stand_in, weighed_by
 from lmppl.sites import Call, Observe, Statement
 from lmppl.traces import TextRecord, Trace
 
@@ -136,6 +139,20 @@ def _compare(recorded: Statement, reached: Statement) -> None:
             f"with another distribution than before: {_shown(reached)}, where it had {_shown(recorded)}. "
             f"{_ADVICE}"
         )
+    before, now = weighed_by(recorded), weighed_by(reached)
+    if not _equal(before, now):
+        raise ProgramNotDeterministic(
+            f"Run again over the same values, the program reached {reached.name!r} at {reached.location} "
+            f"with {str(now)[:60]!r}, where it had {str(before)[:60]!r}. {_ADVICE}"
+        )
+
+
+def _equal(before: Any, now: Any) -> bool:
+    if before is now:
+        return True
+    if isinstance(before, float) and isinstance(now, float):
+        return math.isclose(before, now, rel_tol=1e-6, abs_tol=1e-9)  # of log-weights
+    return bool(np.array_equal(np.asarray(before), np.asarray(now)))
 
 
 def _kind(statement: Statement) -> str:

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from lmppl.errors import InvalidInputError
 from lmppl.shape_buckets import row_bucket
 
 _HALF = 12  # bits: sums of 12-bit numbers stay below 2^31 for up to 2^19 particles
@@ -236,11 +237,14 @@ def ancestors_of(resampler: Callable[..., Any], key: Any, log_weights: np.ndarra
     Args:
         resampler: One of ours, which is compiled for buckets of sizes, or the user's.
         key: Consumed.
-        log_weights: `Float32[particles]`, on the host.
+        log_weights: `Float32[particles]`, on the host; one of them at least is finite.
+
+    Raises:
+        InvalidInputError: A resampler of the user's gives what are no ancestors.
     """
     count = len(log_weights)
     if resampler not in BUILT_IN:
-        drawn = resampler(key, jnp.asarray(log_weights), count)
+        drawn = _checked(resampler(key, jnp.asarray(log_weights), count), log_weights)
         return np.asarray(keep_in_place(jnp.asarray(drawn, jnp.int32)))
     padded = np.full(row_bucket(count), -np.inf, np.float32)
     padded[:count] = log_weights
@@ -255,3 +259,30 @@ def padded_ancestors(resampler: Any, key: Any, log_weights: Any, count: Any) -> 
 
 
 _ancestors_of_ours = jax.jit(padded_ancestors, static_argnums=0)
+
+
+def _checked(drawn: Any, log_weights: np.ndarray) -> np.ndarray:
+    """Gives what a user's resampler has drawn, if it can be ancestors."""
+    count = len(log_weights)
+    expected = f"SMC(resampler=...) must give an int from 0 to {count - 1} for each of {count} particles"
+    try:
+        ancestors = np.asarray(drawn)
+    except (TypeError, ValueError):
+        ancestors = np.asarray(None)
+    if ancestors.dtype.kind not in "iu":
+        raise InvalidInputError(f"{expected}; it gave {type(drawn).__name__} ({str(drawn)[:60]}).")
+    if ancestors.shape != (count,):
+        raise InvalidInputError(
+            f"{expected}; it gave an array of shape {ancestors.shape}. It is called as "
+            "resampler(key, log_weights, num_draws)."
+        )
+    outside = ancestors[(ancestors < 0) | (ancestors >= count)]
+    if outside.size:
+        raise InvalidInputError(f"{expected}; it gave {outside[0]}.")
+    dead = ancestors[log_weights[ancestors] == -np.inf]
+    if dead.size:
+        raise InvalidInputError(
+            f"{expected}; it gave {dead[0]}, a particle that is lost: its log-weight is -inf. Draw in "
+            "proportion to exp(log_weights)."
+        )
+    return ancestors

@@ -61,7 +61,7 @@ class SavedRun:
         options: What else a run depends on: a name and a text each.
 
     Raises:
-        InvalidInputError: There is no such folder, or `path` is one.
+        InvalidInputError: There is no such folder, or no file can be written in it, or `path` is no file.
     """
 
     def __init__(
@@ -75,6 +75,9 @@ class SavedRun:
             )
         if self._path.is_dir():
             raise InvalidInputError(f"SMC(save_to={str(path)!r}) is a folder; name a file inside it.")
+        if self._path.exists() and not self._path.is_file():
+            raise InvalidInputError(f"SMC(save_to={str(path)!r}) is a device or a pipe; name a file.")
+        _try_to_write(self._path)
         self._every = every
         self._program = program
         self._identity = _identity(program, key, options)
@@ -268,13 +271,35 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(path.name + ".unfinished")
 
 
+def _try_to_write(path: Path) -> None:
+    """Raises before a run what would else be said at its first move."""
+    unfinished = _unfinished(path)
+    try:
+        unfinished.write_bytes(b"")
+        unfinished.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> InvalidInputError:
+    return InvalidInputError(
+        f"SMC(save_to={str(path)!r}) cannot be written: {error.strerror}. Make room there, let no other run "
+        "write to this file, or name another. If the file exists, the same call goes on from it."
+    )
+
+
 def _write(path: Path, data: bytes) -> None:
     """Replaces a file so that there is at any moment the old one or the new one, whole, on the disk."""
-    with _unfinished(path).open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    _unfinished(path).replace(path)
+    try:
+        with _unfinished(path).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _unfinished(path).replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            _unfinished(path).unlink()
+        raise _unwritable(path, error) from error
     with contextlib.suppress(OSError):  # not every file system can do that to a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -17,6 +17,7 @@ from lmppl.inference.calls import CallPool
 from lmppl.inference.contexts import Contexts
 from lmppl.inference.counters import Counters
 from lmppl.inference.diagnostics import Diagnostics, Step
+from lmppl.inference.free_memory import require_room_for_particles
 from lmppl.inference.observations import check_log_prob, observed_log_probs
 from lmppl.inference.particles import Particle
 from lmppl.inference.population import Population
@@ -64,6 +65,7 @@ class Run:
         progress: Progress,
         saved: SavedRun | None = None,
     ):
+        require_room_for_particles(options.num_particles)
         self._saved = saved
         self._options = options
         self._key = key
@@ -83,7 +85,11 @@ class Run:
     def run(self) -> Posterior:
         """Runs to the end, or until the user interrupts."""
         with counting() as self._compilations:
-            return self._posterior(self._run())
+            partial = self._run()
+            try:
+                return self._posterior(partial)
+            except KeyboardInterrupt:  # too late to leave anything out
+                return self._posterior(partial)
 
     def _run(self) -> bool:
         """Runs; says whether the user interrupted."""
@@ -405,9 +411,8 @@ class Run:
 
     def _posterior(self, partial: bool) -> Posterior:
         population = self._population
-        population.log_weights = population.log_weights - np.where(
-            population.alive, population.log_twists, 0.0
-        )
+        settled = population.log_weights - np.where(population.alive, population.log_twists, 0.0)
+        population.log_weights, population.log_twists = settled, np.zeros(population.num_particles)
         missing = [NoAnswer("unfinished" if alive else "lost") for alive in population.alive]
         return Posterior(
             values=[

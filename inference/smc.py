@@ -91,6 +91,8 @@ class SMC(Method):
     def _check_saving(self) -> None:
         if self.save_to is not None and not isinstance(self.save_to, (str, Path)):
             raise InvalidTypeError(f"SMC(save_to=...) expects the path of a file, got {self.save_to!r}.")
+        if "\0" in str(self.save_to):
+            raise InvalidInputError(f"SMC(save_to={str(self.save_to)!r}) holds a NUL, which no path can.")
         if self.save_every is None:
             return
         if isinstance(self.save_every, bool) or not isinstance(self.save_every, int):

@@ -16,13 +16,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmppl.compilation import compiled
 from lmppl.constraints.protocol import Constraint
 from lmppl.distributions import is_numpyro
 from lmppl.language_model import LanguageModel
 from lmppl.potentials.protocol import Potential
 from lmppl.programs import Program
-from lmppl.sites import Observe, Statement
+from lmppl.sites import Constrain, Factor, Observe, Statement, Twist
 from lmppl.text import Text
+
+_FEW_BYTES = 2**20  # of weights: a table's are typed by hand and change between runs
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,7 +36,7 @@ class SavedStatement(Statement):
         kind: The class of the statement.
         digest: Equal for statements that a faithful replay makes twice, in any process.
         shown: Its distribution, for errors.
-        value: What was observed, of an `Observe`.
+        value: What `weighed_by` gives of the statement.
     """
 
     kind: str
@@ -57,8 +60,17 @@ def stand_in(statement: Statement) -> SavedStatement:
         kind=kind,
         digest=digest((kind, statement.name, parts)),
         shown=str(parts[0] or "")[:120],
-        value=statement.value if isinstance(statement, Observe) else None,
+        value=weighed_by(statement),
     )
+
+
+def weighed_by(statement: Statement) -> Any:
+    """Gives what a statement weighs a particle by, beside its distribution: data, condition or log-weight."""
+    if isinstance(statement, (Observe, SavedStatement)):
+        return statement.value
+    if isinstance(statement, Constrain):
+        return statement.condition
+    return statement.log_weight if isinstance(statement, (Factor, Twist)) else None
 
 
 def digest(value: Any) -> str:
@@ -69,8 +81,8 @@ def digest(value: Any) -> str:
 def fingerprint(value: Any) -> str:
     """Gives a text that is equal for equal values, in any process.
 
-    Of a language model it holds the name and the size of the vocabulary only, of a function its name,
-    and of an object whose class it does not know the class.
+    Of a language model it holds the name, the vocabulary, and the weights where they are few; of a function
+    its name, and of an object whose class it does not know the class.
     """
     if isinstance(value, (str, bytes, int, float, complex, type(None))):
         return repr(value)
@@ -88,7 +100,7 @@ def fingerprint(value: Any) -> str:
         data = hashlib.sha256(array.tobytes()).hexdigest() if array.dtype != object else ""
         return f"{array.dtype}{list(array.shape)} {data}"
     if isinstance(value, LanguageModel):
-        return f"<{type(value).__qualname__} {value.name!r}, {len(value.vocabulary)} tokens>"
+        return compiled(value, "fingerprint", lambda: _model(value))
     if isinstance(value, Constraint | Potential):
         return value.describe()
     if hasattr(value, "tree_flatten") and not isinstance(value, type):
@@ -106,6 +118,18 @@ def fingerprint(value: Any) -> str:
     else:
         return name
     return f"{name}({', '.join(f'{field}={fingerprint(getattr(value, field))}' for field in fields)})"
+
+
+def _model(lm: LanguageModel) -> str:
+    """Gives what tells a language model from another; it is asked for at each statement, so remember it."""
+    pieces = (lm.vocabulary.token_bytes, sorted(lm.vocabulary.eos_ids))
+    parts = hashlib.sha256(repr(pieces).encode())
+    leaves = jax.tree.leaves(lm.params)
+    here = all(getattr(leaf, "is_fully_addressable", True) for leaf in leaves)
+    if here and sum(leaf.nbytes for leaf in leaves) <= _FEW_BYTES:
+        for leaf in leaves:
+            parts.update(np.asarray(leaf).tobytes())
+    return f"<{type(lm).__qualname__} {lm.name!r}, {len(lm.vocabulary)} tokens, {parts.hexdigest()[:16]}>"
 
 
 def _fields(value: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import math
+import operator
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +136,10 @@ class Posterior:
             (trace[site], w) for trace, w in zip(self.traces, self.weights, strict=True) if site in trace
         ]
         if not reached:
+            if not isinstance(site, str):
+                raise InvalidTypeError(
+                    f"`marginal` takes the name of a site, got {type(site).__name__} ({site!r})."
+                )
             known = list(dict.fromkeys(name for trace in self.traces for name in trace))
             raise UnknownSiteError(
                 f"`marginal` names {site!r}, which no trace reaches. Its sites are: "
@@ -160,7 +166,7 @@ class Posterior:
 
     def top(self, k: int = 1) -> list[tuple[Any, float]]:
         """Gives the `k` most probable answers with their probabilities."""
-        return list(self.answers().items())[:k]
+        return list(self.answers().items())[: _count("top(k)", k)]
 
     def sample(self, key: Any, n: int) -> list[Any]:
         """Draws `n` answers with replacement, in proportion to their weights.
@@ -173,8 +179,7 @@ class Posterior:
 
         from lmppl.keys import run_key
 
-        if n < 0:
-            raise InvalidInputError(f"sample(key, n) needs n >= 0, got {n}.")
+        n = _count("sample(key, n)", n)
         positions = np.asarray(jax.random.uniform(run_key(key), (n,)), float)
         cumulative = np.cumsum(self.weights)
         if not len(cumulative) or cumulative[-1] == 0:
@@ -189,16 +194,19 @@ class Posterior:
 
         That of self-normalised importance sampling, `sum w_i^2 (1{i} - p)^2`; resampling adds to it.
         """
-        weights, pooled = self.weights, self.answers()
         if self.exact:
-            return {frozen(value): 0.0 for value in pooled}
-        keys = [frozen(value) for value in self.values]
-        errors = {}
-        for value, probability in pooled.items():
-            key = frozen(value)
-            mine = np.array([k == key for k in keys])
-            errors[key] = math.sqrt(float(np.sum(weights**2 * (mine - probability) ** 2)))
-        return errors
+            return {frozen(value): 0.0 for value in self.answers()}
+        pooled: dict[Any, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+        for value, weight in zip(self.values, self.weights.tolist(), strict=True):
+            if weight > 0:
+                key = frozen(value)
+                probability, squares = pooled[key]
+                pooled[key] = (probability + weight, squares + weight**2)
+        total = sum(squares for _, squares in pooled.values())
+        return {
+            key: math.sqrt(squares * (1 - p) ** 2 + max(0.0, total - squares) * p**2)
+            for key, (p, squares) in pooled.items()
+        }
 
     def to_pandas(self) -> Any:
         """Gives a `pandas.DataFrame`: a row a particle, with its answer, weight and sites.
@@ -228,7 +236,8 @@ class Posterior:
     def viewer(self, path: str | Path) -> Path:
         """Writes one self-contained HTML page with the tables of the posterior."""
         page = Path(path)
-        page.write_text(f"<!doctype html><meta charset='utf-8'><title>Posterior</title>{self._repr_html_()}")
+        text = f"<!doctype html><meta charset='utf-8'><title>Posterior</title>{self._repr_html_()}"
+        page.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")  # of lone surrogates
         return page
 
     def __repr__(self) -> str:
@@ -307,6 +316,16 @@ def describe_losses(losses: Mapping[str, Mapping[str, int]]) -> str:
     return ", ".join(
         f"{number} {cause} at {site!r}" for number, cause, site in sorted(flat, key=lambda r: -r[0])
     )
+
+
+def _count(what: str, number: Any) -> int:
+    try:
+        count = operator.index(number)
+    except TypeError:
+        raise InvalidTypeError(f"{what} takes an int, got {type(number).__name__} ({number!r}).") from None
+    if count < 0:
+        raise InvalidInputError(f"{what} takes an int of 0 or more, got {number}.")
+    return count
 
 
 def frozen(value: Any) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from lmppl.constraints.combinators import both
 from lmppl.constraints.protocol import Constraint
@@ -13,6 +14,8 @@ from lmppl.errors import InvalidInputError, InvalidTypeError
 from lmppl.language_model import LanguageModel
 from lmppl.potentials.products import factors_of
 from lmppl.potentials.protocol import Potential
+
+_COLDEST, _HOTTEST = 1e-30, 1e30  # logits are multiplied by its inverse, in float32
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,10 @@ class Text:
                 f"lm(prompt) expects a str or lp.chat(...), got {type(prompt).__name__} "
                 f"({str(prompt)[:60]!r})."
             )
-        if max_tokens is not None and (not isinstance(max_tokens, int) or isinstance(max_tokens, bool)):
-            raise InvalidTypeError(f"max_tokens must be an int or None, got {max_tokens!r}.")
+        if max_tokens is not None:
+            if not isinstance(max_tokens, (int, np.integer)) or isinstance(max_tokens, bool):
+                raise InvalidTypeError(f"max_tokens must be an int or None, got {max_tokens!r}.")
+            max_tokens = int(max_tokens)
         if max_tokens is not None and max_tokens < 0:
             raise InvalidInputError(f"max_tokens must be at least 0, got {max_tokens}.")
         if stop is not None and not isinstance(stop, str):
@@ -96,10 +101,14 @@ class Text:
             raise InvalidInputError(
                 "stop is the empty string, which would end every string at once; pass None or '\\n'."
             )
-        if not isinstance(temperature, (int, float)) or not (0 < temperature < math.inf):
+        if not isinstance(temperature, (int, float, np.number)) or isinstance(temperature, bool):
+            raise InvalidTypeError(
+                f"temperature must be a number, got {type(temperature).__name__} ({str(temperature)[:60]!r})."
+            )
+        if not _COLDEST <= temperature <= _HOTTEST:
             raise InvalidInputError(
-                f"temperature must be a finite number above 0, got {temperature!r}. A greedy choice is no "
-                "distribution; use a small number such as 0.01."
+                f"temperature must be a number from {_COLDEST:g} to {_HOTTEST:g}, got {temperature!r}. A "
+                "greedy choice is no distribution; use a small number such as 0.01."
             )
         return cls(lm, prompt, _prompt_tokens(lm, prompt), max_tokens, stop, float(temperature))
 

@@ -115,7 +115,8 @@ class Asked:
     def _of_list(self, abouts: list[Any]) -> list[Any] | None:
         timeout = self.manner.timeout
         try:
-            answer = self.function(abouts) if timeout is None else call_within(timeout, self.function, abouts)
+            asked = list(abouts)  # a function may empty its list, and errors are to name what was asked
+            answer = self.function(asked) if timeout is None else call_within(timeout, self.function, asked)
         except TimeLimitReached:
             return None
         except Exception as error:

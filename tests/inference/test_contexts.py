@@ -212,7 +212,7 @@ def test_kept_rows_survive_a_site_that_extends_their_prefix(lm):
 
 
 def test_too_little_memory_is_said_before_anything_is_compiled(lm, monkeypatch):
-    monkeypatch.setattr(contexts, "_available_bytes", lambda: 3 * 2**20)
+    monkeypatch.setattr(contexts, "free_on_device", lambda: 3 * 2**20)
     monkeypatch.setattr(lm.skeleton, "_compiled", {}, raising=False)
 
     def program():

@@ -60,6 +60,38 @@ def test_a_text_site_whose_prompt_changes_on_replay_is_named():
         lp.infer(program, method=ALWAYS)
 
 
+@pytest.mark.parametrize(
+    ("weighed", "named"),
+    [
+        (
+            lambda count: lp.observe("w", dist.Normal(0.0, 1.0), float(count)),
+            "with '16.0', where it had '0.0'",
+        ),
+        (lambda count: lp.observe("w", dist.Normal(np.zeros(2), 1.0), np.full(2, count)), "with "),
+        (lambda count: lp.observe("w", LM("a"), "abc"[count % 3]), "with "),
+        (lambda count: lp.constrain("w", count < 16), "with 'False', where it had 'True'"),
+        (lambda count: lp.factor("w", 0.1 * (count % 3)), "with "),
+    ],
+    ids=["number", "array", "text", "condition", "factor"],
+)
+def test_a_program_that_weighs_by_other_values_on_replay_is_named(weighed, named):
+    counter = itertools.count()
+
+    def program():
+        weighed(next(counter))
+        n = lp.sample("n", dist.Normal(0.0, 1.0))
+        lp.observe("o", dist.Normal(n, 0.01), 0.5)
+        lp.sample("last", dist.Normal(0.0, 1.0))
+
+    with pytest.raises(lp.ProgramNotDeterministic, match=rf"'w' at .*test_replay.py:\d+ {named}"):
+        lp.infer(program, method=ALWAYS)
+
+
+def test_weights_that_differ_by_rounding_alone_are_the_same_on_replay():
+    program = noisy(lambda count: lp.factor("w", 0.7 + 1e-12 * count))
+    assert lp.infer(program, method=ALWAYS).diagnostics.num_replays > 0
+
+
 def test_a_program_that_returns_early_on_replay_is_named():
     counter = itertools.count()
 

@@ -1,6 +1,7 @@
 """A run that is killed and called again gives, bit for bit, the posterior of a run that was not."""
 
 import collections
+import errno
 import os
 import re
 import signal
@@ -263,6 +264,52 @@ def test_a_program_that_has_changed_below_its_own_lines_is_noticed_on_replay(tmp
     assert any("resumed" in note for note in caught.value.__notes__)
 
 
+def test_data_that_has_changed_since_is_noticed(tmp_path, monkeypatch):
+    data = [0.5]
+
+    def observing():
+        lp.observe("o", dist.Normal(0.0, 1.0), data[0])
+        lp.sample("x", dist.Normal(0.0, 1.0))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SavedRun, "finish", crash)
+        with pytest.raises(Crash):
+            lp.infer(observing, method=METHOD(save_to=tmp_path / "run"))
+    data[0] = 0.75
+    with pytest.raises(lp.ProgramNotDeterministic, match=r"'o' at .* with '0.75', where it had '0.5'"):
+        lp.infer(observing, method=METHOD(save_to=tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lp.TableLM(["a", "b", "c", "<end>"], ROWS[1], ROWS[1:]),
+        lp.TableLM(["a", "c", "b", "<end>"], ROWS[0], ROWS[1:]),
+    ],
+    ids=["probabilities", "tokens"],
+)
+def test_another_table_of_the_same_name_is_another_model(other):
+    assert fingerprint(other) != fingerprint(LM)
+    assert fingerprint(lp.TableLM(["a", "b", "c", "<end>"], ROWS[0], ROWS[1:])) == fingerprint(LM)
+
+
+def test_a_disk_that_is_full_is_said_and_the_state_of_before_is_kept(tmp_path, monkeypatch, uninterrupted):
+    path = tmp_path / "run"
+    assert crash_after(3, METHOD(save_to=path), monkeypatch)
+    before = path.read_bytes()
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(lp.InvalidInputError, match="run'.* cannot be written: No space left.*Make room"):
+            lp.infer(program, LM, method=METHOD(save_to=path), key=3)
+    assert [child.name for child in tmp_path.iterdir()] == ["run"]
+    assert path.read_bytes() == before
+    assert content(lp.infer(program, LM, method=METHOD(save_to=path), key=3)) == uninterrupted
+
+
 def test_a_value_that_cannot_be_pickled_is_named(tmp_path):
     def locked():
         lp.cached(threading.Lock)
@@ -312,6 +359,7 @@ def test_fewer_writes_give_the_same_posterior(tmp_path, monkeypatch, uninterrupt
         ({"save_every": 0, "save_to": "x"}, lp.InvalidInputError, "at least 1"),
         ({"save_every": 1.5, "save_to": "x"}, lp.InvalidTypeError, "int"),
         ({"save_to": 3}, lp.InvalidTypeError, "path"),
+        ({"save_to": "a\0b"}, lp.InvalidInputError, "NUL"),
     ],
 )
 def test_wrong_options_are_refused(options, error, named):
@@ -323,6 +371,15 @@ def test_wrong_options_are_refused(options, error, named):
 def test_a_place_that_cannot_hold_the_file_is_refused_before_the_run(tmp_path, name):
     with pytest.raises(lp.InvalidInputError, match="folder"):
         lp.infer(program, LM, method=METHOD(save_to=tmp_path / name), key=3)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc, where nobody can make a file")
+@pytest.mark.parametrize(("path", "named"), [("/proc/run", "cannot be written"), ("/dev/null", "device")])
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_run(path, named):
+    begun = []
+    with pytest.raises(lp.InvalidInputError, match=named):
+        lp.infer(lambda: begun.append(1), method=METHOD(save_to=path))
+    assert not begun
 
 
 def test_stand_ins_hold_no_addresses_and_tell_distributions_apart():

@@ -79,6 +79,16 @@ def test_answers_of_another_length_or_type_are_an_error(answer: object, message:
         asked(constraint, "a", "b")
 
 
+def test_a_function_that_empties_its_list_has_answered_all_the_same() -> None:
+    def prefix(texts: list[str]) -> list[bool]:
+        answers = []
+        while texts:
+            answers.append("q" not in texts.pop(0))
+        return answers
+
+    assert asked(check("no q", prefix=prefix, batch=True), "a", "q") == [True, False]
+
+
 @pytest.mark.parametrize("answer", [[True, False], (True, False), np.array([True, False]), [np.True_, False]])
 def test_lists_tuples_and_arrays_of_truth_values_count(answer: object) -> None:
     assert asked(check("fine", prefix=lambda texts: answer, batch=True), "a", "b") == [True, False]

@@ -1,5 +1,6 @@
 """What can be asked of a posterior, and what it looks like."""
 
+import collections
 import contextvars
 
 import numpy as np
@@ -7,7 +8,9 @@ import numpyro.distributions as dist
 import pytest
 
 import lmppl as lp
-from lmppl.posterior import NoAnswer, Posterior
+from lmppl import posterior as posteriors
+from lmppl.inference.population import Population
+from lmppl.posterior import NoAnswer, Posterior, frozen
 from lmppl.traces import Trace
 
 
@@ -89,6 +92,43 @@ def test_the_error_of_an_answer_is_that_of_independent_draws_when_weights_are_eq
     assert found.errors()["a"] == pytest.approx((0.25 * 0.75 / 100) ** 0.5)
 
 
+def test_the_errors_of_answers_are_what_their_definition_says():
+    values, weights = ["a", "b", "a", "c", "d"], np.array([1.0, 2.0, 4.0, 0.5, 0.0])
+    shares = weights / weights.sum()
+    defined = {}
+    for answer in "abc":
+        mine = np.array([value == answer for value in values])
+        defined[answer] = np.sqrt(np.sum(shares**2 * (mine - shares[mine].sum()) ** 2))
+    assert posterior(values, weights).errors() == pytest.approx(defined)
+
+
+def test_many_different_answers_are_shown_in_time_that_grows_with_their_number(monkeypatch):
+    calls = collections.Counter()
+    monkeypatch.setattr(posteriors, "frozen", lambda value: calls.update(["frozen"]) or frozen(value))
+    repr(posterior(list(range(500)), [1.0] * 500))
+    assert calls["frozen"] < 20 * 500
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda found: found.top(-1), "top.* 0 or more, got -1"),
+        (lambda found: found.top(1.5), "top.* int, got float"),
+        (lambda found: found.sample(0, -1), "sample.* 0 or more, got -1"),
+        (lambda found: found.sample(0, 1.5), "sample.* int, got float"),
+        (lambda found: found.marginal(3), "name of a site, got int"),
+    ],
+)
+def test_questions_that_make_no_sense_are_refused(ask, message):
+    with pytest.raises(lp.LmpplError, match=message):
+        ask(posterior(["a", "b"], [1, 1]))
+
+
+def test_a_page_is_written_whatever_the_answers_are_made_of(tmp_path):
+    page = posterior(["\ud800", "é"], [1, 1]).viewer(tmp_path / "page.html")
+    assert "é" in page.read_text(encoding="utf-8")
+
+
 def test_it_is_saved_and_loaded_with_all_plain_values(tmp_path):
     values = [
         "a",
@@ -139,6 +179,29 @@ def test_a_run_that_is_interrupted_gives_what_there_is_marked_partial():
     assert "interrupted" in repr(found)
     assert {str(value) for value in found.values} == {"returned", "(unfinished)"}
     assert "n" in found.traces[0]
+
+
+def test_an_interrupt_while_the_posterior_is_made_does_not_lose_it(monkeypatch):
+    def program():
+        x = lp.sample("x", dist.Normal(0.0, 1.0))
+        lp.twist("t", float(x))
+        return float(x)
+
+    expected = lp.infer(program, method=lp.SMC(4))
+    calls = []
+
+    def interrupted(population):
+        calls.append(population)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return 0.0
+
+    monkeypatch.setattr(Population, "log_evidence_error", property(interrupted))
+    found = lp.infer(program, method=lp.SMC(4))
+    assert len(calls) == 2
+    assert not found.partial
+    assert found.values == expected.values
+    assert found.log_weights.tolist() == expected.log_weights.tolist() == [0.0] * 4
 
 
 def test_a_run_that_is_interrupted_between_tokens_keeps_traces_and_weights_together():

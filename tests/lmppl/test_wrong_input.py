@@ -194,12 +194,50 @@ def test_a_program_is_a_plain_function(function):
         ({"max_tokens": -1}, "at least 0"),
         ({"max_tokens": 2.0}, "int or None"),
         ({"temperature": 0}, "greedy"),
-        ({"temperature": float("inf")}, "finite"),
+        ({"temperature": float("inf")}, r"from 1e-30 to 1e\+30, got inf"),
+        ({"temperature": float("nan")}, "got nan"),
+        ({"temperature": 1e-40}, "got 1e-40"),
+        ({"temperature": True}, "bool"),
+        ({"temperature": "warm"}, "must be a number, got str"),
     ],
 )
 def test_options_of_text_are_checked(options, message):
     with pytest.raises(lp.LmpplError, match=message):
         LM("a", **options)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert LM("a", max_tokens=np.int64(3), temperature=np.float32(0.5)) == LM(
+        "a", max_tokens=3, temperature=0.5
+    )
+
+
+def test_a_limit_beyond_all_integers_of_the_device_is_a_limit():
+    found = infer(lambda: lp.sample("x", LM("a", max_tokens=10**12)))
+    assert found.log_evidence == 0.0
+
+
+@pytest.mark.parametrize(
+    ("resampler", "message"),
+    [
+        (lambda key, log_weights, size: None, "it gave NoneType"),
+        (lambda key, log_weights, size: np.zeros(size), "it gave ndarray"),
+        (lambda key, log_weights, size: np.zeros(size - 1, int), r"an array of shape \(1,\)"),
+        (lambda key, log_weights, size: np.full(size, size), "from 0 to 1 .*; it gave 2"),
+        (lambda key, log_weights, size: np.full(size, -1), "it gave -1"),
+        (lambda key, log_weights, size: np.argsort(log_weights), "0, a particle that is lost"),
+    ],
+    ids=["nothing", "floats", "too few", "too large", "negative", "lost"],
+)
+def test_what_a_resampler_gives_must_be_ancestors(resampler, message):
+    lost = iter([True, False])
+
+    def program():
+        lp.constrain("c", not next(lost))
+        lp.sample("x", NORMAL)
+
+    with pytest.raises(lp.InvalidInputError, match=message):
+        infer(program, method=lp.SMC(2, ess_threshold=1.0, resampler=resampler))
 
 
 def test_prompts_and_constraints_of_the_wrong_type_are_named():
