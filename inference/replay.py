@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
 
 from lmppl.errors import ProgramNotDeterministic, SiteNameError
@@ -152,7 +153,10 @@ def _equal(before: Any, now: Any) -> bool:
         return True
     if isinstance(before, float) and isinstance(now, float):
         return math.isclose(before, now, rel_tol=1e-6, abs_tol=1e-9)  # of log-weights
-    return bool(np.array_equal(np.asarray(before), np.asarray(now)))
+    (leaves, structure), (others, other) = (jax.tree.flatten(value) for value in (before, now))
+    return structure == other and all(
+        np.array_equal(np.asarray(one), np.asarray(two)) for one, two in zip(leaves, others, strict=True)
+    )
 
 
 def _kind(statement: Statement) -> str:
