@@ -41,7 +41,7 @@ def test_decoding_with_ragged_prompts_and_resampling_scores_like_a_full_pass(lm,
 
 def test_a_forgotten_cache_gather_is_caught(lm, monkeypatch):
     """The mutant: resampling moves the rows but not their caches."""
-    monkeypatch.setattr(lm.skeleton, "_compiled", {})  # and nothing that was compiled before, or after
+    monkeypatch.setattr(lm.skeleton, "_compiled", {}, raising=False)  # nothing of before, or for after
     monkeypatch.setattr(type(lm), "move", lambda self, cache, ancestors: cache)
     with pytest.raises(AssertionError):
         test_decoding_with_ragged_prompts_and_resampling_scores_like_a_full_pass(
