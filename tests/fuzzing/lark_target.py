@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections import Counter
 
 import lark as lark_package
@@ -118,6 +119,15 @@ def judged(parser: str, lexer: str, grammar: str) -> str:
 def strings() -> list[str]:
     """Gives all strings of up to four letters."""
     return ["".join(s) for size in range(MAX_LENGTH + 1) for s in itertools.product("ab ", repeat=size)]
+
+
+def keywords(num: int) -> list[str]:
+    """Gives so many different words, always the same."""
+    rng = random.Random(num)
+    words: dict[str, None] = {}
+    while len(words) < num:
+        words["".join(rng.choices("abcdefghij_", k=rng.randint(2, 9)))] = None
+    return list(words)
 
 
 def loaded(grammar: str, parser: str, lexer: str, **options: str) -> lark_package.Lark:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -46,21 +47,23 @@ def searched(parser: LalrParser, stack: Stack, written: list[set[int]], most: in
 
 
 def random_stacks(
-    rng: random.Random,
-) -> tuple[list[GrammarRule], LalrParser, list[set[int]], dict[Stack, None]] | None:
-    """Draws rules, and gives their parser, what each state wants, and stacks; None if they have no table."""
-    rules = random_rules(rng)
-    try:
-        table = lalr_table(rules, NONTERMINALS[0], NONTERMINALS[0])
-    except NotLalr:
-        return None
-    parser = LalrParser(table)
-    stacks = [parser.initial]
-    for stack in stacks:  # grows while it is walked
-        if len(stacks) < 60:
-            stacks += filter(None, (parser.after(stack, token) for token in TOKENS))
-    wanted = [{*s, *r} - {END} for s, r in zip(table.shifts, table.reductions, strict=True)]
-    return rules, parser, wanted, dict.fromkeys(stacks[:40])
+    rng: random.Random, num: int
+) -> Iterator[tuple[list[GrammarRule], LalrParser, list[set[int]], dict[Stack, None]]]:
+    """Draws so many rules that have a table; gives their parser, what each state wants, and stacks."""
+    while num:
+        rules = random_rules(rng)
+        try:
+            table = lalr_table(rules, NONTERMINALS[0], NONTERMINALS[0])
+        except NotLalr:
+            continue
+        num -= 1
+        parser = LalrParser(table)
+        stacks = [parser.initial]
+        for stack in stacks:  # grows while it is walked
+            if len(stacks) < 60:
+                stacks += filter(None, (parser.after(stack, token) for token in TOKENS))
+        wanted = [{*s, *r} - {END} for s, r in zip(table.shifts, table.reductions, strict=True)]
+        yield rules, parser, wanted, dict.fromkeys(stacks[:40])
 
 
 def bits_of(tokens: set[int]) -> int:
@@ -70,12 +73,7 @@ def bits_of(tokens: set[int]) -> int:
 def compare(seed: int, num: int) -> Counter[str]:
     rng = random.Random(seed)
     found: Counter[str] = Counter()
-    while found["grammars"] < num:
-        drawn = random_stacks(rng)
-        if drawn is None:
-            continue
-        found["grammars"] += 1
-        _, parser, wanted, stacks = drawn
+    for _, parser, wanted, stacks in random_stacks(rng, num):
         written = [{token for token in sorted(tokens) if rng.random() < 0.9} for tokens in wanted]
         completions = Completions(parser, lambda state, written=written: bits_of({*written[state], END}))
         for stack in stacks:
@@ -90,12 +88,7 @@ def compare_endings(seed: int, num: int) -> Counter[str]:
     """Counts stacks by whether they can be completed and whether a short ending is found."""
     rng = random.Random(seed)
     found: Counter[str] = Counter()
-    while found["grammars"] < num:
-        drawn = random_stacks(rng)
-        if drawn is None:
-            continue
-        found["grammars"] += 1
-        rules, parser, wanted, stacks = drawn
+    for rules, parser, wanted, stacks in random_stacks(rng, num):
         after = {token: {other for other in TOKENS if rng.random() < 0.7} for token in TOKENS}
         before = {state: t for moves in parser.table.shifts for t, state in moves.items()}
         written = [tokens & after.get(before.get(state, -1), tokens) for state, tokens in enumerate(wanted)]

@@ -10,7 +10,7 @@ from collections import Counter
 
 import lark as lark_package
 import pytest
-from lark_target import MODES, compared, loaded, parses
+from lark_target import MODES, compared, keywords, loaded, parses
 
 from lmppl.constraints.grammars import listed_words
 from lmppl.constraints.grammars.grammar import _lark, lark
@@ -173,14 +173,6 @@ def test_list_in_another_order_is_caught_against_lark(monkeypatch: pytest.Monkey
         lambda words: listed_words.words_automaton(words[::-1]),
     )
     assert wrong(("lalr", "contextual"), seed=0, num=6)["wrong"]
-
-
-def keywords(num: int) -> list[str]:
-    rng = random.Random(num)
-    words: dict[str, None] = {}
-    while len(words) < num:
-        words["".join(rng.choices("abcdefghij_", k=rng.randint(2, 9)))] = None
-    return list(words)
 
 
 def judge(words: list[str], terminal: str, mode: tuple[str, str]) -> None:

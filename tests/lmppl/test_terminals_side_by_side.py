@@ -7,7 +7,7 @@ import random
 import time
 
 import pytest
-from lark_target import loaded, parses
+from lark_target import keywords, loaded, parses
 
 from lmppl.constraints.grammars import lexer_exactness, terminals_side_by_side
 from lmppl.constraints.grammars.grammar import lark
@@ -164,14 +164,6 @@ def test_ways_without_end_are_those_that_long_walks_show() -> None:
         for _ in range(8):
             reached = {node for node in graph if graph[node] & reached}
         assert lexer_exactness._leading_to_circles(graph) == reached
-
-
-def keywords(num: int) -> list[str]:
-    rng = random.Random(num)
-    words: dict[str, None] = {}
-    while len(words) < num:
-        words["".join(rng.choices("abcdefghij_", k=rng.randint(2, 9)))] = None
-    return list(words)
 
 
 def judge(num: int, flag: str, lexer: str) -> None:
