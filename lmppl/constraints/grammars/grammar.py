@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from lmppl.constraints.grammars.earley import Matcher, Recogniser
 from lmppl.constraints.grammars.earley_exactness import can_always_complete
 from lmppl.constraints.grammars.grammar_terminals import Terminal
-from lmppl.constraints.grammars.lalr_stacks import Stack
 from lmppl.constraints.grammars.lalr_tables import NotLalr
 from lmppl.constraints.grammars.lark_grammars import GrammarSource, LoadedGrammar
 from lmppl.constraints.grammars.lexed_grammars import earley_texts, lalr_texts
@@ -29,6 +28,7 @@ def lark(
     parser: str = "earley",
     lexer: str = "auto",
     import_paths: Iterable[str | os.PathLike[str]] = (),
+    postlex: Any = None,
 ) -> Constraint:
     """Allows the strings of a grammar in Lark's syntax.
 
@@ -53,13 +53,17 @@ def lark(
             LALR. Others are `"basic"`, and for Earley `"dynamic_complete"`: a terminal may then match any
             shorter string than the one that `re` finds.
         import_paths: Folders in which to look for imported grammars.
+        postlex: An instance of a subclass of `lark.indenter.Indenter`, such as its `PythonIndenter()`, which
+            makes blocks of indented lines. `"auto"` is then `"basic"` for Earley, as there must be a lexer;
+            and it is not known whether a prefix can be completed: an indentation may fit no block.
 
     Raises:
         ConstraintError: Lark refuses the grammar; a terminal has back-references, looks at what stands
             before it, or has other look-around that is not supported; or no string is in the language.
         InvalidInputError: There is no such parser, or the lexer does not go with it.
+        InvalidTypeError: `postlex` is something else than an `Indenter` as Lark has it.
     """
-    return _lark(GrammarSource.of(grammar, start, parser, lexer, import_paths).loaded())
+    return _lark(GrammarSource.of(grammar, start, parser, lexer, import_paths, postlex).loaded())
 
 
 @lru_cache(64)
@@ -72,7 +76,7 @@ def _lark(loaded: LoadedGrammar) -> Grammar:
     return _scannerless(loaded)
 
 
-def _lalr_texts(loaded: LoadedGrammar) -> LexedTexts[Stack]:
+def _lalr_texts(loaded: LoadedGrammar) -> LexedTexts[Any]:
     source = loaded.source
     try:
         return lalr_texts(loaded, source.start, source.lexer == "contextual")

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lmppl.constraints.grammars.indentation import Indentation
 from lmppl.constraints.grammars.rule_alternatives import bound_alternatives
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError, MissingExtraError
 
@@ -31,6 +32,7 @@ class GrammarSource:
         lexer: One that goes with the parser.
         path: The file that the text came from; imports beside it work.
         import_paths: Folders to look for imported grammars in.
+        indentation: How blocks are indented, where a lexer is told.
     """
 
     text: str
@@ -39,6 +41,7 @@ class GrammarSource:
     lexer: str
     path: str | None
     import_paths: tuple[str, ...]
+    indentation: Indentation | None = None
 
     @staticmethod
     def of(
@@ -47,6 +50,7 @@ class GrammarSource:
         parser: str,
         lexer: str,
         import_paths: Iterable[str | os.PathLike[str]],
+        postlex: Any = None,
     ) -> GrammarSource:
         """Checks what a user passed, and reads the file if it is one."""
         if not isinstance(grammar, str | os.PathLike):
@@ -57,15 +61,18 @@ class GrammarSource:
             raise InvalidTypeError(f"`start` of lark() is the name of a rule, but was given {start!r}.")
         if parser not in LEXERS:
             raise InvalidInputError(f"`parser` of lark() is 'earley' or 'lalr', but was given {parser!r}.")
-        lexers = LEXERS[parser]
+        lexers = [lexer for lexer in LEXERS[parser] if postlex is None or "dynamic" not in lexer]
         if lexer not in ("auto", *lexers):
             known = ", ".join(map(repr, ("auto", *lexers)))
+            also = "" if postlex is None else " and `postlex`"
             raise InvalidInputError(
-                f"`lexer` of lark() with parser={parser!r} is one of {known}, but was given {lexer!r}."
+                f"`lexer` of lark() with parser={parser!r}{also} is one of {known}, but was given {lexer!r}."
             )
         text, path = _read(grammar)
         folders = tuple(os.fspath(folder) for folder in import_paths)
-        return GrammarSource(text, start, parser, lexers[0] if lexer == "auto" else lexer, path, folders)
+        lexer = lexers[0] if lexer == "auto" else lexer
+        indentation = None if postlex is None else Indentation.of(postlex)
+        return GrammarSource(text, start, parser, lexer, path, folders, indentation)
 
     def loaded(self) -> LoadedGrammar:
         """Reads the grammar, with what it imports. It is not read again unless a file has changed.
@@ -95,6 +102,7 @@ class GrammarSource:
                 lexer=self.lexer,
                 source_path=self.path,
                 import_paths=list(self.import_paths),
+                postlex=None if self.indentation is None else self.indentation.indenter(),
             )
 
 
@@ -131,7 +139,8 @@ def _loaded(source: GrammarSource) -> LoadedGrammar:
 
         grammar, _ = load_grammar(source.text, source.path or "<string>", [imports], False)
         bound_alternatives(grammar, source.parser == "earley")
-        terminals, rules, ignored = grammar.compile([source.start], set())
+        kept = set() if source.indentation is None else {source.indentation.newline}
+        terminals, rules, ignored = grammar.compile([source.start], kept)
         for terminal in terminals:
             try:
                 is_empty = terminal.pattern.min_width == 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammars.grammar_terminals import Terminal
+from lmppl.constraints.grammars.indented_blocks import IndentedParser
+from lmppl.constraints.grammars.indented_texts import IndentedTexts
 from lmppl.constraints.grammars.lalr_completions import Completions
-from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
+from lmppl.constraints.grammars.lalr_stacks import LalrParser
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, lalr_table
 from lmppl.constraints.grammars.lark_grammars import LoadedGrammar
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
@@ -20,7 +22,7 @@ from lmppl.constraints.grammars.sure_completions import SureCompletions, Written
 from lmppl.constraints.grammars.token_texts import TokenTexts
 
 
-def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedTexts[Stack]:
+def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedTexts[Any]:
     """Gives the texts of a grammar that Lark's LALR parser takes.
 
     Raises:
@@ -31,18 +33,24 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     rules, root = _rules(loaded, start, scanners.tokens)
     table = lalr_table(rules, len(scanners.tokens) + 1, root)
     wanted = _wanted(table)
-    by_state = [scanners.of(tokens if contextual else scanners.tokens.values()) for tokens in wanted]
+    anywhere = scanners.everywhere
+    by_state = [
+        scanners.of(tokens | anywhere if contextual else scanners.tokens.values()) for tokens in wanted
+    ]
     parser = LalrParser(table)
     all_derive = not table.has_conflicts and _all_derive(loaded)
     all_is_found = all_derive and all(
         scanner.can_find(token)
         for scanner, tokens in dict.fromkeys(zip(by_state, wanted, strict=True))
-        for token in tokens
+        for token in tokens - scanners.injected
     )
     can_complete = None
     if not all_is_found:
-        found = lru_cache(None)(_found)
+        found = lru_cache(None)(partial(_found, scanners.injected))
         can_complete = Completions(parser, lambda state: found(by_state[state], wanted[state])).exist
+    if scanners.indentation is not None:
+        blocks = IndentedParser(parser, scanners.indentation)
+        return IndentedTexts(blocks, lambda stack: by_state[stack.state], can_complete)
     is_sure = None
     if not scanners.lexemes_can_be_ended:
         bits = [
@@ -66,11 +74,11 @@ def _wanted(table: LalrTable) -> list[frozenset[int]]:
     return wanted
 
 
-def _found(scanner: Scanner, tokens: frozenset[int]) -> int:
-    return sum(1 << token for token in tokens if scanner.can_find(token)) | 1 << END
+def _found(injected: frozenset[int], scanner: Scanner, tokens: frozenset[int]) -> int:
+    return sum(1 << token for token in tokens if token in injected or scanner.can_find(token)) | 1 << END
 
 
-def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Frame]:
+def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Any]:
     """Gives the texts of a grammar that Lark's Earley parser takes with the basic lexer.
 
     Raises:
@@ -78,8 +86,11 @@ def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Frame]:
     """
     scanners = _Scanners(loaded)
     scanner = scanners.of(scanners.tokens.values())
-    rules = grammar_rules(loaded, start, scanners.tokens, scanner.tokens())
+    rules = grammar_rules(loaded, start, scanners.tokens, scanner.tokens() | scanners.injected)
     sets = EarleySets(rules)
+    if scanners.indentation is not None:
+        blocks = IndentedParser(_EarleyParser(sets), scanners.indentation)
+        return IndentedTexts(blocks, lambda frame: scanner, None)
     is_sure = None
     if not scanners.lexemes_can_be_ended:
         texts = scanners.texts(needed=scanner.tokens())
@@ -131,6 +142,18 @@ class _Scanners:
             _ = terminal.automaton  # so that one that is not supported is refused now
         self._ignored = frozenset(map(str, loaded.ignore_tokens))
         self._scanners: dict[frozenset[int], Scanner] = {}
+        indentation = loaded.source.indentation
+        self.indentation = None if indentation is None else indentation.numbered(self.tokens)
+
+    @property
+    def everywhere(self) -> frozenset[int]:
+        """Tokens that contextual scanners look for whether the parser wants them or not."""
+        return frozenset() if self.indentation is None else frozenset({self.indentation.newline})
+
+    @property
+    def injected(self) -> frozenset[int]:
+        """Tokens that stand for blocks, which no scanner has to find."""
+        return frozenset() if self.indentation is None else frozenset(self.indentation[1:3])
 
     @cached_property
     def lexemes_can_be_ended(self) -> bool:

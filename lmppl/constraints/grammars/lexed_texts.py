@@ -28,16 +28,16 @@ class TokenParser(Protocol[Stack]):
         """The stack before the first token."""
         ...
 
-    def after(self, stack: Stack, token: int) -> Stack | None:
+    def after(self, stack: Stack, token: int, /) -> Stack | None:
         """Gives the stack after a token, or None if the parser refuses it."""
         ...
 
-    def ends(self, stack: Stack) -> bool:
+    def ends(self, stack: Stack, /) -> bool:
         """Says whether the text may end here."""
         ...
 
 
-_Moved = dict[Reading[Stack] | None, Reading[Stack] | None]
+Moved = dict[Reading[Stack] | None, Reading[Stack] | None]
 
 
 class LexedTexts(Generic[Stack]):
@@ -115,7 +115,7 @@ class LexedTexts(Generic[Stack]):
             if point is None:
                 return None
             if max(point.slots, default=-1) < 0:
-                return self._moved(reading, point, {})
+                return self._moved(reading, point, byte, {})
             if not point.settled or point.slots[0] < 0:
                 return self._moved_by_parts(reading, byte)
             reading = reading.slots[point.slots[0]]
@@ -123,7 +123,7 @@ class LexedTexts(Generic[Stack]):
 
     def _moved_by_parts(self, reading: Reading[Stack], byte: int) -> Reading[Stack] | None:
         """Moves what a state has beside it first, each once and without recursion: there may be thousands."""
-        done: _Moved[Stack] = {None: None}
+        done: Moved[Stack] = {None: None}
         todo = [reading]
         while todo:
             each = todo[-1]
@@ -135,19 +135,23 @@ class LexedTexts(Generic[Stack]):
                 if missing:
                     todo += missing
                     continue
-                done[each] = self._moved(each, point, done)
+                done[each] = self._moved(each, point, byte, done)
             else:
                 done.setdefault(each, None)
             todo.pop()
         return done[reading]
 
-    def _moved(self, reading: Reading[Stack], point: Point, done: _Moved[Stack]) -> Reading[Stack] | None:
+    def _moved(
+        self, reading: Reading[Stack], point: Point, byte: int, done: Moved[Stack]
+    ) -> Reading[Stack] | None:
         """Gives the state at the next point, when what is beside has been moved."""
         slots = [
             done[reading.slots[slot]] if slot >= 0 else self._cut(reading.stack, ~slot)
             for slot in (point.slots[:1] if point.settled else point.slots)
         ]
-        return slots[0] if point.settled else self._made(reading, point, tuple(slots))
+        if point.settled:
+            return slots[0]
+        return self._made(reading.stack, reading.scanner, point, tuple(slots))
 
     def _cut(self, stack: Stack, token: int) -> Reading[Stack] | None:
         """Gives the state where a lexeme has just ended."""
@@ -176,10 +180,9 @@ class LexedTexts(Generic[Stack]):
         )
 
     def _made(
-        self, reading: Reading[Stack], point: Point, slots: tuple[Reading[Stack] | None, ...]
+        self, stack: Stack, scanner: Scanner, point: Point, slots: tuple[Reading[Stack] | None, ...]
     ) -> Reading[Stack] | None:
         """Gives a state within a lexeme, or None if the parser wants nothing that can come of it."""
-        stack, scanner = reading.stack, reading.scanner
         is_decided = False
         if not any(slots):
             is_decided = self._is_sure is not None and self._is_sure(stack, scanner, point)
