@@ -19,6 +19,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 PEER_NAME = "peer_bench"
+GRAMMAR = r"""
+start: "SELECT " columns " FROM " NAME condition? ";"
+columns: NAME ("," NAME)? | "*"
+condition: " WHERE " NAME OPERATOR VALUE
+OPERATOR: "=" | "<" | ">"
+VALUE: /[0-9]{1,4}/ | /'[a-z]{1,8}'/
+NAME: /[a-z]{1,8}/
+"""
 
 
 class LmpplBackend:

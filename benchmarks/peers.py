@@ -21,6 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lark
+from peer_adapter import GRAMMAR
 from reporting import (
     RESULTS,
     ROOT,
@@ -41,18 +43,21 @@ PEER_PACKAGES = (
     ("llguidance==1.9.1", "xgrammar==0.2.8", "outlines-core==0.2.14"),  # for constraints.py
 )
 ADAPTER = Path(__file__).resolve().parent / "peer_adapter.py"
+GRAMMAR_BACKENDS = ADAPTER.with_name("grammar_backends.py")
 OURS, PEER, GENERATE = "lmppl", "genlm+tuned", "hf+generate"
 WORK = RESULTS / "peers"
 
 TASKS = (
     r"T1\.direct\.n32$,T2\.\w+\.(awrs|mask)$,T3\.(person|offdomain)\.awrs-mr128$,T3\.person\.awrs$,"
-    r"T4\.slow[01]ms\.awrs$"
+    r"T4\.slow[01]ms\.awrs$,T5"
 )
 QUICK_TASKS = r"T1\.direct\.n8$,T2\.iso\.(awrs|mask)$"
+GRAMMAR_TASK = r"T4\.slow0ms\.awrs$"  # whose particles and limit the grammar's task has
+GRAMMAR_NAME, GRAMMAR_REPEATS = "T5.grammar.awrs", 2
 START_TASK = r"T2\.iso\.awrs$"
 GOAL = (
     "T1 >= 8x the peer and 1.5x generate, T2 >= 5x its AWRS and 20x its mask, T3 >= 10x and none dead, "
-    "start <= 0.5"
+    "T5 >= 10x, start <= 0.5"
 )
 
 # Task, whom we are compared with, at least how many times as fast.
@@ -62,6 +67,7 @@ LIMITS = (
     (r"T2\.\w+\.awrs", PEER, 5.0),
     (r"T2\.\w+\.mask", PEER, 20.0),
     (r"T3\..*", PEER, 10.0),
+    (r"T5\..*", PEER, 10.0),
 )
 START_LIMIT = 0.5
 WITHOUT_HARNESS = (
@@ -114,7 +120,8 @@ def drive(
     command = [sys.executable, str(harness), "drive", "--ckpt", str(checkpoint), "--tasks", tasks]
     command += ["--repeats", str(repeats), "--out", str(out), "--max-s", str(seconds)]
     command += [part for name, spec in workers.items() for part in ("--worker", f"{name}={spec}")]
-    command += ["--only", rf"{GENERATE}=T1"]
+    if GENERATE in workers:
+        command += ["--only", rf"{GENERATE}=T1"]
     with log.open("w") as file:
         status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
     if status:
@@ -145,6 +152,28 @@ def judge(harness: Path, python: Path, rows: Iterable[dict[str, Any]]) -> None:
     for row in ours:
         found = [next(answers) for text in row["texts"] if text]
         row["valid"] = sum(found) / len(found) if found else math.nan
+
+
+def grammar_rows(harness: Path, checkpoint: Path, python: Path) -> list[dict[str, Any]]:
+    """Runs both sides under a grammar, and sets `valid` of our runs as Lark judges them."""
+    workers = {
+        PEER: f"{python}:{GRAMMAR_BACKENDS}:GenlmGrammar",
+        OURS: f"{sys.executable}:{GRAMMAR_BACKENDS}:LmpplGrammar",
+    }
+    rows = drive(harness, checkpoint, GRAMMAR_TASK, workers, 1 + GRAMMAR_REPEATS, "grammar", 0.0)
+    parser = lark.Lark(GRAMMAR)
+
+    def obeys(text: str) -> bool:
+        try:
+            return bool(parser.parse(text))
+        except lark.exceptions.LarkError:
+            return False
+
+    for row in rows:
+        row["task"] = GRAMMAR_NAME
+        texts = [text for text in row.get("texts", ()) if text]  # lost ones are empty
+        row["valid"] = sum(map(obeys, texts)) / len(texts) if texts else math.nan
+    return rows
 
 
 def comparisons(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -258,6 +287,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     repeats = 2 if options.quick else 1 + options.repeats
     rows = drive(harness, checkpoint, tasks, workers, repeats, "tasks", 40.0 if options.quick else 0.0)
     judge(harness, options.peer_python, rows)
+    if any(re.match(pattern, GRAMMAR_NAME) for pattern in tasks.split(",")):
+        rows += grammar_rows(harness, checkpoint, options.peer_python)
     for row in rows:
         records.add(**row)
     if options.quick:
@@ -285,7 +316,9 @@ def parser() -> Any:
     made.add_argument("--peer-python", type=Path, default=PEER_VENV / "bin" / "python")
     made.add_argument("--install", action="store_true", help="make the peer's environment first")
     made.add_argument("--checkpoint", default="llama-small-32k")
-    made.add_argument("--tasks", help="patterns of the harness's tasks, separated by commas")
+    made.add_argument(
+        "--tasks", help="patterns of the harness's tasks and of T5.grammar.awrs, separated by commas"
+    )
     made.add_argument("--repeats", type=int, default=3, help="after the one that is discarded")
     return made
 
