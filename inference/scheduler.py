@@ -25,7 +25,7 @@ from lmppl.inference.proposals import Proposal
 from lmppl.inference.resampling import ancestors_of
 from lmppl.inference.saved_runs import SavedRun
 from lmppl.inference.text_runs import text_sites, text_steps
-from lmppl.inference.text_sites import TIMED_OUT, Batch, TextRequest, TextSites
+from lmppl.inference.text_sites import TIMED_OUT, TRUNCATED, Batch, TextRequest, TextSites
 from lmppl.keys import named_key, raw_name_key, site_keys
 from lmppl.posterior import NoAnswer, Posterior, describe_losses
 from lmppl.progress import Progress
@@ -402,10 +402,17 @@ class Run:
 
     def _no_posterior(self) -> NoPosterior:
         losses = self._population.plain_losses()
+        numbers = {cause: sum(sites.values()) for cause, sites in losses.items()}
+        advice = (
+            "Most texts were not complete at their limit: raise max_tokens, as far as the model's context "
+            "goes, or ask for something shorter."
+            if max(numbers, key=numbers.__getitem__, default="") == TRUNCATED
+            else "Loosen the condition that took most of them, give a proposal that can meet it, or use more "
+            "particles."
+        )
         return NoPosterior(
             f"All {self._population.num_particles} particles were lost, so there is no posterior: "
-            f"{describe_losses(losses)}. Loosen the condition that took most of them, give a proposal that "
-            "can meet it, or use more particles.",
+            f"{describe_losses(losses)}. {advice}",
             losses,
         )
 

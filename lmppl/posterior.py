@@ -6,7 +6,7 @@ import html
 import math
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,14 @@ class Answers(Mapping[Any, float]):
         return len(self._entries)
 
     def mean(self) -> Any:
-        """Gives the expectation of values that are numbers or arrays."""
-        return sum(np.asarray(value, float) * probability for value, probability in self._entries.values())
+        """Gives the expectation of values that are numbers or arrays.
+
+        Raises:
+            InvalidTypeError: A value is neither.
+        """
+        return _expectation(
+            ((value, value, probability) for value, probability in self._entries.values()), "mean()"
+        )
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{value!r}: {probability:.4g}" for value, probability in list(self.items())[:10])
@@ -155,13 +161,17 @@ class Posterior:
         Args:
             fn: Gives a number or an array.
             site: Take the values of this site instead of the returned ones.
+
+        Raises:
+            InvalidTypeError: `fn` is no function, or gives neither a number nor an array.
         """
         if not callable(fn):
             raise InvalidTypeError(
                 f"expect takes a function of the answer, got {type(fn).__name__} ({fn!r})."
             )
         pooled = self.answers() if site is None else self.marginal(site)
-        total = sum(np.asarray(fn(value), float) * probability for value, probability in pooled.items())
+        found = ((fn(value), value, probability) for value, probability in pooled.items())
+        total = _expectation(found, "the function of expect()")
         return float(total) if np.ndim(total) == 0 else total
 
     def top(self, k: int = 1) -> list[tuple[Any, float]]:
@@ -228,16 +238,28 @@ class Posterior:
         return frame
 
     def save(self, path: str | Path) -> None:
-        """Writes the posterior to a file that `lp.load_posterior` reads; no code is stored in it."""
+        """Writes the posterior to a file that `lp.load_posterior` reads; no code is stored in it.
+
+        Raises:
+            InvalidInputError: The file cannot be written.
+            InvalidTypeError: An answer or a site holds a value that is no plain data.
+        """
         from lmppl.storage import write_posterior
 
         write_posterior(self, Path(path))
 
     def viewer(self, path: str | Path) -> Path:
-        """Writes one self-contained HTML page with the tables of the posterior."""
+        """Writes one self-contained HTML page with the tables of the posterior.
+
+        Raises:
+            InvalidInputError: The file cannot be written.
+        """
+        from lmppl.storage import writing
+
         page = Path(path)
         text = f"<!doctype html><meta charset='utf-8'><title>Posterior</title>{self._repr_html_()}"
-        page.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")  # of lone surrogates
+        with writing(page):
+            page.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")  # of lone surrogates
         return page
 
     def __repr__(self) -> str:
@@ -308,6 +330,20 @@ def load_posterior(path: str | Path) -> Posterior:
     from lmppl.storage import read_posterior
 
     return read_posterior(Path(path))
+
+
+def _expectation(found: Iterable[tuple[Any, Any, float]], who: str) -> Any:
+    """Sums numbers, each given with the value that it is of, and its probability."""
+    total: Any = 0
+    for number, value, probability in found:
+        try:
+            total = total + np.asarray(number, float) * probability
+        except (TypeError, ValueError) as error:
+            raise InvalidTypeError(
+                f"{who} is of numbers or arrays of one shape, but of {_shown(value)} it is {number!r}, a "
+                f"{type(number).__name__}. Give `expect` a function that makes a number of each."
+            ) from error
+    return total
 
 
 def describe_losses(losses: Mapping[str, Mapping[str, int]]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,24 @@ _FORMAT = "lmppl posterior 1"
 _SIMPLE = (str, int, float, bool, type(None))
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says what a file that cannot be written was to be."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInputError(
+            f"{str(path)!r} cannot be written: {error.strerror or error}. Name a file in a folder that "
+            "exists, may be written to, and has room."
+        ) from error
+
+
 def write_posterior(posterior: Posterior, path: Path) -> None:
     """Writes a posterior; the file is complete or not there.
 
     Raises:
         InvalidTypeError: An answer or a site holds a value that is no plain data.
+        InvalidInputError: The file cannot be written.
     """
     document = {
         "format": _FORMAT,
@@ -40,8 +54,9 @@ def write_posterior(posterior: Posterior, path: Path) -> None:
     }
     data = gzip.compress(json.dumps(document).encode(), mtime=0)
     unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_bytes(data)
-    unfinished.replace(path)
+    with writing(path):
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
 
 
 def read_posterior(path: Path) -> Posterior:

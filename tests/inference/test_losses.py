@@ -34,6 +34,7 @@ def test_a_check_that_refuses_everything_ends_in_a_dead_population():
 def test_a_false_condition_is_named():
     error = losses_of(lambda: lp.constrain("impossible", False))
     assert error.losses == {"constrain false": {"impossible": 6}}
+    assert "max_tokens" not in str(error)
 
 
 def test_a_factor_of_minus_infinity_is_a_false_condition():
@@ -43,6 +44,7 @@ def test_a_factor_of_minus_infinity_is_a_false_condition():
 def test_a_string_that_cannot_end_at_the_limit_is_truncated():
     error = losses_of(lambda: lp.sample("word", ENDLESS("a", max_tokens=3)))
     assert error.losses == {"truncated": {"word": 6}}
+    assert "raise max_tokens" in str(error)
 
 
 def test_a_check_that_takes_too_long_loses_the_particle():

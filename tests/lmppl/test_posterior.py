@@ -124,6 +124,30 @@ def test_questions_that_make_no_sense_are_refused(ask, message):
         ask(posterior(["a", "b"], [1, 1]))
 
 
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda found: found.answers().mean(), r"mean\(\) is of numbers .* of apple it is 'apple', a str"),
+        (lambda found: found.expect(str.upper), r"expect\(\) is of numbers .* of apple it is 'APPLE', a str"),
+        (
+            lambda found: found.expect(lambda text: [0.0] * len(text)),
+            r"of one shape, but of fig it is \[0.0, 0.0",
+        ),
+    ],
+)
+def test_expectations_of_what_is_no_number_are_refused(ask, message):
+    with pytest.raises(lp.InvalidTypeError, match=message):
+        ask(posterior(["apple", "fig"], [2, 1]))
+
+
+@pytest.mark.parametrize("write", [Posterior.save, Posterior.viewer])
+def test_a_file_that_cannot_be_written_is_named(write, tmp_path):
+    with pytest.raises(
+        lp.InvalidInputError, match=r"missing/page' cannot be written: No such file or directory"
+    ):
+        write(posterior(["a"], [1]), tmp_path / "missing" / "page")
+
+
 def test_a_page_is_written_whatever_the_answers_are_made_of(tmp_path):
     page = posterior(["\ud800", "é"], [1, 1]).viewer(tmp_path / "page.html")
     assert "é" in page.read_text(encoding="utf-8")
