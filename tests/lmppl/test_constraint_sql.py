@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import itertools
 import json
 import random
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from viable_prefixes import accepted
 
 import lmppl as lp
-from lmppl.constraints.domains import sql_names
+from lmppl.constraints.domains import sql_names, sql_queries, sql_schema
 from lmppl.constraints.domains.sql_names import can_exist
 from lmppl.constraints.domains.sql_schema import read_database
 from lmppl.constraints.protocol import Constraint
@@ -208,13 +210,29 @@ def test_a_file_and_a_connection_are_read_with_their_rows(test_data: Path):
     assert not accepted(of_file, "SELECT abs(-9223372036854775808)")  # compiles, and fails when run
 
 
-def test_a_query_that_runs_for_ever_is_lost_mass():
-    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT count(*) FROM n"
-    assert accepted(lp.sql(SCHEMA), endless)
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT count(*) FROM n"
+
+
+@pytest.mark.parametrize("opening", [0.0, 0.05])
+def test_a_query_that_runs_for_ever_is_lost_mass(opening: float, monkeypatch: pytest.MonkeyPatch):
+    """If opening the database takes a while, it is the alarm of the whole answer that rings first."""
+    assert accepted(lp.sql(SCHEMA), ENDLESS)
+    connect = sql_schema.Database.connect
+    monkeypatch.setattr(sql_schema.Database, "connect", lambda self: time.sleep(opening) or connect(self))
+    sql_queries._connection.cache_clear()
     start = time.monotonic()
     with pytest.raises(CheckTimedOut):
-        accepted(lp.sql(SCHEMA, execute=True, timeout=0.1), endless)
+        accepted(lp.sql(SCHEMA, execute=True, timeout=0.2), ENDLESS)
     assert time.monotonic() - start < 5.0
+
+
+def test_a_query_can_be_interrupted():
+    interrupt = threading.Timer(0.3, _thread.interrupt_main)
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        accepted(lp.sql(SCHEMA, execute=True, timeout=None), ENDLESS)
+    interrupt.join()
+    assert not accepted(lp.sql(SCHEMA, execute=True, timeout=0.2), "SELECT nothing FROM nowhere")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -77,20 +78,43 @@ class Query:
             return self._runs(connection, text)
 
     def _runs(self, connection: sqlite3.Connection, text: str) -> bool:
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
-
-        def is_late() -> bool:
-            return deadline is not None and time.monotonic() > deadline
-
-        connection.set_progress_handler(is_late, _STEPS_BETWEEN_LOOKS)
+        watch = _Watch(self.timeout)
+        connection.set_progress_handler(watch.look, _STEPS_BETWEEN_LOOKS)
         try:
             for _ in connection.execute(text if self.execute else f"EXPLAIN {text}"):
                 pass
         except (sqlite3.Error, sqlite3.Warning, ValueError):  # ValueError: a NUL or half a surrogate pair
-            if is_late():
-                raise TimeLimitReached from None
+            watch.raise_what_stopped_it()
             return False
         return True
+
+
+class _Watch:
+    """Stops a query that is late, or during which a signal raised an exception: SQLite would swallow that."""
+
+    def __init__(self, timeout: float | None):
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._stopped_by: BaseException | None = None
+        looks = self._looks()
+        next(looks)
+        self.look = looks.__next__
+
+    def _looks(self) -> Iterator[bool]:
+        """Says at each look whether to stop. A generator goes on inside its `try`; a function begins before it."""
+        while True:
+            try:
+                yield self._stopped_by is not None
+                if self._deadline is not None and time.monotonic() > self._deadline:
+                    raise TimeLimitReached
+            except BaseException as error:
+                if isinstance(error, GeneratorExit):
+                    raise
+                self._stopped_by = error
+
+    def raise_what_stopped_it(self) -> None:
+        """Raises what a look was stopped by, if it was."""
+        if self._stopped_by is not None:
+            raise self._stopped_by from None
 
 
 @lru_cache(16)
