@@ -100,7 +100,7 @@ class _Watch:
         self.look = looks.__next__
 
     def _looks(self) -> Iterator[bool]:
-        """Says at each look whether to stop. A generator goes on inside its `try`; a function begins before it."""
+        """Says at each look whether to stop. A generator goes on inside its `try`, as no function does."""
         while True:
             try:
                 yield self._stopped_by is not None
