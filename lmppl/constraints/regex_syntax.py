@@ -106,7 +106,7 @@ def parse(pattern: str, flags: int = 0, look_around: bool = False) -> Node:
         look_around: Whether look-ahead and look-behind are read, as `Look`, or refused.
 
     Raises:
-        ConstraintError: It is no pattern, or uses what no finite automaton can do: the message names
+        ConstraintError: It is no pattern, or uses what has no automaton here: the message names
             the feature and its position. Or it has more than 200,000 characters, or more than 300
             different classes.
     """
@@ -297,8 +297,9 @@ class _Reader:
 
     def refusal(self, feature: str, position: int) -> ConstraintError:
         return ConstraintError(
-            f"The pattern {_short(self.pattern)} uses {feature} at position {position}. That is not "
-            "regular: no finite automaton can do it. Write it without, or test it in lp.check(complete=...)."
+            f"The pattern {_short(self.pattern)} uses {feature} at position {position}, which has no "
+            "automaton here. Write it without. As a constraint of its own it can be given to lp.pattern, which "
+            "asks the package `regex` about each prefix."
         )
 
 

@@ -83,5 +83,5 @@ def _refused(reason: str, matcher: re.Pattern[str] | None, letters: str) -> str:
     if "matches no string" in reason:
         assert not any(map(matcher.fullmatch, strings(letters))), "it matches some"
         return "empty"
-    assert "not regular" in reason, reason
-    return "not regular"
+    assert "has no automaton here" in reason, reason
+    return "no automaton"

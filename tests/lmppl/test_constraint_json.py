@@ -160,6 +160,12 @@ def test_parse_gives_the_value() -> None:
     assert lp.json().parse(b"[1]") == [1]
     with pytest.raises(InvalidInputError, match="not in the language"):
         lp.json(POINT).parse("{}")
+    with pytest.raises(InvalidInputError, match=r"nothing in it begins with '\{\"y'"):
+        lp.json(POINT).parse('{"y": 3}')
+    with pytest.raises(InvalidInputError, match="it is not complete"):
+        lp.json(POINT).parse('{"x": 3')
+    with pytest.raises(InvalidTypeError, match="the text of a JSON value, but was given 3"):
+        lp.json(POINT).parse(3)  # type: ignore[arg-type]
 
 
 def test_a_dataclass_or_a_model_gives_instances() -> None:

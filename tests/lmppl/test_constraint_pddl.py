@@ -207,6 +207,8 @@ def test_a_simulator_that_forgets_deletions_is_caught(monkeypatch: pytest.Monkey
 def test_what_cannot_be_read_is_refused_with_its_line(make: object, tmp_path: Path) -> None:
     with pytest.raises(PDDLError, match=r"give Path\('blocks.pddl'\)"):
         make("blocks.pddl", TWO)
+    with pytest.raises(PDDLError, match=r"domain .*missing.pddl' cannot be read: .*No such file"):
+        make(tmp_path / "missing.pddl", TWO)
     with pytest.raises(PDDLError, match="domain:1: this '\\(' is never closed"):
         make("(define (domain d)", TWO)
     with pytest.raises(lp.errors.InvalidTypeError, match="or a Path to its file, not 3"):

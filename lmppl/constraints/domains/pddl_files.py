@@ -50,7 +50,7 @@ def read_task(domain: str | Path, problem: str | Path) -> Task:
 
 def read_plan(path: str | Path) -> tuple[str, ...]:
     """Reads a plan: one action a line, such as `(stack red blue)`; what follows a `;` is a comment."""
-    forms = _parse(Path(path).read_text(), str(path))
+    forms = _parse(_contents(Path(path), "plan"), str(path))
     return tuple(fact(_words(_form(node))) for node in forms)
 
 
@@ -115,10 +115,17 @@ def parse_goal(task: Task, text: str, name: str = "goal") -> Goal:
     return frozenset(_ground_fact(task, conjunct) for conjunct in _conjuncts(form))
 
 
+def _contents(path: Path, name: str) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PDDLError(f"The PDDL {name} {str(path)!r} cannot be read: {error}") from error
+
+
 def _source(source: str | Path, name: str) -> tuple[str, str]:
     """Gives the text of a source, and the name that stands in errors."""
     if isinstance(source, Path):
-        return source.read_text(), str(source)
+        return _contents(source, name), str(source)
     if not isinstance(source, str):
         raise InvalidTypeError(
             f"A PDDL {name} is a str with its text, or a Path to its file, not {source!r}."

@@ -197,13 +197,18 @@ class JsonText(Constraint):
         """Gives the value of a text: an instance of the model, or what `json.loads` gives.
 
         Raises:
+            InvalidTypeError: It is no text.
             InvalidInputError: The text is not in the language, or the model refuses it for a reason that its
                 schema does not give; the cause is then chained.
         """
+        if not isinstance(text, str | bytes):
+            raise InvalidTypeError(f"parse() takes the text of a JSON value, but was given {text!r}.")
         data = text.encode() if isinstance(text, str) else text
         state = self.advance(self.initial(), data)
         if state is None or not self.accepts(state):
-            raise InvalidInputError(f"{text!r} is not in the language of {self.describe()}.")
+            raise InvalidInputError(
+                f"{text!r} is not in the language of {self.describe()}: {self._departure(data)}."
+            )
         if self.model is None:
             try:
                 return json_format.loads(data)
@@ -215,6 +220,18 @@ class JsonText(Constraint):
             return _adapter(self.model).validate_json(data)
         except ValueError as error:
             raise InvalidInputError(f"{self.model!r} refuses {text!r}: {error}") from error
+
+    def _departure(self, data: bytes) -> str:
+        """Says from where on a refused text has no completion."""
+        state = self.initial()
+        for at in range(len(data)):
+            state = self.advance(state, data[at : at + 1])
+            if state is None:
+                read = data[:at].decode(errors="replace")
+                return (
+                    f"nothing in it begins with {read[-40:] + data[at : at + 1].decode(errors='replace')!r}"
+                )
+        return "it is not complete"
 
     @property
     def viable_is_exact(self) -> bool:
