@@ -17,7 +17,7 @@ from typing import Any
 import filelock
 import jax
 
-COMPILE_CACHE = "LMPPL_COMPILE_CACHE"
+from lmppl.cache_places import COMPILE_CACHE, cache_folder
 
 _MAX_BYTES = 2 * 2**30
 _MAX_ENTRIES = 2000  # JAX looks at every entry each time it writes one: 2,000 are some 50 ms
@@ -42,12 +42,11 @@ def use_compile_cache() -> Path | None:
     Returns:
         The folder in use by this call, or None.
     """
-    wanted = os.environ.get(COMPILE_CACHE, "")
-    if wanted.lower() == "off" or not _option("jax_enable_compilation_cache", True):
+    folder = cache_folder()
+    if folder is None or not _option("jax_enable_compilation_cache", True):
         return None
     if _option("jax_compilation_cache_dir", None):
         return None
-    folder = Path(wanted).expanduser() if wanted else _default_folder()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # who can write here can run code as us
         with tempfile.TemporaryFile(dir=folder):
@@ -242,11 +241,6 @@ def _max_mappings() -> int | None:
 def _num_mappings() -> int:
     with open("/proc/self/maps", "rb") as lines:
         return sum(1 for _ in lines)
-
-
-def _default_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "lmppl" / "compiled"
 
 
 def _tidy(folder: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,9 +57,19 @@ class ProgressBar(Progress):
             self.bar.set_description_str(shown, refresh=True)  # at once: nothing else happens meanwhile
 
 
+_SHOWN: ContextVar[Progress | None] = ContextVar("lmppl_progress", default=None)
+
+
+def tell_compiling(what: str) -> None:
+    """Tells the bar of the run under way, if there is one, what is being compiled for it."""
+    shown = _SHOWN.get()
+    if shown is not None:
+        shown.compiling(what)
+
+
 @contextmanager
 def progress_bar(wanted: bool | None) -> Iterator[Progress]:
-    """Gives a bar, or something silent.
+    """Gives a bar, or something silent; within the body it is that of the run under way.
 
     Args:
         wanted: None shows a bar where stderr is a terminal or a notebook listens.
@@ -76,9 +87,12 @@ def progress_bar(wanted: bool | None) -> Iterator[Progress]:
         mininterval=0.2,
         bar_format="{desc}{postfix} [{elapsed}]",
     )
+    made = ProgressBar(bar)
+    before = _SHOWN.set(made)
     try:
-        yield ProgressBar(bar)
+        yield made
     finally:
+        _SHOWN.reset(before)
         bar.close()
 
 

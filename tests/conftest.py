@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import math
 import os
 import sys
 import types
@@ -38,6 +39,7 @@ import pytest  # noqa: E402
 from beartype import BeartypeConf, beartype  # noqa: E402
 
 from lmppl.compilation import make_room_for_programs, use_compile_cache  # noqa: E402
+from lmppl.constraints import stored_automata  # noqa: E402
 from lmppl.constraints.protocol import Constraint, State  # noqa: E402
 
 TEST_DATA = "LMPPL_TEST_DATA"
@@ -59,6 +61,14 @@ sys.modules[checker.__name__] = checker
 CHECKED = ["lmppl.models"]
 CHECKED += [f"lmppl.inference.{module}" for module in ("awrs", "draws", "resampling", "weights")]
 jaxtyping.install_import_hook(CHECKED, f"{checker.__name__}.check")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_stored_automata() -> Iterator[None]:
+    """Keeps no automaton between runs: that of a mutant would be found again."""
+    before, stored_automata.LEAST_SECONDS = stored_automata.LEAST_SECONDS, math.inf
+    yield
+    stored_automata.LEAST_SECONDS = before
 
 
 @pytest.fixture(scope="session")

@@ -298,8 +298,8 @@ class _Reader:
     def refusal(self, feature: str, position: int) -> ConstraintError:
         return ConstraintError(
             f"The pattern {_short(self.pattern)} uses {feature} at position {position}, which has no "
-            "automaton here. Write it without. As a constraint of its own it can be given to lp.pattern, which "
-            "asks the package `regex` about each prefix."
+            "automaton here. Write it without. As a constraint of its own it can be given to lp.pattern, "
+            "which asks the package `regex` about each prefix."
         )
 
 

@@ -9,8 +9,10 @@ from lmppl.constraints.character_automaton import TooLarge, determinised, size
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.regex_syntax import Node, Repetition, parse, walk
 from lmppl.constraints.regular_language import RegularLanguage
+from lmppl.constraints.stored_automata import stored
 from lmppl.constraints.utf8_encoding import byte_automaton
 from lmppl.errors import ConstraintError, InvalidTypeError
+from lmppl.progress import tell_compiling
 
 
 def regex(pattern: str) -> Constraint:
@@ -54,8 +56,9 @@ def compiled(pattern: str, flags: int = 0, look_around: bool = False) -> ByteAut
         ConstraintError: As `regex`.
     """
     tree = parse(pattern, flags, look_around)
+    tell_compiling(f"regex({pattern[:40]!r})")
     try:
-        return byte_automaton(*determinised(tree))
+        return stored(("regex", pattern, flags, look_around), lambda: byte_automaton(*determinised(tree)))
     except TooLarge:
         raise ConstraintError(
             f"The pattern {pattern[:60]!r} needs more than {MAX_STATES:,} states, or too long to compile."

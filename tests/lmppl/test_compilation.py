@@ -132,6 +132,21 @@ def test_a_run_with_a_bar_says_that_it_compiles(capsys):
     assert "compiling" in capsys.readouterr().err
 
 
+def test_a_bar_names_the_constraint_that_a_program_compiles(capsys):
+    lm = lp.TableLM(["a", "<end>"], [0.5, 0.5], [[0.5, 0.5], [0.0, 1.0]])
+
+    def program():
+        named = lp.regex("a{0,7}") & lp.json({"const": "never compiled elsewhere"}) | lp.lark('start: "aa"')
+        return lp.sample("x", lm("a", max_tokens=2) & named)
+
+    lp.infer(program, method=lp.IS(2), progress=True)
+    shown = capsys.readouterr().err
+    for constraint in ("regex('a{0,7}')", 'json({"const": "never', "lark(...), earley"):
+        assert f"compiling {constraint}" in shown
+    lp.regex("a{0,8}")
+    assert "compiling" not in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits and lists mappings")
 def test_programs_are_dropped_before_the_system_refuses_to_hold_more(monkeypatch):
     monkeypatch.setattr(compilation, "_MAPPINGS", compilation._Mappings(counted_at=-100))

@@ -19,6 +19,7 @@ from lmppl.constraints.grammars.numbered_rules import grammar_rules
 from lmppl.constraints.grammars.token_neighbours import followers
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import ConstraintError
+from lmppl.progress import tell_compiling
 
 
 def lark(
@@ -63,7 +64,9 @@ def lark(
         InvalidInputError: There is no such parser, or the lexer does not go with it.
         InvalidTypeError: `postlex` is something else than an `Indenter` as Lark has it.
     """
-    return _lark(GrammarSource.of(grammar, start, parser, lexer, import_paths, postlex).loaded())
+    source = GrammarSource.of(grammar, start, parser, lexer, import_paths, postlex)
+    tell_compiling(f"lark(...), {source.parser}")
+    return _lark(source.loaded())
 
 
 @lru_cache(64)

@@ -24,6 +24,7 @@ from lmppl.errors import (
     MissingExtraError,
     UnsupportedSchema,
 )
+from lmppl.progress import tell_compiling
 
 WHITESPACE = ("compact", "bounded", "any")
 
@@ -155,6 +156,7 @@ def _json(
     documents: tuple[tuple[str, str], ...],
     is_unique: bool = False,
 ) -> JsonText:
+    tell_compiling(f"json({text[:40]})")
     schema = json_format.loads(text)
     others = OtherDocuments({uri: json_format.loads(each) for uri, each in documents})
     try:
