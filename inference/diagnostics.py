@@ -44,7 +44,8 @@ class Diagnostics:
         num_compilations: Programs compiled, or taken compiled from the disk.
         check_seconds: Wall time of the checks on the host.
         cache_bytes: Of the largest site, for what its particles have read.
-        text_sites: Where each text site ran, `device` or `host`, and how its tokens were proposed.
+        text_sites: Where each text site ran, `device` or `host`, and how its tokens were proposed; and which
+            constraints are over-approximate: they let prefixes through that no string completes.
         seconds: Wall time.
         eves: `Int[particles]`: from which of the first particles each of the last descends.
     """

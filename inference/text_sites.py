@@ -177,7 +177,9 @@ class TextSites(abc.ABC):
         parts = [f"{local.describe()} renormalised"] if local else []
         parts += [f"{mask.describe()} masked"] if mask else []
         parts += [f"{check.describe()} by {self._awrs!r}"] if check else []
-        return ", ".join(parts) or "unconstrained"
+        inexact = [each.describe() for each in (local, mask, check) if each and not each.viable_is_exact]
+        over = f"; over-approximate: {', '.join(inexact)}" if inexact else ""
+        return (", ".join(parts) or "unconstrained") + over
 
     def _fixed(self) -> Fixed:
         lm = self._lm

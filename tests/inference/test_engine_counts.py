@@ -33,6 +33,7 @@ def test_the_device_is_waited_for_once_a_site(lm, max_tokens, num_particles):
     assert counts.num_transfers == counts.num_synchronisations == 1
     assert 1 <= counts.num_forwards <= max_tokens
     assert counts.text_sites["x"].startswith("device")
+    assert "over-approximate" not in counts.text_sites["x"]
 
 
 @pytest.mark.parametrize("proposal", [lp.Auto(), lp.AWRS(lookahead=2)], ids=["mask", "awrs"])
@@ -49,6 +50,7 @@ def test_a_check_on_the_host_costs_one_transfer_a_token(lm):
     method = lp.SMC(6, lp.AWRS(lookahead=1), ess_threshold=0.0)
     counts, longest = diagnostics(lm, PROMPT, nearly_all, method=method)
     assert counts.text_sites["x"].startswith("host")
+    assert counts.text_sites["x"].endswith("; over-approximate: check('few q')")
     assert counts.num_forwards == longest - 1  # the prompt gives the first token
     assert counts.num_transfers == counts.num_synchronisations == longest
 
