@@ -1,0 +1,102 @@
+"""Texts that a lexer cuts into tokens, where terminals look at what stands before them.
+
+What a lexer finds depends on the character before the lexeme. So a state also keeps the context that a
+lexeme leaves behind which ends here. Nothing searches whether that fits what must follow, so states are let
+through that cannot be completed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, NamedTuple
+
+from lmppl.constraints.grammars.left_contexts import START, LeftContexts
+from lmppl.constraints.grammars.lexed_readings import Reading, Stack
+from lmppl.constraints.grammars.lexed_texts import LexedTexts, Moved, TokenParser
+from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
+
+
+class Situation(NamedTuple, Generic[Stack]):
+    """A parser's stack, and what stands before the place that the text has come to.
+
+    Attributes:
+        stack: The parser's own.
+        context: The number of `LeftContexts` after all that has been read, the lexeme under way included.
+    """
+
+    stack: Stack
+    context: int
+
+
+class _ParserInContext(Generic[Stack]):
+    """A parser of tokens that does not mind the context."""
+
+    def __init__(self, parser: TokenParser[Stack]):
+        self._parser = parser
+        self.initial = Situation(parser.initial, START)
+
+    def after(self, situation: Situation[Stack], token: int) -> Situation[Stack] | None:
+        stack = self._parser.after(situation.stack, token)
+        return None if stack is None else Situation(stack, situation.context)
+
+    def ends(self, situation: Situation[Stack]) -> bool:
+        return self._parser.ends(situation.stack)
+
+
+class TextsInContext(LexedTexts[Situation[Stack]]):
+    """The states of one parser, and its scanners in each context.
+
+    Args:
+        parser: Of the tokens.
+        contexts: Of the terminals.
+        scanner: Gives the scanner of a place in a context.
+        can_complete: As for `LexedTexts`, where tokens may be found that some context lets be found.
+    """
+
+    def __init__(
+        self,
+        parser: TokenParser[Stack],
+        contexts: LeftContexts,
+        scanner: Callable[[Stack, int], Scanner],
+        can_complete: Callable[[Stack], bool] | None,
+    ):
+        super().__init__(
+            _ParserInContext(parser),
+            lambda situation: scanner(situation.stack, situation.context),
+            None if can_complete is None else lambda situation: can_complete(situation.stack),
+            all_can_be_written=False,
+        )
+        self._contexts = contexts
+
+    def _moved(
+        self,
+        reading: Reading[Situation[Stack]],
+        point: Point,
+        byte: int,
+        done: Moved[Situation[Stack]],
+    ) -> Reading[Situation[Stack]] | None:
+        stack, context = reading.stack
+        situation = Situation(stack, self._contexts.after(context, byte))
+        slots = [
+            done[reading.slots[slot]] if slot >= 0 else self._cut(situation, ~slot)
+            for slot in (point.slots[:1] if point.settled else point.slots)
+        ]
+        if point.settled:
+            return slots[0]
+        return self._made(situation, reading.scanner, point, tuple(slots))
+
+    def _goes_on(self, stack: Situation[Stack], scanner: Scanner) -> bool:
+        if super()._goes_on(stack, scanner):
+            return True
+        if not scanner.finds(scanner.start, lambda token: token == IGNORED):
+            return False
+        others = ((other, self._scanner(other)) for other in self._everywhere(stack))
+        return any(super(TextsInContext, self)._goes_on(*other) for other in others)
+
+    def _leads_on(self, stack: Situation[Stack], token: int) -> bool:
+        after = self._parser.after(stack, token) if token != IGNORED else None
+        return token == IGNORED or (after is not None and any(map(self._is_live, self._everywhere(after))))
+
+    def _everywhere(self, situation: Situation[Stack]) -> list[Situation[Stack]]:
+        """Gives the same in each context: what is left out changes it, and so does a lexeme that goes on."""
+        return [situation._replace(context=context) for context in self._contexts.numbers]
