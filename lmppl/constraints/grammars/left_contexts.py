@@ -7,7 +7,7 @@ reads a text keeps the class of its last character.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -54,6 +54,10 @@ class LeftContexts:
     def after(self, number: int, byte: int) -> int:
         """Gives the number after one more byte."""
         return self._after[256 * number + byte]
+
+    def row(self, number: int) -> Sequence[int]:
+        """Gives the number after each byte."""
+        return self._after[256 * number : 256 * number + 256]
 
     def terminal(self, terminal: Terminal, context: int) -> Terminal:
         """Gives a terminal as it is where a context stands before it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -20,8 +20,9 @@ from lmppl.constraints.grammars.lexer_exactness import lexemes_can_be_ended
 from lmppl.constraints.grammars.numbered_rules import grammar_rules
 from lmppl.constraints.grammars.scanner import Scanner
 from lmppl.constraints.grammars.sure_completions import SureCompletions, WrittenEarley, WrittenLalr
-from lmppl.constraints.grammars.texts_in_context import TextsInContext
+from lmppl.constraints.grammars.texts_in_context import SureInContext, TextsInContext
 from lmppl.constraints.grammars.token_texts import TokenTexts
+from lmppl.constraints.grammars.written_in_context import WrittenInContext
 from lmppl.errors import ConstraintError
 
 
@@ -55,16 +56,26 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     if scanners.indentation is not None:
         blocks = IndentedParser(parser, scanners.indentation)
         return IndentedTexts(blocks, lambda stack: by_state[stack.state][0], can_complete)
+    bits = [
+        sum(1 << token for token in {*s, *r}) for s, r in zip(table.shifts, table.reductions, strict=True)
+    ]
     if scanners.contexts is not None:
+        readers: dict[int, dict[tuple[Scanner, ...], None]] = {}
+        for in_contexts, tokens in zip(by_state, wanted, strict=True):
+            for token in tokens:
+                readers.setdefault(token, {})[in_contexts] = None
+        texts = scanners.texts_in_context(scanners.contexts, readers)
+        sure = SureCompletions(WrittenLalr(parser, rules, bits, by_state, texts, all_derive), texts)
         return TextsInContext(
-            parser, scanners.contexts, lambda stack, context: by_state[stack.state][context], can_complete
+            parser,
+            scanners.contexts,
+            lambda stack, context: by_state[stack.state][context],
+            can_complete,
+            SureInContext(sure, texts).exist,
         )
     is_sure = None
     only = [scanner for scanner, *_ in by_state]
     if not scanners.lexemes_can_be_ended:
-        bits = [
-            sum(1 << token for token in {*s, *r}) for s, r in zip(table.shifts, table.reductions, strict=True)
-        ]
         texts = scanners.texts()
         written = WrittenLalr(parser, rules, bits, only, texts, all_derive)
         is_sure = SureCompletions(written, texts).exist
@@ -104,8 +115,14 @@ def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Any]:
         blocks = IndentedParser(_EarleyParser(sets), scanners.indentation)
         return IndentedTexts(blocks, lambda frame: scanner, None)
     if scanners.contexts is not None:
+        texts = scanners.texts_in_context(scanners.contexts, {token: [in_contexts] for token in found})
+        written = WrittenEarley(sets, rules, in_contexts, texts)
         return TextsInContext(
-            _EarleyParser(sets), scanners.contexts, lambda frame, context: in_contexts[context], None
+            _EarleyParser(sets),
+            scanners.contexts,
+            lambda frame, context: in_contexts[context],
+            None,
+            SureInContext(SureCompletions(written, texts), texts).exist if written.is_known else None,
         )
     is_sure = None
     if not scanners.lexemes_can_be_ended:
@@ -186,6 +203,12 @@ class _Scanners:
     def texts(self, needed: Iterable[int] = ()) -> TokenTexts:
         """Gives how the tokens can be written; some are looked for."""
         return TokenTexts(self._terminals, self._ignored, self.of(self.tokens.values()), needed)
+
+    def texts_in_context(
+        self, contexts: LeftContexts, readers: Mapping[int, Iterable[tuple[Scanner, ...]]]
+    ) -> WrittenInContext:
+        """Gives how the tokens can be written, for the scanners of the places where each is wanted."""
+        return WrittenInContext(self._terminals, self._ignored, contexts, readers)
 
     def in_contexts(self, tokens: Iterable[int]) -> tuple[Scanner, ...]:
         """Gives the scanner of some terminals, and of the ignored ones, in each context; else only one."""

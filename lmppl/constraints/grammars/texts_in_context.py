@@ -1,8 +1,7 @@
 """Texts that a lexer cuts into tokens, where terminals look at what stands before them.
 
 What a lexer finds depends on the character before the lexeme. So a state also keeps the context that a
-lexeme leaves behind which ends here. Nothing searches whether that fits what must follow, so states are let
-through that cannot be completed.
+lexeme leaves behind which ends here.
 """
 
 from __future__ import annotations
@@ -13,7 +12,9 @@ from typing import Generic, NamedTuple
 from lmppl.constraints.grammars.left_contexts import START, LeftContexts
 from lmppl.constraints.grammars.lexed_readings import Reading, Stack
 from lmppl.constraints.grammars.lexed_texts import LexedTexts, Moved, TokenParser
-from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
+from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner, first_of_each
+from lmppl.constraints.grammars.sure_completions import State, SureCompletions
+from lmppl.constraints.grammars.written_in_context import WrittenInContext
 
 
 class Situation(NamedTuple, Generic[Stack]):
@@ -26,6 +27,22 @@ class Situation(NamedTuple, Generic[Stack]):
 
     stack: Stack
     context: int
+
+
+class SureInContext(Generic[State]):
+    """The sure states of one parser."""
+
+    def __init__(self, sure: SureCompletions[State], texts: WrittenInContext):
+        self._sure = sure
+        self._texts = texts
+
+    def exist(self, situation: Situation[State], scanner: Scanner, point: Point) -> bool:
+        """Says whether a text completes for sure what has been read and the lexeme at a point."""
+        stack, context = situation
+        is_filler = point is not scanner.start and self._texts.is_filler(scanner, point, context)
+        if is_filler and self._sure.complete(stack, self._texts.filled):
+            return True
+        return self._sure.exist(stack, scanner, point)
 
 
 class _ParserInContext(Generic[Stack]):
@@ -51,6 +68,7 @@ class TextsInContext(LexedTexts[Situation[Stack]]):
         contexts: Of the terminals.
         scanner: Gives the scanner of a place in a context.
         can_complete: As for `LexedTexts`, where tokens may be found that some context lets be found.
+        is_sure: As for `LexedTexts`.
     """
 
     def __init__(
@@ -59,12 +77,14 @@ class TextsInContext(LexedTexts[Situation[Stack]]):
         contexts: LeftContexts,
         scanner: Callable[[Stack, int], Scanner],
         can_complete: Callable[[Stack], bool] | None,
+        is_sure: Callable[[Situation[Stack], Scanner, Point], bool] | None,
     ):
         super().__init__(
             _ParserInContext(parser),
             lambda situation: scanner(situation.stack, situation.context),
             None if can_complete is None else lambda situation: can_complete(situation.stack),
             all_can_be_written=False,
+            is_sure=is_sure,
         )
         self._contexts = contexts
 
@@ -92,6 +112,10 @@ class TextsInContext(LexedTexts[Situation[Stack]]):
             return False
         others = ((other, self._scanner(other)) for other in self._everywhere(stack))
         return any(super(TextsInContext, self)._goes_on(*other) for other in others)
+
+    def _ways(self, readings: list[Reading[Situation[Stack]]]) -> list[int]:
+        rows = [row for each in readings for row in each.scanner.rows(each.point)]
+        return first_of_each([*rows, self._contexts.row(readings[0].stack.context)])
 
     def _leads_on(self, stack: Situation[Stack], token: int) -> bool:
         after = self._parser.after(stack, token) if token != IGNORED else None
