@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import string
 from collections import Counter
+from pathlib import Path
 
 import lark as lark_package
 import pytest
@@ -188,6 +190,49 @@ def test_shorter_matches_and_indented_blocks_are_refused_with_their_reason() -> 
         lark(grammar, lexer="dynamic_complete")
     with pytest.raises(ConstraintError, match="Terminal A .* stands before it.*`postlex`"):
         lark(grammar, parser="lalr", postlex=PythonIndenter())
+
+
+DOCUMENTS = {
+    "study_sql": "SELECT a.b, count(*) FROM t -- x\nWHERE y = 'it''s' LIMIT 3;",
+    "syncode_java_grammar": "public class A { public static void main(String[] x) { int a = 1; } }",
+}
+
+
+@pytest.mark.parametrize("mode", FOLLOWED, ids="-".join)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_keywords_that_stick_to_nothing_agree_with_lark_on_mutated_documents(
+    name: str, mode: tuple[str, str], test_data: Path
+) -> None:
+    grammar = with_edges((test_data / "lark_grammars" / f"{name}.lark").read_text())
+    parser, constraint = loaded(grammar, *mode), lark(grammar, parser=mode[0], lexer=mode[1])
+    rng = random.Random(0)
+    found: Counter[bool] = Counter()
+    for text in (DOCUMENTS[name], *(mutated(rng, DOCUMENTS[name]) for _ in range(40))):
+        expected = parses(parser, text)
+        assert accepted(constraint, text) == expected, text
+        found[bool(expected)] += 1
+    assert min(found[True], found[False]) > 5
+    assert constraint.viable_is_exact == ("dynamic" not in mode)
+
+
+def with_edges(grammar: str) -> str:
+    """Makes words in rules terminals that are preferred, between edges of words."""
+    names: dict[str, str] = {}
+
+    def name(found: re.Match[str]) -> str:
+        return names.setdefault(found[1].lower(), f"WORD{len(names)}")
+
+    lines = [
+        re.sub(r'"([A-Za-z]{2,})"i?', name, line) if line[:1] in "?| " + string.ascii_lowercase else line
+        for line in grammar.splitlines()
+    ]
+    return "\n".join([*lines, *(rf"{name}.5: /\b{word}\b/i" for word, name in names.items()), ""])
+
+
+def mutated(rng: random.Random, text: str) -> str:
+    """Puts something in place of a character, or between two."""
+    at = rng.randrange(len(text))
+    return text[:at] + rng.choice(("", "a", " ", "1", "(", text[at] * 2)) + text[at + rng.choice((0, 1)) :]
 
 
 def test_contexts_that_are_not_told_apart_are_one() -> None:

@@ -45,7 +45,7 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     parser = LalrParser(table)
     all_derive = not table.has_conflicts and _all_derive(loaded)
     all_is_found = all_derive and all(
-        any(scanner.can_find(token) for scanner in in_contexts)
+        _can_find(in_contexts, token)
         for in_contexts, tokens in dict.fromkeys(zip(by_state, wanted, strict=True))
         for token in tokens - scanners.injected
     )
@@ -95,8 +95,13 @@ def _wanted(table: LalrTable) -> list[frozenset[int]]:
 
 
 def _found(injected: frozenset[int], scanners: Sequence[Scanner], tokens: frozenset[int]) -> int:
-    found = {t for t in tokens if t in injected or any(scanner.can_find(t) for scanner in scanners)}
-    return sum(1 << token for token in found) | 1 << END
+    return sum(1 << token for token in tokens if token in injected or _can_find(scanners, token)) | 1 << END
+
+
+def _can_find(scanners: Sequence[Scanner], token: int) -> bool:
+    """Says whether one of the scanners of a place may find a token; what takes least is tried first."""
+    is_sampled = len(scanners) > 1 and any(s.samples(lambda found: found == token) for s in scanners)
+    return is_sampled or any(scanner.can_find(token) for scanner in scanners)
 
 
 def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Any]:
@@ -108,7 +113,9 @@ def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Any]:
     scanners = _Scanners(loaded)
     in_contexts = scanners.in_contexts(scanners.tokens.values())
     scanner = in_contexts[0]
-    found = frozenset().union(*(scanner.tokens() for scanner in in_contexts))
+    found = frozenset().union(*(scanner.sampled for scanner in in_contexts))
+    for each in in_contexts:
+        found |= each.tokens(found)
     rules = grammar_rules(loaded, start, scanners.tokens, found | scanners.injected)
     sets = EarleySets(rules)
     if scanners.indentation is not None:
@@ -126,7 +133,7 @@ def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Any]:
         )
     is_sure = None
     if not scanners.lexemes_can_be_ended:
-        texts = scanners.texts(needed=scanner.tokens())
+        texts = scanners.texts(needed=found)
         written = WrittenEarley(sets, rules, scanner, texts)
         if written.is_known:
             is_sure = SureCompletions(written, texts).exist

@@ -106,12 +106,17 @@ class TextsInContext(LexedTexts[Situation[Stack]]):
         return self._made(situation, reading.scanner, point, tuple(slots))
 
     def _goes_on(self, stack: Situation[Stack], scanner: Scanner) -> bool:
-        if super()._goes_on(stack, scanner):
+        def is_wanted(token: int) -> bool:
+            return token != IGNORED and self._parser.after(stack, token) is not None
+
+        if self._parser.ends(stack) or scanner.samples(is_wanted):
             return True
-        if not scanner.finds(scanner.start, lambda token: token == IGNORED):
-            return False
-        others = ((other, self._scanner(other)) for other in self._everywhere(stack))
-        return any(super(TextsInContext, self)._goes_on(*other) for other in others)
+        others = []
+        if scanner.ignores and scanner.finds(scanner.start, lambda token: token == IGNORED):
+            others = [self._scanner(other) for other in self._everywhere(stack)]
+        return any(other.samples(is_wanted) for other in others) or any(
+            each.finds(each.start, is_wanted) for each in (scanner, *others)
+        )
 
     def _ways(self, readings: list[Reading[Situation[Stack]]]) -> list[int]:
         rows = [row for each in readings for row in each.scanner.rows(each.point)]
