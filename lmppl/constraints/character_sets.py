@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -153,6 +154,17 @@ class Partition:
     def num_classes(self) -> int:
         """The number of classes."""
         return max(self.classes) + 1
+
+    def class_of(self, character: str) -> int:
+        """Gives the class of a character that is no surrogate."""
+        ((number, _),) = single(character)
+        return self.classes[bisect_right(self.starts, number) - 1]
+
+    @property
+    def examples(self) -> list[str]:
+        """The first character of each class."""
+        first = dict(reversed([*zip(self.classes, self.starts, strict=True)]))
+        return [_text(np.array([first[number]])) for number in range(self.num_classes)]
 
     @property
     def code_point_runs(self) -> list[tuple[int, int]]:

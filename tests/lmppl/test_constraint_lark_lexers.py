@@ -116,7 +116,9 @@ def test_broken_lexer_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) ->
     else:
         original = lexed_grammars._Scanners.of
         monkeypatch.setattr(
-            lexed_grammars._Scanners, "of", lambda self, tokens: original(self, self.tokens.values())
+            lexed_grammars._Scanners,
+            "of",
+            lambda self, tokens, *context: original(self, self.tokens.values(), *context),
         )
     monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
     found = compare(("lalr", "contextual"), seed=0, num=25, length=4)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic
 
-from lmppl.constraints.grammars.lexed_readings import Reading, Stack, parts, ways
+from lmppl.constraints.grammars.lexed_readings import Reading, Stack, parts
 
 MAX_KNOWN = 200_000
 MAX_SEARCHED = 5_000
@@ -33,6 +33,7 @@ class CompletionSearch(Generic[Stack]):
     Args:
         step: Gives the state after a byte.
         is_settled: Says whether it needs no more bytes to be sure that a state has a completion.
+        ways: Gives one byte out of each class of bytes that lead a state and its parts to the same ones.
         ends: Whether each search comes to an end by itself.
 
     Attributes:
@@ -44,10 +45,12 @@ class CompletionSearch(Generic[Stack]):
         self,
         step: Callable[[Reading[Stack], int], Reading[Stack] | None],
         is_settled: Callable[[Reading[Stack]], bool],
+        ways: Callable[[list[Reading[Stack]]], list[int]],
         ends: bool,
     ):
         self._step = step
         self._is_settled = is_settled
+        self._ways = ways
         self._ends = ends
         self._left = MAX_MOVES
         self.known: dict[Reading[Stack], bool] = {}
@@ -74,7 +77,7 @@ class CompletionSearch(Generic[Stack]):
                 self.has_given_up = True
                 return True
             together = parts(state)
-            some_bytes = ways(together)
+            some_bytes = self._ways(together)
             self._left -= len(together) * len(some_bytes)
             for byte in some_bytes:
                 after = self._step(state, byte)

@@ -9,6 +9,7 @@ that is no letter. A state is a set of branches, each with the bets that it has 
 from __future__ import annotations
 
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
+from lmppl.constraints.grammars.left_contexts import START, LeftContexts
 from lmppl.constraints.grammars.matchers import Matcher, Matchers
 from lmppl.constraints.grammars.numbered_rules import Rules
 from lmppl.constraints.grammars.place_shapes import Fork, Plan, Reached, Shape, Shapes
@@ -22,15 +23,17 @@ class Place:
     Attributes:
         shape: The branches.
         frames: By number: those that were made first come first.
+        context: What stands before what may begin here: see `LeftContexts`.
         after: The place after a byte, as far as it was asked for; None if it is refused.
-        planned: The same by what the byte makes of the shape.
+        planned: Those that were made last, by what the byte makes of the shape.
     """
 
-    __slots__ = ("after", "frames", "planned", "shape")
+    __slots__ = ("after", "context", "frames", "planned", "shape")
 
-    def __init__(self, shape: Shape, frames: tuple[Frame, ...]):
+    def __init__(self, shape: Shape, frames: tuple[Frame, ...], context: int):
         self.shape = shape
         self.frames = frames
+        self.context = context
         self.after: dict[int, Place | None] = {}
         self.planned: dict[Plan, Place] = {}
 
@@ -42,17 +45,21 @@ class Recogniser:
         rules: Of the grammar.
         matchers: The terminals that occur in them, and those that are left out.
         is_exact: Whether every state can be completed.
+        contexts: What stands before terminals, if it matters.
     """
 
-    def __init__(self, rules: Rules, matchers: list[Matcher], is_exact: bool):
+    def __init__(
+        self, rules: Rules, matchers: list[Matcher], is_exact: bool, contexts: LeftContexts | None = None
+    ):
         self.is_exact = is_exact
+        self._contexts = contexts
         self._sets = EarleySets(rules)
-        self._matchers = Matchers(matchers)
+        self._matchers = Matchers(matchers, 1 if contexts is None else len(contexts.numbers))
         self._shapes = Shapes(self._matchers)
-        self._places: dict[tuple[Shape | Frame, ...], Place] = {}
+        self._places: dict[tuple[int | Shape | Frame, ...], Place] = {}
         self._num_steps = 0
-        self.initial = Place(self._shapes.shape([(frozenset(), (), 0)]), (self._sets.initial,))
-        self._places[self.initial.shape, self._sets.initial] = self.initial
+        self.initial = Place(self._shapes.shape([(frozenset(), (), 0)]), (self._sets.initial,), START)
+        self._remember_initial()
 
     def advance(self, place: Place | None, data: bytes) -> Place | None:
         """Gives the state after some bytes, or None if nothing that starts so is in the language."""
@@ -83,28 +90,30 @@ class Recogniser:
         steps = shape.steps
         plan = steps[byte] if byte in steps else self._shapes.step(shape, byte)
         if isinstance(plan, Fork):
-            plan = self._planned(plan, place.frames, byte)
+            plan = self._planned(plan, place, byte)
         found = None
         if plan is not None:
+            context = START if self._contexts is None else self._contexts.after(place.context, byte)
             found = place.planned.get(plan)
-            if found is None:
-                found = place.planned[plan] = self._followed(plan, place.frames)
+            if found is None or found.context != context:
+                found = place.planned[plan] = self._followed(plan, place.frames, context)
         place.after[byte] = found
         return found
 
-    def _planned(self, fork: Fork, frames: tuple[Frame, ...], byte: int) -> Plan | None:
+    def _planned(self, fork: Fork, place: Place, byte: int) -> Plan | None:
         """Gives what comes of a byte that may begin terminals."""
         begun = []
+        frames, context = place.frames, place.context
         for number in fork.open:
             terminals = frames[number].terminals
             if terminals < 0:
                 terminals = self._sets.terminals(frames[number])
-            begun.append(self._matchers.begun(terminals, byte))
+            begun.append(self._matchers.begun(terminals, byte, context))
         plans = fork.plans
         key = tuple(begun)
         return plans[key] if key in plans else self._shapes.plan(fork, key)
 
-    def _followed(self, plan: Plan, frames: tuple[Frame, ...]) -> Place:
+    def _followed(self, plan: Plan, frames: tuple[Frame, ...], context: int) -> Place:
         """Gives the place after a plan."""
         found = [frames[number] for number in plan.kept]
         for reached in plan.made:
@@ -119,10 +128,10 @@ class Recogniser:
         if shape is None:
             order, found = _ordered(found)
             shape = plan.shapes.get(order) or self._shapes.ordered(plan, order)
-        key = (shape, *found)
+        key = (context, shape, *found)
         place = self._places.get(key)
         if place is None:
-            place = self._places[key] = Place(shape, tuple(found))
+            place = self._places[key] = Place(shape, tuple(found), context)
         return place
 
     def _union(self, reached: tuple[Reached, ...], frames: tuple[Frame, ...]) -> Frame:
@@ -141,7 +150,10 @@ class Recogniser:
         self._places.clear()
         self._shapes.forget()
         self._num_steps = 0
-        self._places[self.initial.shape, self._sets.initial] = self.initial
+        self._remember_initial()
+
+    def _remember_initial(self) -> None:
+        self._places[START, self.initial.shape, self._sets.initial] = self.initial
 
 
 def _ordered(frames: list[Frame]) -> tuple[tuple[int, ...], list[Frame]]:

@@ -13,6 +13,7 @@ from lmppl.constraints.grammars.earley_exactness import can_always_complete
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_tables import NotLalr
 from lmppl.constraints.grammars.lark_grammars import GrammarSource, LoadedGrammar
+from lmppl.constraints.grammars.left_contexts import LeftContexts
 from lmppl.constraints.grammars.lexed_grammars import earley_texts, lalr_texts
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.numbered_rules import grammar_rules
@@ -59,8 +60,9 @@ def lark(
             and it is not known whether a prefix can be completed: an indentation may fit no block.
 
     Raises:
-        ConstraintError: Lark refuses the grammar; a terminal has back-references, looks at what stands
-            before it, or has other look-around that is not supported; or no string is in the language.
+        ConstraintError: Lark refuses the grammar; a terminal has back-references, looks at more than the
+            one character before it, or has other look-around that is not supported; or no string is in the
+            language.
         InvalidInputError: There is no such parser, or the lexer does not go with it.
         InvalidTypeError: `postlex` is something else than an `Indenter` as Lark has it.
     """
@@ -100,18 +102,29 @@ def _scannerless(loaded: LoadedGrammar) -> Grammar:
     for name in sorted(used - numbers.keys()):  # declared, without a pattern: it matches nothing
         numbers[name] = len(numbers)
     for terminal in terminals:
-        if complete and terminal.automaton.has_conditions:
+        if complete and (terminal.looked_at or terminal.automaton.has_conditions):
+            what = "depends on what stands before it" if terminal.looked_at else "uses look-ahead"
             raise ConstraintError(
-                f"Terminal {terminal.name} of the grammar uses look-ahead, which lexer='dynamic_complete' "
-                "cannot have. Use lexer='dynamic'."
+                f"Terminal {terminal.name} of the grammar {what}, which lexer='dynamic_complete' cannot "
+                "have. Use lexer='dynamic'."
             )
-    live = frozenset(terminal.token for terminal in terminals if terminal.automaton.runs[0])
+    contexts = LeftContexts.of(terminals)
+    variants = [variant for terminal in terminals for variant in _in_contexts(terminal, contexts)]
+    live = frozenset(terminal.token for terminal, _ in variants if terminal.automaton.runs[0])
     rules = grammar_rules(loaded, source.start, numbers, live)
     ignored = {str(name) for name in loaded.ignore_tokens}
-    matchers = [Matcher(t.automaton, t.token, not complete) for t in terminals if t.name in used]
-    matchers += [Matcher(t.automaton, None, True) for t in terminals if t.name in ignored]
+    matchers = [Matcher(t.automaton, t.token, not complete, c) for t, c in variants if t.name in used]
+    matchers += [Matcher(t.automaton, None, True, c) for t, c in variants if t.name in ignored]
     follow = followers(rules.productions, rules.nullable, rules.first_nonterminal)
-    return Grammar(loaded, Recogniser(rules, matchers, can_always_complete(matchers, follow)))
+    is_exact = contexts is None and can_always_complete(matchers, follow)
+    return Grammar(loaded, Recogniser(rules, matchers, is_exact, contexts))
+
+
+def _in_contexts(terminal: Terminal, contexts: LeftContexts | None) -> list[tuple[Terminal, int | None]]:
+    """Gives a terminal as it is in each context, with that; only once if none matters to it."""
+    if contexts is None or not terminal.looked_at:
+        return [(terminal, None)]
+    return [(contexts.terminal(terminal, context), context) for context in contexts.numbers]
 
 
 class Texts(Protocol):

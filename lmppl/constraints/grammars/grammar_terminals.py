@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from lmppl.constraints.character_sets import CharacterSet
 from lmppl.constraints.grammars.listed_words import word_automaton
 from lmppl.constraints.grammars.match_automata import MatchAutomaton
-from lmppl.constraints.grammars.pattern_automata import match_automaton
+from lmppl.constraints.grammars.pattern_automata import looked_at_before, match_automaton
 from lmppl.errors import ConstraintError
 
 
@@ -24,6 +25,8 @@ class Terminal:
         word: The string that it stands for, if it is no regular expression.
         flags: Letters of the flags of `re`.
         priority: Greater ones are tried first.
+        before: The character that stands before it, empty where the text begins. None if that does not
+            matter, or is not known.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Terminal:
     word: str | None
     flags: frozenset[str]
     priority: int
+    before: str | None = None
 
     @cached_property
     def automaton(self) -> MatchAutomaton:
@@ -43,9 +47,30 @@ class Terminal:
         if self.word is not None and self.flags <= {"i"}:
             return word_automaton(self.word, "i" in self.flags)
         try:
-            return match_automaton(self.pattern)
+            return match_automaton(self.pattern, self.before)
         except ConstraintError as error:
-            raise ConstraintError(f"Terminal {self.name} of the grammar: {error}") from error
+            raise self._refusal(error) from error
+
+    @cached_property
+    def looked_at(self) -> tuple[CharacterSet, ...]:
+        """Sets of characters by which the one before it matters; there are none if it does not.
+
+        Raises:
+            ConstraintError: No automaton can match it.
+        """
+        if self.word is not None and self.flags <= {"i"}:
+            return ()
+        try:
+            return looked_at_before(self.pattern)
+        except ConstraintError as error:
+            raise self._refusal(error) from error
+
+    def after(self, before: str) -> Terminal:
+        """Gives the same terminal where a character stands before it, or none if the text begins there."""
+        return replace(self, before=before)
+
+    def _refusal(self, error: ConstraintError) -> ConstraintError:
+        return ConstraintError(f"Terminal {self.name} of the grammar: {error}")
 
     def takes(self, word: str) -> bool:
         """Says whether `re` matches a word as a whole, without being asked to."""

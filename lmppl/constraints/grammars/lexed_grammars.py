@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -14,12 +14,16 @@ from lmppl.constraints.grammars.lalr_completions import Completions
 from lmppl.constraints.grammars.lalr_stacks import LalrParser
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, lalr_table
 from lmppl.constraints.grammars.lark_grammars import LoadedGrammar
+from lmppl.constraints.grammars.left_contexts import LeftContexts
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.lexer_exactness import lexemes_can_be_ended
 from lmppl.constraints.grammars.numbered_rules import grammar_rules
 from lmppl.constraints.grammars.scanner import Scanner
 from lmppl.constraints.grammars.sure_completions import SureCompletions, WrittenEarley, WrittenLalr
+from lmppl.constraints.grammars.texts_in_context import SureInContext, TextsInContext
 from lmppl.constraints.grammars.token_texts import TokenTexts
+from lmppl.constraints.grammars.written_in_context import WrittenInContext
+from lmppl.errors import ConstraintError
 
 
 def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedTexts[Any]:
@@ -35,13 +39,14 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     wanted = _wanted(table)
     anywhere = scanners.everywhere
     by_state = [
-        scanners.of(tokens | anywhere if contextual else scanners.tokens.values()) for tokens in wanted
+        scanners.in_contexts(tokens | anywhere if contextual else scanners.tokens.values())
+        for tokens in wanted
     ]
     parser = LalrParser(table)
     all_derive = not table.has_conflicts and _all_derive(loaded)
     all_is_found = all_derive and all(
-        scanner.can_find(token)
-        for scanner, tokens in dict.fromkeys(zip(by_state, wanted, strict=True))
+        _can_find(in_contexts, token)
+        for in_contexts, tokens in dict.fromkeys(zip(by_state, wanted, strict=True))
         for token in tokens - scanners.injected
     )
     can_complete = None
@@ -50,17 +55,32 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
         can_complete = Completions(parser, lambda state: found(by_state[state], wanted[state])).exist
     if scanners.indentation is not None:
         blocks = IndentedParser(parser, scanners.indentation)
-        return IndentedTexts(blocks, lambda stack: by_state[stack.state], can_complete)
+        return IndentedTexts(blocks, lambda stack: by_state[stack.state][0], can_complete)
+    bits = [
+        sum(1 << token for token in {*s, *r}) for s, r in zip(table.shifts, table.reductions, strict=True)
+    ]
+    if scanners.contexts is not None:
+        readers: dict[int, dict[tuple[Scanner, ...], None]] = {}
+        for in_contexts, tokens in zip(by_state, wanted, strict=True):
+            for token in tokens:
+                readers.setdefault(token, {})[in_contexts] = None
+        texts = scanners.texts_in_context(scanners.contexts, readers)
+        sure = SureCompletions(WrittenLalr(parser, rules, bits, by_state, texts, all_derive), texts)
+        return TextsInContext(
+            parser,
+            scanners.contexts,
+            lambda stack, context: by_state[stack.state][context],
+            can_complete,
+            SureInContext(sure, texts).exist,
+        )
     is_sure = None
+    only = [scanner for scanner, *_ in by_state]
     if not scanners.lexemes_can_be_ended:
-        bits = [
-            sum(1 << token for token in {*s, *r}) for s, r in zip(table.shifts, table.reductions, strict=True)
-        ]
         texts = scanners.texts()
-        written = WrittenLalr(parser, rules, bits, by_state, texts, all_derive)
+        written = WrittenLalr(parser, rules, bits, only, texts, all_derive)
         is_sure = SureCompletions(written, texts).exist
     return LexedTexts(
-        parser, lambda stack: by_state[stack.state], can_complete, scanners.lexemes_can_be_ended, is_sure
+        parser, lambda stack: only[stack.state], can_complete, scanners.lexemes_can_be_ended, is_sure
     )
 
 
@@ -74,8 +94,14 @@ def _wanted(table: LalrTable) -> list[frozenset[int]]:
     return wanted
 
 
-def _found(injected: frozenset[int], scanner: Scanner, tokens: frozenset[int]) -> int:
-    return sum(1 << token for token in tokens if token in injected or scanner.can_find(token)) | 1 << END
+def _found(injected: frozenset[int], scanners: Sequence[Scanner], tokens: frozenset[int]) -> int:
+    return sum(1 << token for token in tokens if token in injected or _can_find(scanners, token)) | 1 << END
+
+
+def _can_find(scanners: Sequence[Scanner], token: int) -> bool:
+    """Says whether one of the scanners of a place may find a token; what takes least is tried first."""
+    is_sampled = len(scanners) > 1 and any(s.samples(lambda found: found == token) for s in scanners)
+    return is_sampled or any(scanner.can_find(token) for scanner in scanners)
 
 
 def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Any]:
@@ -85,15 +111,29 @@ def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Any]:
         ConstraintError: A terminal has no automaton; or no string is in the language.
     """
     scanners = _Scanners(loaded)
-    scanner = scanners.of(scanners.tokens.values())
-    rules = grammar_rules(loaded, start, scanners.tokens, scanner.tokens() | scanners.injected)
+    in_contexts = scanners.in_contexts(scanners.tokens.values())
+    scanner = in_contexts[0]
+    found = frozenset().union(*(scanner.sampled for scanner in in_contexts))
+    for each in in_contexts:
+        found |= each.tokens(found)
+    rules = grammar_rules(loaded, start, scanners.tokens, found | scanners.injected)
     sets = EarleySets(rules)
     if scanners.indentation is not None:
         blocks = IndentedParser(_EarleyParser(sets), scanners.indentation)
         return IndentedTexts(blocks, lambda frame: scanner, None)
+    if scanners.contexts is not None:
+        texts = scanners.texts_in_context(scanners.contexts, {token: [in_contexts] for token in found})
+        written = WrittenEarley(sets, rules, in_contexts, texts)
+        return TextsInContext(
+            _EarleyParser(sets),
+            scanners.contexts,
+            lambda frame, context: in_contexts[context],
+            None,
+            SureInContext(SureCompletions(written, texts), texts).exist if written.is_known else None,
+        )
     is_sure = None
     if not scanners.lexemes_can_be_ended:
-        texts = scanners.texts(needed=scanner.tokens())
+        texts = scanners.texts(needed=found)
         written = WrittenEarley(sets, rules, scanner, texts)
         if written.is_known:
             is_sure = SureCompletions(written, texts).exist
@@ -138,11 +178,19 @@ class _Scanners:
         self.tokens = {name: token for token, name in enumerate(names, 1)}
         in_order = sorted(loaded.terminals, key=_rank)
         self._terminals = [Terminal.of_lark(t, self.tokens[str(t.name)]) for t in in_order]
+        self.contexts = LeftContexts.of(self._terminals)
         for terminal in self._terminals:
-            _ = terminal.automaton  # so that one that is not supported is refused now
+            if not terminal.looked_at:
+                _ = terminal.automaton  # so that one that is not supported is refused now
         self._ignored = frozenset(map(str, loaded.ignore_tokens))
-        self._scanners: dict[frozenset[int], Scanner] = {}
+        self._scanners: dict[tuple[frozenset[int], int], Scanner] = {}
         indentation = loaded.source.indentation
+        if indentation is not None and self.contexts is not None:
+            looking = next(terminal.name for terminal in self._terminals if terminal.looked_at)
+            raise ConstraintError(
+                f"Terminal {looking} of the grammar depends on what stands before it, which is not supported "
+                "with `postlex`. Write it without."
+            )
         self.indentation = None if indentation is None else indentation.numbered(self.tokens)
 
     @property
@@ -163,11 +211,29 @@ class _Scanners:
         """Gives how the tokens can be written; some are looked for."""
         return TokenTexts(self._terminals, self._ignored, self.of(self.tokens.values()), needed)
 
-    def of(self, tokens: Iterable[int]) -> Scanner:
-        """Gives the scanner of some terminals, and of the ignored ones."""
-        key = frozenset(tokens)
+    def texts_in_context(
+        self, contexts: LeftContexts, readers: Mapping[int, Iterable[tuple[Scanner, ...]]]
+    ) -> WrittenInContext:
+        """Gives how the tokens can be written, for the scanners of the places where each is wanted."""
+        return WrittenInContext(self._terminals, self._ignored, contexts, readers)
+
+    def in_contexts(self, tokens: Iterable[int]) -> tuple[Scanner, ...]:
+        """Gives the scanner of some terminals, and of the ignored ones, in each context; else only one."""
+        tokens = frozenset(tokens)
+        numbers = (0,) if self.contexts is None else self.contexts.numbers
+        return tuple(self.of(tokens, context) for context in numbers)
+
+    def of(self, tokens: Iterable[int], context: int = 0) -> Scanner:
+        """Gives the scanner of some terminals, and of the ignored ones, where a context stands before."""
+        wanted = frozenset(tokens)
+        key = wanted, context
         if key not in self._scanners:
-            terminals = [t for t in self._terminals if t.token in key or t.name in self._ignored]
+            terminals = [t for t in self._terminals if t.token in wanted or t.name in self._ignored]
+            if self.contexts is not None and any(terminal.looked_at for terminal in terminals):
+                terminals = [self.contexts.terminal(terminal, context) for terminal in terminals]
+            elif context:
+                self._scanners[key] = self.of(wanted)
+                return self._scanners[key]
             self._scanners[key] = Scanner(terminals, self._ignored)
         return self._scanners[key]
 

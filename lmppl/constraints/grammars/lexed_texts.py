@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Generic, Protocol
 
 from lmppl.constraints.grammars.completion_search import CompletionSearch
-from lmppl.constraints.grammars.lexed_readings import Reading, Stack
+from lmppl.constraints.grammars.lexed_readings import Reading, Stack, ways
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 
 MAX_STATES = 200_000
@@ -65,7 +65,7 @@ class LexedTexts(Generic[Stack]):
         self._is_sure = is_sure
         self._search: CompletionSearch[Stack] | None = None
         if all_can_be_written or is_sure is not None:
-            self._search = CompletionSearch(self._step, self._is_settled, ends=is_sure is None)
+            self._search = CompletionSearch(self._step, self._is_settled, self._ways, ends=is_sure is None)
         self._parser = parser
         self._scanner = scanner
         self._readings: dict[tuple, Reading[Stack]] = {}
@@ -214,6 +214,10 @@ class LexedTexts(Generic[Stack]):
         if reading.is_between or not self._is_open(reading):
             return True
         return scanner.finds(point, lambda token: self._leads_on(stack, token))
+
+    def _ways(self, readings: list[Reading[Stack]]) -> list[int]:
+        """Gives one byte out of each class of bytes that lead a state and its parts to the same ones."""
+        return ways(readings)
 
     def _leads_on(self, stack: Stack, token: int) -> bool:
         if token == IGNORED:

@@ -7,9 +7,10 @@ count that can be cut off by the text of some token, or by the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from lmppl.constraints.grammars.scanner import Point, Scanner
-from lmppl.constraints.grammars.token_texts import TokenTexts
+from lmppl.constraints.grammars.token_texts import WrittenTokens
 
 Outcome = tuple[int, int]
 """A token, and what may come next, as bits."""
@@ -18,7 +19,7 @@ Outcome = tuple[int, int]
 class LexemeOutcomes:
     """The outcomes of one scanner's points, as far as it has been asked for them."""
 
-    def __init__(self, scanner: Scanner, texts: TokenTexts):
+    def __init__(self, scanner: Scanner, texts: WrittenTokens[Any]):
         self._scanner = scanner
         self._texts = texts
         self._own: dict[Point, list[Outcome]] = {}

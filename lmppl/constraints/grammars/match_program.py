@@ -103,6 +103,12 @@ class Program:
         self.begin = self._added(tree, 0)
 
     @cached_property
+    def looked_at(self) -> tuple[CharacterSet, ...]:
+        """The sets of characters that are looked for behind a place."""
+        trees = [behind.item for behind in self.instructions if isinstance(behind, Behind)]
+        return tuple(n.options for tree in trees for n in walk(tree) if isinstance(n, Character))
+
+    @cached_property
     def look_behind(self) -> int:
         """How many characters back it looks."""
         return max((i.width for i in self.instructions if isinstance(i, Behind)), default=0)
@@ -172,7 +178,11 @@ class Program:
 
     def refusal(self, what: str, position: int) -> ConstraintError:
         """Gives the error for a pattern that does something that is not supported."""
-        return ConstraintError(
+        return ConstraintError(self.refused(what, position))
+
+    def refused(self, what: str, position: int) -> str:
+        """Gives the message of that."""
+        return (
             f"The pattern {self.pattern[:60]!r} {what} at position {position}, which is not supported in "
             "a terminal. Write it without."
         )

@@ -11,14 +11,21 @@ from typing import NamedTuple
 
 from lmppl.constraints.grammars.match_program import Ahead, Behind, Choice, Program, Step
 from lmppl.constraints.grammars.numbered_rules import bits
-from lmppl.constraints.regex_syntax import Alternation, Character, Node, Repetition, walk
+from lmppl.constraints.regex_syntax import Alternation, Character, Node, Repetition
 from lmppl.constraints.regex_syntax import Sequence as InTurn
 from lmppl.errors import ConstraintError
 
 MAX_LOOKED = 500_000  # steps of look-aheads: some seconds
 
 Past = tuple[int, ...]
-"""The last characters, as classes."""
+"""The last characters, as classes. What stands before the first of them is not known, unless it is START."""
+
+START = -1
+"""Stands for the start of the text in a past."""
+
+
+class LooksBefore(ConstraintError):
+    """What a pattern matches depends on more of what stands before it than is known."""
 
 
 class Thread(NamedTuple):
@@ -45,13 +52,24 @@ SURE = Thread(0, NO_CONDITIONS)
 
 
 class Threads:
-    """How the threads of a program go on."""
+    """How the threads of a program go on.
 
-    def __init__(self, program: Program):
+    Args:
+        program: What they are in.
+        before: What stands before the text: see `match_automaton`.
+
+    Attributes:
+        initial_past: That as classes.
+    """
+
+    def __init__(self, program: Program, before: str | None = None):
         self._program = program
         self._code = program.instructions
         self._symbols: dict[int, tuple[int, ...]] = {}
         self._context = self._contexts()
+        self.initial_past: Past = ()
+        if before is not None and program.look_behind:
+            self.initial_past = (self._context[program.partition.class_of(before)] if before else START,)
         self._looked = 0
 
     def past_after(self, past: Past, symbol: int) -> Past:
@@ -161,9 +179,12 @@ class Threads:
         return _undominated(waiting)
 
     def _is_behind(self, behind: Behind, past: Past) -> bool:
-        if len(past) < behind.width:
-            raise self._program.refusal("depends on what stands before it", behind.position)
         start = len(past) - behind.width
+        if START in past[max(start, 0) :]:
+            return False
+        if start < 0:
+            what = "more than the character" if self.initial_past else "what stands"
+            raise LooksBefore(self._program.refused(f"depends on {what} before it", behind.position))
         return len(past) in self._ends(behind.item, past, {start})
 
     def _ends(self, tree: Node, past: Past, starts: set[int]) -> set[int]:
@@ -185,13 +206,7 @@ class Threads:
 
     def _contexts(self) -> list[int]:
         """Gives each class the first one that no look-behind tells apart from it."""
-        looked_at = [
-            self._program.classes(node.options)
-            for behind in self._code
-            if isinstance(behind, Behind)
-            for node in walk(behind.item)
-            if isinstance(node, Character)
-        ]
+        looked_at = [self._program.classes(options) for options in self._program.looked_at]
         first: dict[tuple[int, ...], int] = {}
         return [
             first.setdefault(tuple(bits >> c & 1 for bits in looked_at), c)

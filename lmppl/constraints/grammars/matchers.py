@@ -27,11 +27,13 @@ class Matcher:
         automaton: What it matches.
         symbol: In the rules, or None if what it matches is left out.
         only_best: Whether the match that `re` finds is the only one, or any shorter one does as well.
+        context: The number of what stands before it; None if that does not matter.
     """
 
     automaton: MatchAutomaton
     symbol: int | None
     only_best: bool
+    context: int | None = None
 
 
 Effect = tuple[bool, tuple[Bets, ...], int | None]
@@ -42,39 +44,43 @@ one ends here, what must then turn out so; and the symbol of the matcher."""
 class Matchers:
     """The terminals of one grammar that occur in its rules, and those that are left out.
 
+    Args:
+        matchers: They.
+        num_contexts: How many contexts there are.
+
     Attributes:
         flats: The transitions of their automata.
         effects: By matcher and state, as far as it was asked for.
     """
 
-    def __init__(self, matchers: list[Matcher]):
+    def __init__(self, matchers: list[Matcher], num_contexts: int = 1):
         self._matchers = matchers
-        self._of_symbol = {m.symbol: i for i, m in enumerate(matchers) if m.symbol is not None}
-        self._begin = _beginnings(matchers)
-        self._begun: dict[tuple[int, int], tuple[tuple[int, int], ...]] = {}
+        self._begun: dict[tuple[int, int, int], tuple[tuple[int, int], ...]] = {}
         self.effects: list[dict[int, Effect]] = [{} for _ in matchers]
         self.flats = [m.automaton.flat for m in matchers]
         if sum(len(m.automaton.labels) for m in matchers) <= MAX_PREPARED:
             for number, matcher in enumerate(matchers):
                 for state in range(len(matcher.automaton.labels)):
                     self.effect(number, state)
-        ignoring = [i for i, m in enumerate(matchers) if m.symbol is None]
-        self._ignoring_begun = [[i for i in ignoring if self.flats[i][byte] != DEAD] for byte in range(256)]
+        self._beginnings = [_Beginnings(matchers, context) for context in range(num_contexts)]
 
-    def begun(self, terminals: int, byte: int) -> tuple[tuple[int, int], ...]:
+    def begun(self, terminals: int, byte: int, context: int = 0) -> tuple[tuple[int, int], ...]:
         """Gives the matchers that a byte may begin, with their states, where some terminals are expected.
 
         Args:
             terminals: Their symbols, as bits.
             byte: The first of the match.
+            context: What stands before it.
         """
-        beginning = terminals & self._begin[byte]
-        found = self._begun.get((beginning, byte))
+        beginnings = self._beginnings[context]
+        beginning = terminals & beginnings.symbols[byte]
+        found = self._begun.get((beginning, byte, context))
         if found is None:
             if len(self._begun) >= MAX_BEGUN:
                 self._begun.clear()
-            numbers = [self._of_symbol[symbol] for symbol in bits(beginning)] + self._ignoring_begun[byte]
-            found = self._begun[beginning, byte] = tuple([(n, self.flats[n][byte]) for n in numbers])
+            numbers = [beginnings.of_symbol[symbol] for symbol in bits(beginning)] + beginnings.ignoring[byte]
+            found = tuple([(n, self.flats[n][byte]) for n in numbers])
+            self._begun[beginning, byte, context] = found
         return found
 
     def effect(self, number: int, state: int) -> Effect:
@@ -115,11 +121,21 @@ def _effect(matcher: Matcher, number: int, state: int) -> Effect:
     return automaton.runs[state], tuple(ways), matcher.symbol
 
 
-def _beginnings(matchers: list[Matcher]) -> list[int]:
-    """Gives, by byte, the symbols of the matchers that it may begin, as bits."""
-    symbols = [m.symbol for m in matchers if m.symbol is not None]
-    begins = np.zeros((256, max(symbols, default=0) + 1), bool)
-    for matcher in matchers:
-        if matcher.symbol is not None:
-            begins[:, matcher.symbol] = np.array(matcher.automaton.flat[:256]) != DEAD
-    return [int.from_bytes(row.tobytes(), "little") for row in np.packbits(begins, 1, "little")]
+class _Beginnings:
+    """The matchers that may begin in one context.
+
+    Attributes:
+        of_symbol: The matcher of each symbol.
+        symbols: By byte, the symbols of those that it may begin, as bits.
+        ignoring: By byte, those of what is left out that it may begin.
+    """
+
+    def __init__(self, matchers: list[Matcher], context: int):
+        here = [(i, m) for i, m in enumerate(matchers) if m.context in (None, context)]
+        self.of_symbol = {m.symbol: i for i, m in here if m.symbol is not None}
+        begins = np.zeros((256, max(self.of_symbol, default=0) + 1), bool)
+        for symbol, number in self.of_symbol.items():
+            begins[:, symbol] = np.array(matchers[number].automaton.flat[:256]) != DEAD
+        self.symbols = [int.from_bytes(row.tobytes(), "little") for row in np.packbits(begins, 1, "little")]
+        ignoring = [(i, m.automaton.flat) for i, m in here if m.symbol is None]
+        self.ignoring = [[i for i, flat in ignoring if flat[byte] != DEAD] for byte in range(256)]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lmppl.constraints.character_automaton import TooLarge
+from lmppl.constraints.character_sets import CharacterSet
 from lmppl.constraints.grammars.listed_words import words_automaton, words_of
 from lmppl.constraints.grammars.match_automata import MAX_STATES, NEW, Label, MatchAutomaton, running
 from lmppl.constraints.grammars.match_program import Program, Step
@@ -16,6 +17,7 @@ from lmppl.constraints.grammars.match_threads import (
     NO_CONDITIONS,
     SURE,
     Condition,
+    LooksBefore,
     Past,
     Thread,
     Threads,
@@ -29,19 +31,25 @@ MAX_THREADS = 500_000  # over all states: some seconds
 
 
 @lru_cache(4096)
-def match_automaton(pattern: str) -> MatchAutomaton:
+def match_automaton(pattern: str, before: str | None = None) -> MatchAutomaton:
     """Makes the automaton of a pattern in the syntax of `re`, look-around included.
 
     Matches of the empty string are left out.
 
+    Args:
+        pattern: As it is written.
+        before: The character that stands before the match, empty if the text begins there. None if that
+            is not known.
+
     Raises:
-        ConstraintError: It is no pattern, needs what stands before it, is too large, or has
-            back-references or what else is not supported.
+        LooksBefore: It needs to know more of what stands before it.
+        ConstraintError: It is no pattern, is too large, or has back-references or what else is not
+            supported.
     """
     try:
         tree = parse(pattern, look_around=True)
         words = words_of(tree)
-        return ordered_subsets(pattern, tree) if words is None else words_automaton(words)
+        return ordered_subsets(pattern, tree, before) if words is None else words_automaton(words)
     except TooLarge as error:
         raise _too_large(pattern) from error
     except RecursionError as error:
@@ -50,14 +58,31 @@ def match_automaton(pattern: str) -> MatchAutomaton:
         ) from error
 
 
-def ordered_subsets(pattern: str, tree: Node) -> MatchAutomaton:
+@lru_cache(4096)
+def looked_at_before(pattern: str) -> tuple[CharacterSet, ...]:
+    """Gives sets of characters: what a pattern matches depends on which of them hold the one before it.
+
+    There are none if what stands before it does not matter.
+
+    Raises:
+        ConstraintError: As of `match_automaton`.
+    """
+    try:
+        match_automaton(pattern, None)  # as a terminal asks for it
+    except LooksBefore:
+        return Program(pattern, parse(pattern, look_around=True)).looked_at
+    return ()
+
+
+def ordered_subsets(pattern: str, tree: Node, before: str | None = None) -> MatchAutomaton:
     """Makes the automaton of any pattern.
 
     Args:
         pattern: As it is written.
         tree: What it means.
+        before: What stands before it: see `match_automaton`.
     """
-    return _Construction(Program(pattern, tree)).automaton()
+    return _Construction(Program(pattern, tree), before).automaton()
 
 
 class _State(NamedTuple):
@@ -71,10 +96,10 @@ class _State(NamedTuple):
 class _Construction:
     """The subset construction, with subsets that are ordered."""
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, before: str | None):
         self.program = program
         self.code = program.instructions
-        self.threads = Threads(program)
+        self.threads = Threads(program, before)
         self.work = 0
 
     def automaton(self) -> MatchAutomaton:
@@ -87,8 +112,9 @@ class _Construction:
 
     def _explored(self) -> tuple[list[_State], np.ndarray]:
         begin = Thread(self.program.begin, NO_CONDITIONS)
-        threads = [thread for thread in self.closed(begin, (), set()) if thread.place]
-        first = _State(tuple(threads), (), ())
+        past = self.threads.initial_past
+        threads = [thread for thread in self.closed(begin, past, set()) if thread.place]
+        first = _State(tuple(threads), past, ())
         numbers = {first: 0}
         states = [first]
         rows: list[list[int]] = []

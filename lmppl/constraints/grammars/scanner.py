@@ -56,6 +56,9 @@ class Scanner:
     Args:
         terminals: In the order in which Lark tries them.
         ignored: The names of those that are left out.
+
+    Attributes:
+        ignores: Whether there are any.
     """
 
     def __init__(self, terminals: Sequence[Terminal], ignored: frozenset[str]):
@@ -73,6 +76,7 @@ class Scanner:
         self.terminals = [terminal for terminal in terminals if terminal.name not in embedded]
         self._named = [tuple(names.get(terminal.name, ())) for terminal in self.terminals]
         self._tokens = [IGNORED if t.name in ignored else t.token for t in self.terminals]
+        self.ignores = IGNORED in self._tokens
         self._points: dict[tuple, Point] = {}
 
     @cached_property
@@ -199,11 +203,8 @@ class Scanner:
             return True
         if point.later_is_complete:
             return False
-        if point is self.start:
-            for terminal in (*self._words, *self.terminals):
-                if wanted(terminal.token) and self._is_sampled(terminal):
-                    point.later.add(terminal.token)
-                    return True
+        if point is self.start and self.samples(wanted):
+            return True
         for token in self._search_from_start if point is self.start else self._search(point):
             point.later.add(token)
             if wanted(token):
@@ -212,9 +213,22 @@ class Scanner:
             raise self._too_many_points()  # a search that was broken off cannot go on
         return False
 
-    def tokens(self) -> frozenset[int]:
-        """Gives every token that may be found in some text."""
-        found = {t.token for t in (*self._words, *self.terminals) if self._is_sampled(t)}
+    def samples(self, wanted: Callable[[int], bool]) -> bool:
+        """Says whether a wanted token is found in a shortest text of its terminal; else it still may be."""
+        for terminal in (*self._words, *self.terminals):
+            if wanted(terminal.token) and self._is_sampled(terminal):
+                self.start.later.add(terminal.token)
+                return True
+        return False
+
+    @property
+    def sampled(self) -> frozenset[int]:
+        """All tokens that are found so."""
+        return frozenset(t.token for t in (*self._words, *self.terminals) if self._is_sampled(t))
+
+    def tokens(self, known: frozenset[int]) -> frozenset[int]:
+        """Gives every token that may be found in some text, with those that are known to be."""
+        found = {*known}
         named = {self._words[word].token for words in self._named for word in words}
         most = named | {*self._tokens}
         if not found >= most:

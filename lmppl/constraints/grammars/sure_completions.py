@@ -8,7 +8,7 @@ can be cut off before what such a completion begins with. Elsewhere, another spe
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammars.lalr_completions import Completions
@@ -20,11 +20,12 @@ from lmppl.constraints.grammars.numbered_rules import Rules, bits
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 from lmppl.constraints.grammars.short_sentences import few_tokens, nearest_endings
 from lmppl.constraints.grammars.token_neighbours import avoidable, followers
-from lmppl.constraints.grammars.token_texts import TokenTexts
+from lmppl.constraints.grammars.token_texts import WrittenTokens
 
 MAX_ANSWERS = 200_000
 
 State = TypeVar("State", bound=Hashable)
+Reader = TypeVar("Reader", bound=Hashable)
 
 
 class TokenParser(Protocol[State]):
@@ -47,7 +48,7 @@ class TokenParser(Protocol[State]):
 class SureCompletions(Generic[State]):
     """The sure states of one parser."""
 
-    def __init__(self, parser: TokenParser[State], texts: TokenTexts):
+    def __init__(self, parser: TokenParser[State], texts: WrittenTokens[Any]):
         self._parser = parser
         self._texts = texts
         self._outcomes: dict[Scanner, LexemeOutcomes] = {}
@@ -62,16 +63,17 @@ class SureCompletions(Generic[State]):
             point: The start if no lexeme is under way.
         """
         if point is scanner.start:
-            return self._completes(stack, self._texts.all)
+            return self.complete(stack, self._texts.all)
         if scanner not in self._outcomes:
             self._outcomes[scanner] = LexemeOutcomes(scanner, self._texts)
         return self._outcomes[scanner].lead_on(point, lambda *outcome: self._goes_on(stack, *outcome))
 
     def _goes_on(self, stack: State, token: int, following: int) -> bool:
         after = stack if token == IGNORED else self._parser.after(stack, token)
-        return after is not None and self._completes(after, following)
+        return after is not None and self.complete(after, following)
 
-    def _completes(self, stack: State, tokens: int) -> bool:
+    def complete(self, stack: State, tokens: int) -> bool:
+        """Says whether a text for sure completes a stack that begins with one of some tokens, as bits."""
         key = stack, tokens
         if key not in self._answers:
             if len(self._answers) >= MAX_ANSWERS:
@@ -80,14 +82,14 @@ class SureCompletions(Generic[State]):
         return self._answers[key]
 
 
-class WrittenLalr:
+class WrittenLalr(Generic[Reader]):
     """What an LALR parser can be given in writing.
 
     Args:
         parser: Of the tokens.
         rules: Of the parser.
         wanted: By state, the tokens that are not refused at once, as bits, END among them.
-        scanners: By state.
+        scanners: By state, what reads the next token there.
         texts: Of the tokens.
         all_is_completed: Whether every viable sequence of tokens can be completed by more.
     """
@@ -97,8 +99,8 @@ class WrittenLalr:
         parser: LalrParser,
         rules: Sequence[GrammarRule],
         wanted: Sequence[int],
-        scanners: Sequence[Scanner],
-        texts: TokenTexts,
+        scanners: Sequence[Reader],
+        texts: WrittenTokens[Reader],
         all_is_completed: bool,
     ):
         self._parser = parser
@@ -107,7 +109,7 @@ class WrittenLalr:
         self._texts = texts
         shifts = parser.table.shifts
         self._before = {target: token for moves in shifts for token, target in moves.items()}
-        readers: dict[int, dict[Scanner, None]] = {}
+        readers: dict[int, dict[Reader, None]] = {}
         for state in (0, *self._before):  # only where a token has just been read is the next one looked at
             for token in bits(wanted[state] & ~(1 << END)):
                 readers.setdefault(token, {})[scanners[state]] = None
@@ -155,17 +157,17 @@ class WrittenLalr:
         return self._found(state, among)
 
 
-class WrittenEarley:
+class WrittenEarley(Generic[Reader]):
     """What an Earley parser can be given in writing, if all that it may ever want can be.
 
     Args:
         sets: Of the rules.
         rules: Every symbol of them derives a string.
-        scanner: Of all terminals.
+        scanner: What reads tokens: it looks for all terminals.
         texts: Of the tokens.
     """
 
-    def __init__(self, sets: EarleySets, rules: Rules, scanner: Scanner, texts: TokenTexts):
+    def __init__(self, sets: EarleySets, rules: Rules, scanner: Reader, texts: WrittenTokens[Reader]):
         self._sets = sets
         follow = followers(rules.productions, rules.nullable, rules.first_nonterminal)
         tokens = {s for sides in rules.productions.values() for side in sides for s in side}

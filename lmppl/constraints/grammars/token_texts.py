@@ -8,17 +8,42 @@ terminals finds the same, except for words, which another terminal may take: tho
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_tables import END
 from lmppl.constraints.grammars.numbered_rules import bits
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 
+Reader = TypeVar("Reader", contravariant=True)
+
 MAX_SOUGHT = 5_000
 """Points of a scanner that are looked at to find texts."""
 
 Place = tuple[Point, int]
 """A point, and the slot that is meant to be found."""
+
+
+class WrittenTokens(Protocol[Reader]):
+    """How the tokens of a grammar can be written. Sets of tokens are bits; END says that the text may end.
+
+    Attributes:
+        all: What may be written after a lexeme that has ended.
+    """
+
+    all: int
+
+    def is_found(self, reader: Reader, token: int, /) -> bool:
+        """Says whether what reads a place finds a token in its text."""
+        ...
+
+    def following(self, token: int, readers: Iterable[Reader], /) -> int:
+        """Gives what may come next after a token that was written by its text, whatever read it."""
+        ...
+
+    def after(self, scanner: Scanner, point: Point, slot: int, /) -> int:
+        """Gives what may come next for sure if the match of a slot, which ends here, is to be found."""
+        ...
 
 
 class TokenTexts:
@@ -88,32 +113,32 @@ class TokenTexts:
             if is_filler and filler and self._filled(scanner, filler) == (point, slot):
                 found |= tokens
                 continue
-            place = _followed(scanner, (point, slot), filler)
+            place = followed(scanner, (point, slot), filler)
             if place is None:
                 continue
             if place[0].settled:
                 found |= tokens
             else:
                 for token in bits(tokens & ~found):
-                    found |= _is_cut(scanner, place, self._texts[token]) << token
+                    found |= is_cut(scanner, place, self._texts[token]) << token
         return found
 
     def _filled(self, scanner: Scanner, filler: bytes) -> Place | None:
         """Gives the place after a filler."""
         key = scanner, filler
         if key not in self._after_fillers:
-            self._after_fillers[key] = _matched(scanner, filler, IGNORED)
+            self._after_fillers[key] = matched(scanner, filler, IGNORED)
         return self._after_fillers[key]
 
     def _written(self, scanner: Scanner, token: int) -> Place | None:
-        return _matched(scanner, self._texts[token], token)
+        return matched(scanner, self._texts[token], token)
 
     def _divided_by(self, filler: bytes) -> int:
         """Gives the tokens before whose texts a filler is left out, by each scanner."""
-        place = _matched(self._scanner, filler, IGNORED)
+        place = matched(self._scanner, filler, IGNORED)
         if place is None:
             return 0
-        return sum(1 << t for t, text in self._texts.items() if text and _is_cut(self._scanner, place, text))
+        return sum(1 << t for t, text in self._texts.items() if text and is_cut(self._scanner, place, text))
 
 
 def _with_filler(terminal: Terminal, text: bytes, fillers: Iterable[bytes]) -> bytes:
@@ -143,7 +168,7 @@ def _sought(scanner: Scanner, tokens: set[int]) -> dict[int, bytes]:
     return found
 
 
-def _matched(scanner: Scanner, text: bytes, token: int) -> Place | None:
+def matched(scanner: Scanner, text: bytes, token: int) -> Place | None:
     """Gives the place after a text if a match of a token ends with it, and none is sure before."""
     point: Point | None = scanner.start
     for byte in text:
@@ -153,12 +178,12 @@ def _matched(scanner: Scanner, text: bytes, token: int) -> Place | None:
     return (point, point.slots.index(~token)) if ~token in point.slots else None
 
 
-def _is_cut(scanner: Scanner, place: Place, text: bytes) -> bool:
-    followed = _followed(scanner, place, text)
-    return followed is not None and followed[0].settled
+def is_cut(scanner: Scanner, place: Place, text: bytes) -> bool:
+    after = followed(scanner, place, text)
+    return after is not None and after[0].settled
 
 
-def _followed(scanner: Scanner, place: Place, text: bytes) -> Place | None:
+def followed(scanner: Scanner, place: Place, text: bytes) -> Place | None:
     """Gives the place after some bytes, or where it is settled; None if another match is found."""
     point, slot = place
     for byte in text:
