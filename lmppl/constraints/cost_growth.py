@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import ConstraintError
 
 TIMES = 8
@@ -111,15 +112,18 @@ def _cost(constraint: Constraint, text: bytes, more: bytes) -> tuple[float, floa
 
 def _asked(constraint: Constraint, state: State, data: bytes) -> State | None:
     after = _advanced(constraint, state, data)
-    if after is not None:
-        constraint.accepts(after)
+    try:
+        if after is not None:
+            constraint.accepts(after)
+    except (ConstraintError, CheckTimedOut):
+        return None
     return after
 
 
 def _advanced(constraint: Constraint, state: State, data: bytes) -> State | None:
     try:
         return constraint.advance(state, data)
-    except ConstraintError:  # too much to be followed
+    except (ConstraintError, CheckTimedOut):  # too much to be followed
         return None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import ConstraintError
 
 _MOST_CALLS = (60_000, 6_000)  # of `advance`: in all searches together, and of one kind in one search
@@ -129,15 +130,15 @@ class Completions:
 
     def has_one(self, state: State) -> bool | None:
         """Says whether a completion exists; None where the search is given up."""
-        if state in self.known or self.constraint.accepts(state):
+        if state in self.known:
             return True
         if state in self.dead:
             return False
         if state in self.open:
             return None
         try:
-            found = self._has_a_tail(state) or self._search(state)
-        except ConstraintError:  # too much to be followed
+            found = self.constraint.accepts(state) or self._has_a_tail(state) or self._search(state)
+        except (ConstraintError, CheckTimedOut):  # too much to be followed
             found = None
         (self.known if found else self.open if found is None else self.dead).add(state)
         return found

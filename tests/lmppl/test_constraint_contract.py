@@ -16,9 +16,10 @@ from lmppl.constraints.lateness import Lateness
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.python_check import check
 from lmppl.constraints.regular_expression import regex
+from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.text_length import length
 from lmppl.constraints.word_lists import words
-from lmppl.errors import InvalidInputError
+from lmppl.errors import ConstraintError, InvalidInputError
 from lmppl.testing import check_constraint
 
 GOAL = 'start: " " (pred " ")* pred\npred: "(on " B " " B ")" | "(arm-empty)"\nB: "red" | "blue"'
@@ -253,6 +254,28 @@ def test_completion_that_no_sample_shows_is_searched_and_never_denied() -> None:
     assert near.lateness == Lateness()
     far = check_constraint(regex("ab| z{1000}"), ["ab"])
     assert (far.lateness.at_least, far.lateness.at_most) == (0, 1)
+
+
+@pytest.mark.parametrize("error", [ConstraintError("too many ways"), CheckTimedOut("slow", "", 1.0)])
+@pytest.mark.parametrize("asked", ["advance", "accepts"])
+def test_text_that_is_too_long_to_be_judged_is_reported_as_not_measured(error: Exception, asked: str) -> None:
+    def refused_at(state: bytes) -> None:
+        if len(state) > 20:
+            raise error
+
+    def advance(toy: Toy, state: bytes, data: bytes) -> State | None:
+        if asked == "advance":
+            refused_at(state + data)
+        return state + data
+
+    def accepts(state: bytes) -> bool:
+        if asked == "accepts":
+            refused_at(state)
+        return len(state) < 5 and plain(b"", state) is not None
+
+    report = check_constraint(Toy(advance=advance, accepts=accepts), ["abab", "b"])
+    assert report.cost_growth is None
+    assert report.lateness.at_most == 6  # "abab" and two disturbing bytes
 
 
 def pairs(state: bytes) -> bool:
