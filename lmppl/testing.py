@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from lmppl.constraints.cost_growth import TIMES, CostGrowth, cost_growth_of
+from lmppl.constraints.lateness import Lateness, lateness_of
 from lmppl.constraints.protocol import OUTSIDE, Constraint, State
 from lmppl.contracts import check_language_model as check_language_model
 from lmppl.errors import InvalidInputError, InvalidTypeError
@@ -11,21 +14,57 @@ from lmppl.potentials.laws import check_potential as check_potential
 from lmppl.unbiasedness import assert_unbiased as assert_unbiased
 
 _DISTURBANCES = (b"\x00", b"\x80", b"\xff", b"\xf0\x9f", b" ", b"a")
+_NOT_DOUBTED = 2 * TIMES  # growth of a byte's cost that is more than reading the text again
+_MANY_LINES = 10_000  # executed for a byte, some milliseconds
 
 
-def check_constraint(constraint: Constraint, samples: Iterable[str | bytes]) -> None:
+@dataclass(frozen=True)
+class ConstraintReport:
+    """What was seen of a constraint that keeps the laws: how late it refuses, and how its cost grows.
+
+    Attributes:
+        lateness: How many bytes it let through from the first mistake on.
+        cost_growth: What a byte costs in a longer text; None if no piece of a sample can be repeated, or
+            the constraint `takes_long`.
+    """
+
+    lateness: Lateness
+    cost_growth: CostGrowth | None
+
+    def __str__(self) -> str:
+        late, grown = self.lateness, self.cost_growth
+        bounds = f"{late.at_least} to {late.at_most}" if late.at_least < late.at_most else f"{late.at_most}"
+        said = f"Bytes let through after a mistake: {bounds}"
+        said += f", as in {late.text!r}.\n" if late.at_most else ".\n"
+        if grown is None:
+            return said + "Cost of a byte in longer texts: not measured."
+        return said + (
+            f"Cost of a byte at {TIMES} times the length: {grown.in_lines:.1f} times the lines of Python, "
+            f"{grown.in_time:.1f} times the time."
+        )
+
+
+def check_constraint(constraint: Constraint, samples: Iterable[str | bytes]) -> ConstraintReport:
     """Tests the laws of a constraint on samples, and on samples cut and disturbed.
 
     The laws: advancing by a whole is advancing by its parts, wherever it is cut, inside characters
     too; a prefix that was refused stays refused; every prefix of an accepted string is viable; states
     are hashable values that advancing does not change; an automaton, if there is one, says the same; what
     is asked together is answered as if it were asked one by one; what says less than a state, `local` and
-    `next_bytes`, says nothing else.
+    `next_bytes`, says nothing else; where `viable_is_exact`, a prefix that is let through has a completion;
+    the cost of a byte does not grow faster than the text.
+
+    The last two are broken only beyond doubt: a search for a completion met every state that there is, or
+    a byte takes 10,000 lines of Python and more than 16 times those of a text an eighth as long. What falls
+    short of that is reported.
 
     Args:
         constraint: What to test.
         samples: Strings in the language and outside it. At least one must be accepted. Cost grows
             with the square of their lengths: some dozen of up to 50 bytes are enough.
+
+    Returns:
+        How late it refuses and how its cost grows; printed, two sentences.
 
     Raises:
         AssertionError: A law is broken. The message names the law, the string and the place.
@@ -41,15 +80,43 @@ def check_constraint(constraint: Constraint, samples: Iterable[str | bytes]) -> 
     _law(constraint.initial() == constraint.initial(), "initial() always gives the same state", "")
     for string in strings:
         _test_string(constraint, string)
-        for cut in range(len(string) + 1):
-            for bytes_between in _DISTURBANCES:
-                _test_refusal(constraint, string[:cut] + bytes_between + string[cut:])
+        for text in _disturbed(string):
+            _test_refusal(constraint, text)
         _test_together(constraint, string)
-    _law(
-        any(_accepted(constraint, string) for string in strings),
-        "at least one sample is accepted, or the test would prove little",
-        strings[:3],
+    accepted = [string for string in strings if _accepted(constraint, string)]
+    _law(bool(accepted), "at least one sample is accepted, or the test would prove little", strings[:3])
+    return ConstraintReport(
+        _test_lateness(constraint, strings, accepted), _test_cost_growth(constraint, accepted)
     )
+
+
+def _disturbed(string: bytes) -> list[bytes]:
+    return [
+        string[:cut] + between + string[cut:] for cut in range(len(string) + 1) for between in _DISTURBANCES
+    ]
+
+
+def _test_lateness(constraint: Constraint, strings: list[bytes], accepted: Sequence[bytes]) -> Lateness:
+    texts = [text for string in strings for text in (string, *_disturbed(string))]
+    late = lateness_of(constraint, texts, accepted)
+    _law(
+        late.dead is None or not constraint.viable_is_exact,
+        "a prefix that is let through has a completion, as `viable_is_exact` says",
+        late.dead,
+    )
+    return late
+
+
+def _test_cost_growth(constraint: Constraint, accepted: Sequence[bytes]) -> CostGrowth | None:
+    grown = cost_growth_of(constraint, accepted)
+    if grown is not None:
+        _law(
+            grown.in_lines <= _NOT_DOUBTED or grown.lines[1] < _MANY_LINES,
+            f"the cost of a byte does not grow faster than the text: {grown.lines[0]:.0f} lines of Python, "
+            f"and {grown.lines[1]:.0f} where {grown.piece!r} is repeated to {TIMES} times the length",
+            grown.text,
+        )
+    return grown
 
 
 def _test_string(constraint: Constraint, string: bytes) -> None:

@@ -28,7 +28,8 @@ class Constraint(abc.ABC):
     constraints (`==`, `hash`) have equal languages and may share every cache.
 
     Laws, checked by `lmppl.testing.check_constraint`: `advance` of a concatenation is `advance` twice;
-    an accepted string has only viable prefixes; states are never mutated.
+    an accepted string has only viable prefixes; states are never mutated; where `viable_is_exact`, a prefix
+    that is let through has a completion; a byte costs about the same however long the text is.
     """
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Container
 from typing import cast
 
@@ -11,12 +12,14 @@ import pytest
 from lmppl.constraints.alternatives import choices
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.grammars.grammar import lark
+from lmppl.constraints.lateness import Lateness
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.python_check import check
 from lmppl.constraints.regular_expression import regex
+from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.text_length import length
 from lmppl.constraints.word_lists import words
-from lmppl.errors import InvalidInputError
+from lmppl.errors import ConstraintError, InvalidInputError
 from lmppl.testing import check_constraint
 
 GOAL = 'start: " " (pred " ")* pred\npred: "(on " B " " B ")" | "(arm-empty)"\nB: "red" | "blue"'
@@ -63,7 +66,9 @@ GOAL = 'start: " " (pred " ")* pred\npred: "(on " B " " B ")" | "(arm-empty)"\nB
     ids=lambda value: repr(value) if isinstance(value, Constraint) else "samples",
 )
 def test_every_constraint_keeps_the_laws(constraint: Constraint, samples: list[str]) -> None:
-    check_constraint(constraint, samples)
+    report = check_constraint(constraint, samples)
+    if constraint.viable_is_exact:
+        assert report.lateness == Lateness()  # a completion was found of everything that is let through
 
 
 class Toy(Constraint):
@@ -180,6 +185,145 @@ def test_check_that_turns_true_again_is_caught() -> None:
     constraint = check("ends well", prefix=lambda s: s == "" or s.endswith("b"))
     with pytest.raises(AssertionError, match="every prefix of an accepted string is viable"):
         check_constraint(constraint, ["ab"])
+
+
+class Late(Toy):
+    """`(ab)*` with finitely many states, which lets some bytes through from the first mistake on."""
+
+    def __init__(self, num_late: float, viable_is_exact: bool):
+        super().__init__(initial=lambda: 0, accepts=lambda state: state == 0)
+        self.num_late = num_late
+        self.claimed = viable_is_exact
+
+    @property
+    def viable_is_exact(self) -> bool:
+        return self.claimed
+
+    def advance(self, state: State, data: bytes) -> State | None:
+        at = cast(int, state)
+        for byte in data:
+            at = at - 1 if at < 0 else 1 - at if byte == b"ab"[at] else -1
+            at = max(at, -2) if self.num_late == np.inf else at
+            if at < -self.num_late:
+                return None
+        return at
+
+
+@pytest.mark.parametrize("num_late", [1, 2, 5, np.inf])
+def test_prefix_without_a_completion_breaks_exactness(num_late: float) -> None:
+    with pytest.raises(AssertionError, match=r"has a completion, as `viable_is_exact` says\. At b'"):
+        check_constraint(Late(num_late, viable_is_exact=True), ["abab", "ab"])
+
+
+@pytest.mark.parametrize("num_late", [0, 1, 2, 3])
+def test_report_says_how_late_a_constraint_refuses(num_late: int) -> None:
+    report = check_constraint(Late(num_late, viable_is_exact=False), ["abababab", "ab", "bbbbbb"])
+    late = report.lateness
+    assert (late.at_least, late.at_most) == (num_late, num_late)
+    assert f"after a mistake: {num_late}" in str(report)
+    check_constraint(Late(0, viable_is_exact=True), ["abababab", "ab", "bbbbbb"])
+
+
+def test_dead_prefix_that_is_named_is_the_shortest() -> None:
+    dead = check_constraint(Late(np.inf, viable_is_exact=False), ["ab"]).lateness.dead
+    assert dead is not None
+    assert len(dead) == 1
+    assert dead != b"a"
+
+
+def refuses_at_the_end(**replaced: Callable) -> Toy:
+    """Gives `(ab)*` that lets every text through, as states that are never the same."""
+    return Toy(
+        advance=lambda toy, state, data: state + data,
+        accepts=replaced.pop("accepts", lambda state: state == b"ab" * (len(state) // 2)),
+        **replaced,
+    )
+
+
+def test_what_cannot_be_proved_is_reported() -> None:
+    """No search ends where each text has a state of its own."""
+    report = check_constraint(refuses_at_the_end(), ["abab", "bbbbb"])
+    assert report.lateness.dead is None
+    assert report.lateness.at_least == 0
+    assert report.lateness.at_most == 7  # all of "bbbbb" with two disturbing bytes in front
+    assert "after a mistake: 0 to 7, as in b'" in str(report)
+
+
+def test_completion_that_no_sample_shows_is_searched_and_never_denied() -> None:
+    near = check_constraint(regex("ab| zq"), ["ab"])
+    assert near.lateness == Lateness()
+    far = check_constraint(regex("ab| z{1000}"), ["ab"])
+    assert (far.lateness.at_least, far.lateness.at_most) == (0, 1)
+
+
+@pytest.mark.parametrize("error", [ConstraintError("too many ways"), CheckTimedOut("slow", "", 1.0)])
+@pytest.mark.parametrize("asked", ["advance", "accepts"])
+def test_text_that_is_too_long_to_be_judged_is_reported_as_not_measured(error: Exception, asked: str) -> None:
+    def refused_at(state: bytes) -> None:
+        if len(state) > 20:
+            raise error
+
+    def advance(toy: Toy, state: bytes, data: bytes) -> State | None:
+        if asked == "advance":
+            refused_at(state + data)
+        return state + data
+
+    def accepts(state: bytes) -> bool:
+        if asked == "accepts":
+            refused_at(state)
+        return len(state) < 5 and plain(b"", state) is not None
+
+    report = check_constraint(Toy(advance=advance, accepts=accepts), ["abab", "b"])
+    assert report.cost_growth is None
+    assert report.lateness.at_most == 6  # "abab" and two disturbing bytes
+
+
+def pairs(state: bytes) -> bool:
+    """Compares each two places of the text."""
+    wrong = 0
+    for i in range(len(state)):
+        for j in range(i):
+            wrong += (state[i] == state[j]) != ((i - j) % 2 == 0)
+    return not wrong and state[:1] != b"b" and len(state) % 2 == 0
+
+
+def once(state: bytes) -> bool:
+    """Reads the text once."""
+    wrong = 0
+    for i in range(len(state)):
+        wrong += state[i] != b"ab"[i % 2]
+    return not wrong and len(state) % 2 == 0
+
+
+def test_cost_that_grows_faster_than_the_text_is_caught() -> None:
+    """The work is counted, so a slow machine does not matter."""
+    with pytest.raises(AssertionError, match=r"does not grow faster than the text: \d+ lines of Python, and"):
+        check_constraint(refuses_at_the_end(accepts=pairs), ["abab", "ab"])
+
+
+def test_growth_of_the_cost_is_reported() -> None:
+    """The work is counted, so a slow machine does not matter."""
+    flat = check_constraint(lark('start: ("a" "b")*', parser="lalr"), ["abab"]).cost_growth
+    again = check_constraint(Toy(accepts=once), ["abab", "ab"])
+    assert flat is not None
+    assert flat.in_lines < 1.5
+    assert again.cost_growth is not None
+    assert 4 < again.cost_growth.in_lines < 9
+    assert " times the lines of Python" in str(again)
+    assert "not measured" in str(check_constraint(regex("ab"), ["ab"]))
+
+
+def test_counting_lines_leaves_the_tracer_of_others() -> None:
+    def tracer(frame: object, event: str, argument: object) -> None:
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        check_constraint(Toy(), ["abab"])
+        assert sys.gettrace() is tracer
+    finally:
+        sys.settrace(before)
 
 
 def test_no_sample_is_refused() -> None:

@@ -6,16 +6,18 @@ import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from viable_prefixes import stepped
 
 import lmppl as lp
 from lmppl.constraints.json_values.ecma_patterns import containing
 from lmppl.constraints.json_values.object_shapes import contains
+from lmppl.constraints.lateness import Completions
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.errors import ConstraintError, UnsupportedSchema
 
@@ -54,9 +56,9 @@ def compiled(schema: Any, **options: Any) -> Constraint | None:
         return None
 
 
-def test_the_official_suite_is_enforced_or_refused_and_never_wrong(test_data: Path) -> None:
+def official(test_data: Path) -> Iterator[tuple[Any, Constraint | None, list[dict]]]:
+    """Gives the schemas of the official suite that are not refused, with their tests."""
     lines = (test_data / "json_schema_test_suite" / "suite.jsonl").read_text().strip().split("\n")
-    counts = Counter()
     for group in map(json.loads, lines):
         schema = group["schema"]
         told = isinstance(schema, dict) and "$schema" in schema
@@ -67,12 +69,69 @@ def test_the_official_suite_is_enforced_or_refused_and_never_wrong(test_data: Pa
                 draft=None if told else "7" if "draft7" in group["file"] else "2020-12",
             )
         except UnsupportedSchema:
-            counts["refused"] += 1
             continue
-        counts["enforced"] += 1
-        for test in group["tests"]:
+        yield schema, constraint, group["tests"]
+
+
+def test_the_official_suite_is_enforced_or_refused_and_never_wrong(test_data: Path) -> None:
+    num_enforced = 0
+    for schema, constraint, tests in official(test_data):
+        num_enforced += 1
+        for test in tests:
             assert accepts(constraint, written(test["data"])) == test["valid"], (schema, test)
-    assert counts["enforced"] >= 630, counts
+    assert num_enforced >= 630
+
+
+def otherwise(value: Any) -> str:
+    """Writes a value with spaces, objects backwards; numbers without exponent."""
+    match value:
+        case list() if value:
+            return "[ " + " , ".join(map(otherwise, value)) + " ]"
+        case dict() if value:
+            members = [f"{otherwise(name)} : {otherwise(item)}" for name, item in value.items()]
+            return "{ " + " , ".join(reversed(members)) + " }"
+        case _:
+            return written(value)
+
+
+@pytest.mark.once
+def test_instances_of_the_official_suite_are_judged_alike_however_they_are_written(test_data: Path) -> None:
+    num_changed = 0
+    for schema, constraint, tests in official(test_data):
+        for test in tests:
+            text = otherwise(test["data"])
+            num_changed += text != written(test["data"])
+            assert accepts(constraint, text) == test["valid"], (schema, test)
+    assert num_changed > 800
+
+
+@pytest.mark.once
+def test_what_is_let_through_of_an_invalid_instance_of_the_official_suite_is_no_dead_end(
+    test_data: Path,
+) -> None:
+    """A search that ends without a completion has met every state, so that there is none."""
+    found: Counter[bool | None] = Counter()
+    for schema, constraint, tests in official(test_data):
+        if constraint is None or not constraint.viable_is_exact:
+            continue
+        texts = {
+            valid: [written(t["data"]).encode() for t in tests if t["valid"] is valid]
+            for valid in (True, False)
+        }
+        completions = Completions.of(constraint, texts[True])
+        for text in texts[False]:
+            has_one = completions.has_one(stepped(constraint, text)[-1])
+            assert has_one is not False, (schema, text)
+            found[has_one] += 1
+    assert found[True] > 10 * found[None]
+    assert found[True] > 500
+
+
+def test_dead_end_is_found_by_the_search() -> None:
+    no_b = lp.json({"enum": ["ab", "cd"]}) & lp.regex("[^b]*")
+    completions = Completions.of(no_b, [b'"cd"'])
+    for text, has_one in ((b'"c', True), (b'"a', False)):
+        assert completions.has_one(stepped(no_b, text)[-1]) is has_one
 
 
 def test_the_schemas_of_jsonschemabench_compile_or_are_refused_by_name(test_data: Path) -> None:

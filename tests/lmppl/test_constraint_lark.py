@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from viable_prefixes import accepted
 
+from lmppl.constraints.alternatives import choices
 from lmppl.constraints.grammars import earley, earley_sets, predictions, rule_tails
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.protocol import Constraint, State
@@ -234,6 +236,36 @@ def test_goal_grammar_of_the_demo_agrees_with_lalr(test_data: Path) -> None:
     for _ in range(300):
         text = mutated(rng, " " + rng.choice(facts) + ") " + rng.choice(facts))
         assert accepted(constraint, text) == parses(parser, text), text
+
+
+def test_grammars_in_the_notation_of_llama_cpp_are_refused_where_lark_refuses_them(test_data: Path) -> None:
+    paths = sorted((test_data / "gad_grammars").glob("*.ebnf"))
+    assert len(paths) == 7
+    for path in paths:
+        with pytest.raises(lark_package.exceptions.LarkError) as theirs:
+            lark_package.Lark(path.read_text())
+        place = re.search(r"at line \d+ column \d+", str(theirs.value))
+        assert place is not None
+        for grammar in (path, path.read_text()):
+            with pytest.raises(ConstraintError, match=f"Lark cannot read the grammar: .*{place.group()}"):
+                lark(grammar)
+
+
+@pytest.mark.parametrize("name", ["binary_len_5_0", "binary_len_5_1"])
+def test_list_of_binary_strings_allows_these_and_their_prefixes(name: str, test_data: Path) -> None:
+    """Grammars whose one rule lists 17 strings, as a list and as a rule of Lark's."""
+    side = (test_data / "gad_grammars" / f"{name}.ebnf").read_text().split("::=")[-1]
+    listed = set(re.findall('"([01]+)"', side))
+    assert len(listed) == 17
+    prefixes = {text[:size] for text in listed for size in range(6)}
+    for constraint in (
+        choices(sorted(listed)),
+        lark(f"start: {side}"),
+        lark(f"start: {side}", parser="lalr"),
+    ):
+        for text in ("".join(bits) for size in range(7) for bits in itertools.product("01", repeat=size)):
+            assert accepted(constraint, text) == (text in listed), text
+            assert viable(constraint, text) == (text in prefixes), text
 
 
 def test_goal_grammar_with_named_objects_is_viable_only_on_names_that_exist() -> None:

@@ -14,11 +14,12 @@ import pytest
 import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from viable_prefixes import accepted
+from viable_prefixes import accepted, stepped
 
 import lmppl as lp
 from lmppl.constraints import partial_matching
 from lmppl.constraints.partial_matching import compiled, pattern
+from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
 from lmppl.testing import check_constraint
@@ -177,6 +178,57 @@ def test_no_prefix_of_a_match_of_a_recorded_pattern_is_refused(test_data: Path):
     assert len(matched) >= 240
 
 
+def test_recorded_patterns_that_are_regular_agree_with_fullmatch(test_data: Path):
+    """Of drawn texts, most of which match, and of the same with one or two changes."""
+    counts = dict.fromkeys((True, False), 0)
+    num_regular = 0
+    for expression in recorded(test_data):
+        try:
+            constraint = lp.regex(expression)
+        except (ConstraintError, FutureWarning):
+            continue
+        num_regular += 1
+        assert disagreements(constraint, expression, counts) == []
+    assert num_regular >= 33
+    assert min(counts.values()) > 1_000
+
+
+@pytest.mark.parametrize(
+    ("expression", "mutant"),
+    [(r"\d{4}-\d{2}", r"\d{4}-\d{2,3}"), ("[ab]+c", "[ab]*c"), (r"\w+ ?\w", r"\w+\w"), ("a.b", "(?s:a.b)")],
+)
+def test_automaton_of_another_expression_is_caught(expression: str, mutant: str):
+    counts = dict.fromkeys((True, False), 0)
+    assert disagreements(lp.regex(expression), expression, counts) == []
+    assert disagreements(lp.regex(mutant), expression, counts) != []
+
+
+def disagreements(constraint: Constraint, expression: str, counts: dict[bool, int]) -> list[str]:
+    """Gives texts that are judged otherwise than `re` does, and counts how it judges."""
+    rng = random.Random(expression)
+    whole = drawn(expression)[:60]
+    found = []
+    for text in dict.fromkeys(whole + [changed(text, rng) for text in whole for _ in range(3)]):
+        expected = re.fullmatch(expression, text) is not None
+        counts[expected] += 1
+        states = stepped(constraint, text.encode())
+        is_viable = len(states) > len(text.encode())
+        if (is_viable and constraint.accepts(states[-1])) != expected:
+            found.append(text)
+    return found
+
+
+def changed(text: str, rng: random.Random) -> str:
+    """Deletes, doubles, replaces or inserts one or two characters."""
+    for _ in range(rng.choice((1, 1, 2))):
+        at = rng.randrange(len(text) + 1)
+        new = rng.choice(
+            ("", text[at : at + 1] * 2, rng.choice(text or "a"), rng.choice("aZ09 -_.:\né٣\U0001d7d9"))
+        )
+        text = text[:at] + new + text[at + rng.choice((0, 1)) :]
+    return text
+
+
 def short(expression: str) -> list[str]:
     """Gives all texts of up to four of the expression's own characters and some others."""
     rng = random.Random(expression)
@@ -196,6 +248,9 @@ def drawn(expression: str) -> list[str]:
     return [spelled(tree, rng, {}) for _ in range(200)]
 
 
+CATEGORIES = {"CATEGORY_DIGIT": "0379", "CATEGORY_WORD": "aZ0_é", "CATEGORY_SPACE": " \n"}
+
+
 def spelled(tree: Any, rng: random.Random, groups: dict[int, str]) -> str:
     """Draws a text from a tree of `re`, without its look-around."""
     return "".join(spelled_part(str(name), value, rng, groups) for name, value in tree)
@@ -208,7 +263,7 @@ def spelled_part(name: str, value: Any, rng: random.Random, groups: dict[int, st
         kind, inner = rng.choice(value)
         if str(kind) == "RANGE":
             return chr(rng.randint(*inner))
-        return chr(inner) if str(kind) == "LITERAL" else rng.choice("aZ0 -_é")
+        return chr(inner) if str(kind) == "LITERAL" else rng.choice(CATEGORIES.get(str(inner), "aZ0 -_é"))
     if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
         low, high, inner = value
         count = rng.randint(low, min(int(high), low + 2))
