@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from viable_prefixes import accepted
 
 import lmppl as lp
-from lmppl.constraints import repetition
+from lmppl.constraints import automaton_operations, repetition
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import ConstraintError
 
@@ -190,6 +190,29 @@ def test_a_grammar_of_many_rules_that_call_each_other_is_compiled() -> None:
     constraint = lp.lark("\n".join(["start: " + " | ".join(names), *rules]))
     assert accepted(constraint, b"k1499k0k1")
     assert not accepted(constraint, b"k1k3")
+
+
+def test_a_grammar_that_is_a_long_chain_of_rules_is_compiled() -> None:
+    rules = [f"r{i}: r{i + 1}" for i in range(1_000)]
+    constraint = lp.lark("\n".join(["start: r0", *rules, 'r1000: "(" r500? ")"']))
+    assert constraint.viable_is_exact
+    assert accepted(constraint, b"((()))")
+    assert not accepted(constraint, b"(()")
+
+
+def test_a_sum_of_many_literals_is_built_at_linear_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work is counted: automata that are joined."""
+    calls = []
+    original = automaton_operations.concatenation
+    monkeypatch.setattr(
+        automaton_operations, "concatenation", lambda *both: calls.append(both) or original(*both)
+    )
+    constraint = lp.lark('start: "a"')
+    for _ in range(200):
+        constraint = "c" + constraint + "b"
+    assert len(calls) == 2 * 199
+    assert accepted(constraint, b"c" * 200 + b"a" + b"b" * 200)
+    assert not accepted(constraint, b"c" * 200 + b"a" + b"b" * 199)
 
 
 def test_memory_is_bounded_too() -> None:
