@@ -75,6 +75,14 @@ REFUSED: dict[str, tuple[Any, type[Exception]]] = {
         {"allOf": [{"anyOf": [{"required": [f"a{i}"]}, {"required": [f"b{i}"]}]} for i in range(30)]},
         UnsupportedSchema,
     ),
+    "a chain of 500 conditions": (
+        {"dependentRequired": {f"a{i}": [f"a{i + 1}"] for i in range(500)}},
+        UnsupportedSchema,
+    ),
+    "a chain of 500 conditions in schemas": (
+        {"allOf": [{"if": {"required": [f"a{i}"]}, "then": {"required": [f"a{i + 1}"]}} for i in range(500)]},
+        UnsupportedSchema,
+    ),
     "a billion items that count": ({"contains": {"const": 1}, "minContains": 10**9}, UnsupportedSchema),
     "a long pattern": ({"pattern": "(a{1,1000}){1,1000}"}, UnsupportedSchema),
     "an exponential pattern": ({"pattern": "^(a|b)*a(a|b){20}$"}, UnsupportedSchema),
@@ -106,6 +114,11 @@ LARGE: dict[str, tuple[Any, str, str]] = {
         {"enum": [f"value number {i} of many" for i in range(150_000)]},
         '"value number 149999 of many"',
         '"value number 150000',
+    ),
+    "a chain of 100 conditions": (
+        {"type": "object", "dependentRequired": {f"a{i}": [f"a{i + 1}"] for i in range(100)}},
+        '{"a98": 1, "a100": 2, "a99": 3}',
+        '{"a98": 1, "a100": 2}',
     ),
     "a number of 400 digits": ({"enum": [10**400 - 1, 1]}, "9" * 400, "9" * 401),
     "a bound of 31 digits": ({"items": {"minimum": 10**30 + 1}}, f"[{10**30 + 1}]", f"[{10**30}]"),
