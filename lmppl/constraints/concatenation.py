@@ -55,7 +55,11 @@ def _joined(left: tuple[Constraint, ...], right: tuple[Constraint, ...]) -> tupl
     joined = automaton_operations.concatenation(before, machine)
     if joined is None:
         return (*left, *right)
-    return (*left[:-1], RegularLanguage(joined, infix(Operator.PLUS, (last, first)), Operator.PLUS), *right[1:])
+    return (
+        *left[:-1],
+        RegularLanguage(joined, infix(Operator.PLUS, (last, first)), Operator.PLUS),
+        *right[1:],
+    )
 
 
 @dataclass(frozen=True, repr=False)

@@ -117,7 +117,7 @@ class Predictions:
         return found
 
     def _firsts_of(self, symbol: int) -> int:
-        """Gives the symbols that may come first in a nonterminal, as bits, and has its corner from then on."""
+        """Gives the symbols that may come first in a nonterminal, as bits; it finds their tails too."""
         if symbol not in self._corners:
             self._corners[symbol] = _left_corner(symbol, self._tails, self._rules)
             self._firsts[symbol] = sum(1 << first for first in self._corners[symbol])
