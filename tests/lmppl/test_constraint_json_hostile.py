@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import time
 from collections.abc import Iterator
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -154,6 +156,27 @@ LARGE: dict[str, tuple[Any, str, str]] = {
     "NUL": ({"enum": ["\0a"]}, '"\\u0000a"', '"a'),
     "a pattern that makes others run for ever": ({"pattern": "^(a|a)*(a+)+$"}, '"' + "a" * 5_000 + '"', '"b'),
 }
+
+
+@pytest.mark.parametrize("names", ["abcdefg", "aéb\ud800cdf"])
+def test_a_chain_of_conditions_means_what_its_links_mean(names: str) -> None:
+    """All sets of names, the last of a lone surrogate, which no text can hold, where there is one."""
+    links = list(pairwise(names))
+    constraints = [
+        lp.json({"type": "object", "dependentRequired": {one: [other] for one, other in order}})
+        for order in (links, links[::-1])
+    ]
+    constraints.append(
+        lp.json({"type": "object", "allOf": [{"dependentRequired": {a: [b]}} for a, b in links]})
+    )
+    writable = [name for name in names if name != "\ud800"]
+    for present in product((False, True), repeat=len(writable)):
+        chosen = {name for name, is_there in zip(writable, present, strict=True) if is_there}
+        text = json.dumps(dict.fromkeys(sorted(chosen), 1), ensure_ascii=False).encode()
+        expected = all(other in chosen for one, other in links if one in chosen)
+        for constraint in constraints:
+            state = constraint.advance(constraint.initial(), text)
+            assert (state is not None and constraint.accepts(state)) == expected, chosen
 
 
 @pytest.mark.parametrize("name", LARGE)
