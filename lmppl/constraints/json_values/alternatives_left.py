@@ -13,8 +13,8 @@ from lmppl.constraints.json_values.shape_order import array_is_within, object_is
 from lmppl.constraints.json_values.shapes import Values, every_value, union_of
 from lmppl.errors import UnsupportedSchema
 
-MAX_COMPARED = 2_000_000
-"""How often shapes are compared in one meeting of sets: a chain of 180 conditions, some 3 s."""
+MAX_PAIRS = 2_000_000
+"""How many pairs of shapes are compared where sets meet one by one: a chain of 180 conditions, some 3 s."""
 
 _DEPTH = 3  # how far the search for a contradiction goes
 _FEW = 4  # shapes of a set that is compared with others
@@ -53,7 +53,7 @@ class Alternatives:
         for each in sorted(sets, key=lambda values: len(values.objects) + len(values.arrays)):
             found = self.left_of(found.intersection(each))
             num_compared += len(found.objects) ** 2 + len(found.arrays) ** 2
-            if num_compared > MAX_COMPARED:
+            if num_compared > MAX_PAIRS:
                 raise TooManyShapes
         return found
 
