@@ -28,8 +28,9 @@ def followed(left: Constraint | str, right: Constraint | str) -> Constraint:
     Raises:
         InvalidTypeError: One of them is neither a constraint nor a string.
     """
-    items = (*_items(operand(left, "+")), *_items(operand(right, "+")))
-    factors = _joined(items)
+    first, second = operand(left, "+"), operand(right, "+")
+    items = (*_items(first), *_items(second))
+    factors = _joined(_factors(first), _factors(second))
     if len(factors) == 1:
         machine = factors[0].automaton()
         assert machine is not None
@@ -41,19 +42,24 @@ def _items(constraint: Constraint) -> tuple[Constraint, ...]:
     return constraint.items if isinstance(constraint, Concatenation) else (constraint,)
 
 
-def _joined(items: tuple[Constraint, ...]) -> tuple[Constraint, ...]:
-    """Joins neighbours that are automata, where that stays small."""
-    factors: list[Constraint] = []
-    for item in items:
-        before, machine = factors[-1].automaton() if factors else None, item.automaton()
-        joined = None
-        if before is not None and machine is not None:
-            joined = automaton_operations.concatenation(before, machine)
-        if joined is None:
-            factors.append(item)
-        else:
-            factors[-1] = RegularLanguage(joined, infix(Operator.PLUS, (factors[-1], item)), Operator.PLUS)
-    return tuple(factors)
+def _factors(constraint: Constraint) -> tuple[Constraint, ...]:
+    return constraint.factors if isinstance(constraint, Concatenation) else (constraint,)
+
+
+def _joined(left: tuple[Constraint, ...], right: tuple[Constraint, ...]) -> tuple[Constraint, ...]:
+    """Puts factors after others, and joins the two that meet if both are automata and that stays small."""
+    last, first = left[-1], right[0]
+    before, machine = last.automaton(), first.automaton()
+    if before is None or machine is None:
+        return (*left, *right)
+    joined = automaton_operations.concatenation(before, machine)
+    if joined is None:
+        return (*left, *right)
+    return (
+        *left[:-1],
+        RegularLanguage(joined, infix(Operator.PLUS, (last, first)), Operator.PLUS),
+        *right[1:],
+    )
 
 
 @dataclass(frozen=True, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import re
 import subprocess
 import sys
@@ -16,10 +17,12 @@ from functools import reduce
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lark import Lark
 from viable_prefixes import accepted
 
 import lmppl as lp
-from lmppl.constraints import repetition
+from lmppl.constraints import automaton_operations, repetition
+from lmppl.constraints.grammars import template_uses
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import ConstraintError
 
@@ -190,6 +193,96 @@ def test_a_grammar_of_many_rules_that_call_each_other_is_compiled() -> None:
     constraint = lp.lark("\n".join(["start: " + " | ".join(names), *rules]))
     assert accepted(constraint, b"k1499k0k1")
     assert not accepted(constraint, b"k1k3")
+
+
+def test_a_grammar_that_is_a_long_chain_of_rules_is_compiled() -> None:
+    rules = [f"r{i}: r{i + 1}" for i in range(1_000)]
+    constraint = lp.lark("\n".join(["start: r0", *rules, 'r1000: "(" r500? ")"']))
+    assert constraint.viable_is_exact
+    assert accepted(constraint, b"((()))")
+    assert not accepted(constraint, b"(()")
+
+
+NEVER_ENDING = 'start: t{"a"}\nt{x}: "q" t{_u{x}} | "a"\n_u{x}: x "b"'
+DOUBLING = "\n".join(
+    ['start: p0{"a"}', *(f"p{i}{{x}}: p{i + 1}{{q{{x,x}}}}" for i in range(40)), "p40{x}: x", "q{x,y}: x y"]
+)
+LISTED = "start: " + " | ".join(f'"{number}"' for number in NUMBERS[:20_000])
+NAMED = "start: " + " | ".join(f"T{i}" for i in range(11_000))
+NAMED += "".join(f'\nT{i}: "{number}"' for i, number in enumerate(NUMBERS[:11_000]))
+
+
+@pytest.mark.parametrize("parser", ["earley", "lalr"])
+@pytest.mark.parametrize(
+    ("grammar", "message"),
+    [
+        (NEVER_ENDING, "Template 't' of the grammar, .* at most 5,000, .* arguments that grow"),
+        (DOUBLING, "Template 'q' of the grammar, .* names of at most 5,000,000 characters"),
+        (LISTED, "20,000 terminals, most of them strings in rule 'start'; .* Make one terminal"),
+        (NAMED, r"11,000 (terminals; .* Make one terminal|alternatives .* may be one terminal)"),
+    ],
+    ids=["a template without end", "names that double", "a list of strings", "a list of terminals"],
+)
+def test_large_grammars_are_refused_by_what_is_large(grammar: str, message: str, parser: str) -> None:
+    with pytest.raises(ConstraintError, match=message):
+        lp.lark(grammar, parser=parser)
+
+
+def template_grammar(rng: random.Random) -> str:
+    """Gives a random grammar of templates that use later ones, whose every rule is used."""
+    parameters = {f"t{i}": ["x", "y"][: rng.randint(1, 2)] for i in range(4)}
+
+    def argument(first: int, known: list[str]) -> str:
+        if first < 4 and rng.random() < 0.4:
+            return use(first, known)
+        return rng.choice([*known, *known, "A", '"b"', '"c"i', "r"])
+
+    def use(first: int, known: list[str]) -> str:
+        number = rng.randrange(first, 4)
+        arguments = [argument(number + 1, known) for _ in parameters[f"t{number}"]]
+        return f"t{number}{{{', '.join(arguments)}}}"
+
+    lines = ["start: " + " ".join(use(0, []) for _ in range(3)) + " r", 'r: "r"', 'A: "a"']
+    for i, (name, known) in enumerate(parameters.items()):
+        sides = [f'"{name}" ' + " ".join(known)]
+        sides += [f'"{name}{j}" {use(i + 1, known)}' for j in range(2) if i < 3]
+        lines.append(f"{name}{{{','.join(known)}}}: " + " | ".join(sides))
+    return "\n".join(lines)
+
+
+def test_uses_of_templates_are_counted_as_lark_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    met = []
+    original = template_uses._Uses.follow
+
+    def follow(uses: template_uses._Uses) -> None:
+        original(uses)
+        met.append(len(uses._met))
+
+    monkeypatch.setattr(template_uses._Uses, "follow", follow)
+    rng = random.Random(0)
+    expected = []
+    for _ in range(60):
+        grammar = template_grammar(rng)
+        names = {str(rule.origin.name) for rule in Lark(grammar).rules}
+        expected.append(sum("{" in name for name in names))
+        lp.lark(grammar)
+    assert met == expected
+    assert max(met) > 15
+
+
+def test_a_sum_of_many_literals_is_built_at_linear_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work is counted: automata that are joined."""
+    calls = []
+    original = automaton_operations.concatenation
+    monkeypatch.setattr(
+        automaton_operations, "concatenation", lambda *both: calls.append(both) or original(*both)
+    )
+    constraint = lp.lark('start: "a"')
+    for _ in range(200):
+        constraint = "c" + constraint + "b"
+    assert len(calls) == 2 * 199
+    assert accepted(constraint, b"c" * 200 + b"a" + b"b" * 200)
+    assert not accepted(constraint, b"c" * 200 + b"a" + b"b" * 199)
 
 
 def test_memory_is_bounded_too() -> None:

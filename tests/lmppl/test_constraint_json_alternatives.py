@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from viable_prefixes import accepted
 
 import lmppl as lp
 from lmppl.constraints.json_values import alternatives_left, shape_order, unevaluated_parts
-from lmppl.constraints.json_values.object_shapes import ObjectShape
+from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Literal, Wanted, joined
+from lmppl.constraints.json_values.object_shapes import ObjectShape, any_object
 from lmppl.errors import ConstraintError
 
 NAMES = ["in", "name", "style", "x-a"]
@@ -180,3 +182,59 @@ def test_mutants_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(unevaluated_parts.Evaluated, "is_within", lambda self, other: True)
         assert differs("conditions on a place, and nothing unevaluated")
+
+
+WANTED: list[Wanted] = [
+    ANYTHING,
+    ANYTHING,
+    NOTHING,
+    frozenset({Literal(0, True)}),
+    frozenset({Literal(1, True)}),
+]
+SHAPE_NAMES = ["a", "b", "c", "é", "漢"]
+
+
+def random_shape(rng: random.Random) -> ObjectShape:
+    names = rng.sample(SHAPE_NAMES, rng.randint(0, 5))
+    named = {name: rng.choice(WANTED) for name in sorted(names)}
+    ((every_name, _),) = any_object().classes
+    wanted = rng.choice(WANTED)
+    allowed = [name for name in names if named[name] != NOTHING]
+    required = frozenset(rng.sample(allowed, rng.randint(0, len(allowed))))
+    classes = ((every_name, wanted),) if wanted != NOTHING else ()
+    return ObjectShape(tuple(named.items()), classes, required)
+
+
+def test_what_stands_under_a_name_in_two_shapes_is_what_both_want() -> None:
+    rng = random.Random(0)
+    num_empty = 0
+    for _ in range(3_000):
+        one, other = random_shape(rng), random_shape(rng)
+        both = one.intersection(other)
+        wanted = {n: joined(one.under(n), other.under(n)) for n in (*SHAPE_NAMES, "z", "ü")}
+        required = one.required | other.required
+        if any(wanted[name] == NOTHING for name in required):
+            assert both is None
+            num_empty += 1
+        else:
+            assert both is not None
+            assert {name: both.under(name) for name in wanted} == wanted
+            assert both.required == required
+    assert 500 < num_empty < 2_500
+
+
+def test_a_shape_within_another_meets_it_in_itself() -> None:
+    rng = random.Random(1)
+    num_within = 0
+    for _ in range(5_000):
+        one, other = random_shape(rng), random_shape(rng)
+        both = one.intersection(other)
+        names = (*SHAPE_NAMES, "z", "ü")
+        is_same = (
+            both is not None
+            and both.required == one.required
+            and all(both.under(name) == one.under(name) for name in names)
+        )
+        assert shape_order.object_is_within(one, other) == is_same, (one, other)
+        num_within += is_same
+    assert num_within > 100

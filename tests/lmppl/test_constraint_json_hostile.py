@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import time
 from collections.abc import Iterator
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -75,6 +77,14 @@ REFUSED: dict[str, tuple[Any, type[Exception]]] = {
         {"allOf": [{"anyOf": [{"required": [f"a{i}"]}, {"required": [f"b{i}"]}]} for i in range(30)]},
         UnsupportedSchema,
     ),
+    "a chain of 500 conditions": (
+        {"dependentRequired": {f"a{i}": [f"a{i + 1}"] for i in range(500)}},
+        UnsupportedSchema,
+    ),
+    "a chain of 500 conditions in schemas": (
+        {"allOf": [{"if": {"required": [f"a{i}"]}, "then": {"required": [f"a{i + 1}"]}} for i in range(500)]},
+        UnsupportedSchema,
+    ),
     "a billion items that count": ({"contains": {"const": 1}, "minContains": 10**9}, UnsupportedSchema),
     "a long pattern": ({"pattern": "(a{1,1000}){1,1000}"}, UnsupportedSchema),
     "an exponential pattern": ({"pattern": "^(a|b)*a(a|b){20}$"}, UnsupportedSchema),
@@ -106,6 +116,11 @@ LARGE: dict[str, tuple[Any, str, str]] = {
         {"enum": [f"value number {i} of many" for i in range(150_000)]},
         '"value number 149999 of many"',
         '"value number 150000',
+    ),
+    "a chain of 100 conditions": (
+        {"type": "object", "dependentRequired": {f"a{i}": [f"a{i + 1}"] for i in range(100)}},
+        '{"a98": 1, "a100": 2, "a99": 3}',
+        '{"a98": 1, "a100": 2}',
     ),
     "a number of 400 digits": ({"enum": [10**400 - 1, 1]}, "9" * 400, "9" * 401),
     "a bound of 31 digits": ({"items": {"minimum": 10**30 + 1}}, f"[{10**30 + 1}]", f"[{10**30}]"),
@@ -141,6 +156,27 @@ LARGE: dict[str, tuple[Any, str, str]] = {
     "NUL": ({"enum": ["\0a"]}, '"\\u0000a"', '"a'),
     "a pattern that makes others run for ever": ({"pattern": "^(a|a)*(a+)+$"}, '"' + "a" * 5_000 + '"', '"b'),
 }
+
+
+@pytest.mark.parametrize("names", ["abcdefg", "aéb\ud800cdf"])
+def test_a_chain_of_conditions_means_what_its_links_mean(names: str) -> None:
+    """All sets of names, the last of a lone surrogate, which no text can hold, where there is one."""
+    links = list(pairwise(names))
+    constraints = [
+        lp.json({"type": "object", "dependentRequired": {one: [other] for one, other in order}})
+        for order in (links, links[::-1])
+    ]
+    constraints.append(
+        lp.json({"type": "object", "allOf": [{"dependentRequired": {a: [b]}} for a, b in links]})
+    )
+    writable = [name for name in names if name != "\ud800"]
+    for present in product((False, True), repeat=len(writable)):
+        chosen = {name for name, is_there in zip(writable, present, strict=True) if is_there}
+        text = json.dumps(dict.fromkeys(sorted(chosen), 1), ensure_ascii=False).encode()
+        expected = all(other in chosen for one, other in links if one in chosen)
+        for constraint in constraints:
+            state = constraint.advance(constraint.initial(), text)
+            assert (state is not None and constraint.accepts(state)) == expected, chosen
 
 
 @pytest.mark.parametrize("name", LARGE)

@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from lmppl.constraints.grammars.indentation import Indentation
-from lmppl.constraints.grammars.rule_alternatives import bound_alternatives
+from lmppl.constraints.grammars.rule_alternatives import bound_alternatives, bound_literals, bound_terminals
+from lmppl.constraints.grammars.template_uses import bound_templates
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError, MissingExtraError
 
 LEXERS = {"earley": ("dynamic", "dynamic_complete", "basic"), "lalr": ("contextual", "basic")}
@@ -138,9 +139,12 @@ def _loaded(source: GrammarSource) -> LoadedGrammar:
         from lark.load_grammar import load_grammar
 
         grammar, _ = load_grammar(source.text, source.path or "<string>", [imports], False)
+        bound_literals(grammar)
         bound_alternatives(grammar, source.parser == "earley")
+        bound_templates(grammar)
         kept = set() if source.indentation is None else {source.indentation.newline}
         terminals, rules, ignored = grammar.compile([source.start], kept)
+        bound_terminals(len(terminals))
         for terminal in terminals:
             try:
                 is_empty = terminal.pattern.min_width == 0

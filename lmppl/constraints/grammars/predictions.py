@@ -11,6 +11,7 @@ from lmppl.constraints.grammars.rule_tails import NOTHING, Bundle, Outcome, Tail
 
 MAX_PREDICTIONS = 5_000
 MAX_PREPARED = 300  # bundles: some 30 ms
+MAX_PREPARED_ENDS = 200_000  # nonterminals that end with others: 0.2 s; Python's grammar has 24,000
 
 Corner = dict[int, set[int]]
 """For each symbol that may come first, the tails after it."""
@@ -64,11 +65,13 @@ class Prediction:
         tails = self._tails
         left: set[int] = set()
         reached = [symbol]
+        seen = {symbol}
         for each in reached:  # grows while it is walked
             for tail in self._after(each):
                 if tails.firsts[tail] != NOTHING:
                     left.add(tail)
-                elif (owner := tails.owners[tail]) not in reached:
+                elif (owner := tails.owners[tail]) not in seen:
+                    seen.add(owner)
                     reached.append(owner)
         rest = tails.bundle(left) if left else None
         outcome = tails.merged(()) if rest is None else rest.outcome
@@ -84,8 +87,9 @@ class Predictions:
 
     def __init__(self, tails: Tails, rules: Rules):
         self._tails = tails
-        self._corners = {symbol: _left_corner(symbol, tails, rules) for symbol in tails.sides}
-        self._firsts = {symbol: sum(1 << first for first in c) for symbol, c in self._corners.items()}
+        self._rules = rules
+        self._corners: dict[int, Corner] = {}
+        self._firsts: dict[int, int] = {}
         self._terminals = (1 << rules.first_nonterminal) - 1
         self._known: dict[int, Prediction] = {}
         self._prepare()
@@ -100,44 +104,60 @@ class Predictions:
         return found
 
     def _made(self, called: int) -> Prediction:
-        firsts = self._firsts
         enough = 0
         reached = 0
-        for symbol in sorted(bits(called), key=lambda c: -firsts[c].bit_count()):
+        for symbol in sorted(bits(called), key=lambda c: -self._firsts_of(c).bit_count()):
             if not reached >> symbol & 1:  # else all of its corner is there
                 enough |= 1 << symbol
-                reached |= firsts[symbol]
+                reached |= self._firsts_of(symbol)
         if enough != called and enough in self._known:
             return self._known[enough]
         corners = [self._corners[symbol] for symbol in bits(enough)]
         found = self._known[enough] = Prediction(self._tails, corners, reached, self._terminals)
         return found
 
+    def _firsts_of(self, symbol: int) -> int:
+        """Gives the symbols that may come first in a nonterminal, as bits; it finds their tails too."""
+        if symbol not in self._corners:
+            self._corners[symbol] = _left_corner(symbol, self._tails, self._rules)
+            self._firsts[symbol] = sum(1 << first for first in self._corners[symbol])
+        return self._firsts[symbol]
+
     def _prepare(self) -> None:
-        """Works out what first texts ask for: sets of one bundle, or with what is waited for only."""
-        todo: list[tuple[int, Bundle | None]] = [(1 << symbol, None) for symbol in self._corners]
+        """Works out what first texts ask for: sets of one bundle, or with what is waited for only.
+
+        It stops early in grammars of long chains of rules, where that is quadratic, or more.
+        """
+        todo: list[tuple[int, Bundle | None]] = [(1 << symbol, None) for symbol in self._tails.sides]
         seen: set[Bundle] = set()
+        num_ends = 0
         for called, bundle in todo:  # grows while it is walked
-            for outcome in self._outcomes(called, bundle):
+            for outcome, ends in self._outcomes(called, bundle):
+                num_ends += ends
+                if num_ends > MAX_PREPARED_ENDS:
+                    return
                 keeps = outcome.keeps
                 if keeps is not None and keeps not in seen and len(seen) < MAX_PREPARED:
                     seen.add(keeps)
                     todo.append((keeps.wants & ~self._terminals, keeps))
 
-    def _outcomes(self, called: int, bundle: Bundle | None) -> Iterator[Outcome]:
-        """Gives what becomes of a bundle, and of what begins beside it, behind each symbol."""
+    def _outcomes(self, called: int, bundle: Bundle | None) -> Iterator[tuple[Outcome, int]]:
+        """Gives what becomes of a bundle, and of what begins beside it, behind each symbol.
+
+        With it comes how many nonterminals end with the symbol.
+        """
         prediction = self.of(called)
         wants = 0 if bundle is None else bundle.wants
         for symbol in bits(prediction.firsts & self._terminals):
-            yield prediction.shifted(symbol)
+            yield prediction.shifted(symbol), 1
         for symbol in bits((prediction.firsts | called) & ~self._terminals):
             ended = prediction.ended(symbol)
-            yield ended.outcome
+            yield ended.outcome, ended.reached.bit_count()
             if bundle is not None and (reached := ended.reached & wants):
-                yield bundle.moved(reached)
+                yield bundle.moved(reached), 1
         if bundle is not None:
             for symbol in bits(wants & self._terminals):
-                yield bundle.moved(1 << symbol)
+                yield bundle.moved(1 << symbol), 1
 
 
 def _left_corner(symbol: int, tails: Tails, rules: Rules) -> Corner:

@@ -1,4 +1,4 @@
-"""Rules that Lark would write out to too many alternatives.
+"""Rules that Lark would write out to too many alternatives, or terminals.
 
 Lark distributes: `a? b? c?` becomes eight alternatives, and thirty optional parts in a row a thousand
 million. The language stays the same if the parts are rules of their own; but an LALR parser then meets
@@ -14,6 +14,7 @@ from lmppl.errors import ConstraintError
 
 MAX_ALTERNATIVES = 1_000  # of one rule before it is split: 0.05 s of Lark's time
 MAX_DISTRIBUTED = 5_000  # of one rule for LALR: 0.3 s
+MAX_TERMINALS = 10_000  # of a grammar, each some 40 KB and 0.5 ms for Earley
 
 
 def bound_alternatives(grammar: Any, may_split: bool) -> None:
@@ -35,8 +36,47 @@ def bound_alternatives(grammar: Any, may_split: bool) -> None:
             raise ConstraintError(
                 f"Rule {str(name)!r} of the grammar has {number} alternatives as Lark writes it out; at "
                 f"most {MAX_DISTRIBUTED:,} are read. Give its optional parts and choices rules of their own"
-                + ("." if parameters else ", or give parser='earley'.")
+                + ("" if parameters else ", or give parser='earley'")
+                + ". A list of words may be one terminal, whose name is in upper case."
             )
+
+
+def bound_literals(grammar: Any) -> None:
+    """Refuses rules with too many strings, of which Lark would make a terminal each.
+
+    Args:
+        grammar: What Lark has loaded and not compiled.
+
+    Raises:
+        ConstraintError: There are too many.
+    """
+    in_rules = {
+        str(name): {str(literal.children[0]) for literal in tree.find_data("literal")}
+        for name, _, tree, _ in grammar.rule_defs
+    }
+    if sum(map(len, in_rules.values())) > MAX_TERMINALS:
+        bound_terminals(
+            len(set[str]().union(*in_rules.values())), max(in_rules, key=lambda n: len(in_rules[n]))
+        )
+
+
+def bound_terminals(number: int, largest: str | None = None) -> None:
+    """Refuses so many terminals.
+
+    Args:
+        number: How many there are.
+        largest: The rule with the most of them, if that is known.
+
+    Raises:
+        ConstraintError: They are too many.
+    """
+    if number > MAX_TERMINALS:
+        where = "" if largest is None else f", most of them strings in rule {largest!r}"
+        raise ConstraintError(
+            f"The grammar has {number:,} terminals{where}; at most {MAX_TERMINALS:,} are read. Make one "
+            'terminal of words that mean the same, WORD: "one" | "two" | ..., with a name in upper case: it '
+            "may list thousands."
+        )
 
 
 def _alternatives(tree: Any) -> int:

@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from lmppl.constraints.json_values.array_shapes import ArrayShape
-from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Wanted
+from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, TooManyShapes, Wanted
 from lmppl.constraints.json_values.object_shapes import ObjectShape
 from lmppl.constraints.json_values.shape_order import array_is_within, object_is_within, widest
 from lmppl.constraints.json_values.shapes import Values, every_value, union_of
 from lmppl.errors import UnsupportedSchema
+
+MAX_PAIRS = 2_000_000
+"""How many pairs of shapes are compared where sets meet one by one: a chain of 180 conditions, some 3 s."""
 
 _DEPTH = 3  # how far the search for a contradiction goes
 _FEW = 4  # shapes of a set that is compared with others
@@ -40,10 +43,18 @@ class Alternatives:
         return self._left == 0
 
     def meet(self, sets: Iterable[Values]) -> Values:
-        """Gives the values in all of some sets."""
+        """Gives the values in all of some sets.
+
+        Raises:
+            TooLarge, TooManyShapes: The result is too large, or what is read on the way to it.
+        """
         found = every_value()
+        num_compared = 0
         for each in sorted(sets, key=lambda values: len(values.objects) + len(values.arrays)):
             found = self.left_of(found.intersection(each))
+            num_compared += len(found.objects) ** 2 + len(found.arrays) ** 2
+            if num_compared > MAX_PAIRS:
+                raise TooManyShapes
         return found
 
     def union(self, sets: Iterable[Values]) -> Values:

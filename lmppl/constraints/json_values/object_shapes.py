@@ -51,13 +51,22 @@ class ObjectShape:
     def _wanted_under(self) -> dict[str, Wanted]:
         return dict(self.named)
 
+    @cached_property
+    def refused(self) -> frozenset[str]:
+        """The single names that are not allowed."""
+        return frozenset(name for name, wanted in self.named if wanted == NOTHING)
+
+    @cached_property
+    def _has_ascii_names(self) -> bool:
+        return all(name.isascii() for name, _ in self.named)
+
     def under(self, name: str) -> Wanted:
         """Gives what must stand under a name."""
         known = self._wanted_under.get(name)
         if known is not None:
             return known
         for names, wanted in self.classes:
-            if contains(names, name):
+            if (names is any_content() and name.isascii()) or contains(names, name):
                 return wanted
         return NOTHING
 
@@ -75,7 +84,7 @@ class ObjectShape:
         A property that one name alone can be is required under that name.
         """
         known = self._wanted_under
-        if any(known[name] == NOTHING for name in self.required):
+        if not self.refused.isdisjoint(self.required):
             return None
         for some in self.somes:
             names = self._names_for(some)
@@ -95,7 +104,8 @@ class ObjectShape:
             return None
         if len(self.somes) > MAX_COUNTED:
             raise TooManyShapes
-        return replace(self, low=low, classes=tuple(pair for pair in self.classes if pair[1] != NOTHING))
+        classes = tuple(pair for pair in self.classes if pair[1] != NOTHING)
+        return self if (low, classes) == (self.low, self.classes) else replace(self, low=low, classes=classes)
 
     def _names_for(self, some: Some) -> list[str] | None:
         """Gives the names that such a property can have; None if a class has some, so that nobody counts."""
@@ -123,7 +133,8 @@ class ObjectShape:
         """
         if other == _EVERY_OBJECT or self == _EVERY_OBJECT:
             return (self if other == _EVERY_OBJECT else other).normal()
-        names = {name for name, _ in (*self.named, *other.named)}
+        if not (self.refused.isdisjoint(other.required) and other.refused.isdisjoint(self.required)):
+            return None
         classes: list[tuple[ByteAutomaton, Wanted]] = []
         for mine, wanted in self.classes:
             for theirs, also in other.classes:
@@ -132,13 +143,24 @@ class ObjectShape:
                     classes.append((common, joined(wanted, also)))
         highs = [high for high in (self.high, other.high) if high is not None]
         return ObjectShape(
-            tuple((name, joined(self.under(name), other.under(name))) for name in sorted(names)),
+            self._named_with(other),
             tuple(classes),
             self.required | other.required,
             max(self.low, other.low),
             min(highs) if highs else None,
             tuple(dict.fromkeys((*self.somes, *other.somes))),
         ).normal()
+
+    def _named_with(self, other: ObjectShape) -> tuple[tuple[str, Wanted], ...]:
+        """Gives what must stand under the names of both shapes."""
+        few, many = (self, other) if len(self.named) <= len(other.named) else (other, self)
+        found = dict(many.named)
+        if few.classes != _EVERY_OBJECT.classes or not many._has_ascii_names:
+            for name in found:
+                found[name] = joined(found[name], few.under(name))
+        for name, wanted in few.named:
+            found[name] = joined(many.under(name), wanted)
+        return tuple(sorted(found.items()))
 
 
 def contains(names: ByteAutomaton, name: str) -> bool:

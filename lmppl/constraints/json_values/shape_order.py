@@ -33,6 +33,8 @@ def object_is_within(one: ObjectShape, other: ObjectShape) -> bool:
     """Says whether each object of one shape has certainly the other one too."""
     if not one.required >= other.required or not _lie_within(one.low, one.high, other.low, other.high):
         return False
+    if not other.refused.isdisjoint(one.required):
+        return False
     if other.somes and not set(one.somes) >= set(other.somes):
         return False
     for name in other.required:  # first, as it is there that alternatives differ most often
