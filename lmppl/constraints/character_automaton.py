@@ -45,15 +45,8 @@ def determinised(tree: Node) -> tuple[Partition, Table, Accepting]:
     Raises:
         TooLarge: More than 50,000 states, or an exponential number of steps.
     """
-    if size(tree) > MAX_NFA_STATES:
-        raise TooLarge
-    partition = Partition.of(_sets(tree))
-    nfa = _Nfa(partition)
-    start, end = nfa.new(), nfa.new()
-    nfa.add(tree, start, end)
-    contexts = Contexts(partition, [node for node in walk(tree) if isinstance(node, Assertion)])
-    looks = LookArounds(partition, nfa.looks, determinised)
-    return (partition, *_Subsets(nfa, end, contexts, looks).table(start))
+    subsets = Subsets.of(tree)
+    return (subsets.partition, *subsets.table())
 
 
 def size(tree: Node) -> int:
@@ -135,23 +128,50 @@ class _Nfa:
         self.epsilons[start].append((None, end))
 
 
-class _Subsets:
-    """The subset construction: sets of places, each closed under epsilon edges, met in turn."""
+class Subsets:
+    """The subset construction: sets of places, each closed under epsilon edges, met in turn.
 
-    def __init__(self, nfa: _Nfa, end: int, contexts: Contexts, looks: LookArounds):
+    Attributes:
+        first: The set before the first character.
+        most_work: Epsilon steps in all; None for no bound.
+    """
+
+    def __init__(self, nfa: _Nfa, start: int, end: int, contexts: Contexts, looks: LookArounds):
         self.nfa = nfa
         self.looks = looks
         self.end = end
         self.contexts = contexts
+        self.most_work: int | None = MAX_WORK
         self.closures: dict[Place, frozenset[Place]] = {}
         self.moves: dict[Place, list[tuple[int, frozenset[Place]]]] = {}
         self.work = 0
+        self.first = self.closure((start, START, contexts.anything, looks.initial))
 
-    def table(self, start: int) -> tuple[Table, Accepting]:
+    @staticmethod
+    def of(tree: Node) -> Subsets:
+        """Gives those of a pattern.
+
+        Raises:
+            TooLarge: The NFA has more than 100,000 states.
+        """
+        if size(tree) > MAX_NFA_STATES:
+            raise TooLarge
+        partition = Partition.of(_sets(tree))
+        nfa = _Nfa(partition)
+        start, end = nfa.new(), nfa.new()
+        nfa.add(tree, start, end)
+        contexts = Contexts(partition, [node for node in walk(tree) if isinstance(node, Assertion)])
+        return Subsets(nfa, start, end, contexts, LookArounds(partition, nfa.looks, determinised))
+
+    @property
+    def partition(self) -> Partition:
+        """The classes of characters that the pattern tells apart."""
+        return self.nfa.partition
+
+    def table(self) -> tuple[Table, Accepting]:
         """Gives the smallest deterministic table."""
-        first = self.closure((start, START, self.contexts.anything, self.looks.initial))
-        numbers = {first: 0}
-        todo = [first]
+        numbers = {self.first: 0}
+        todo = [self.first]
         rows: list[list[int]] = []
         for subset in todo:  # grows while it is walked
             row = [DEAD] * self.nfa.partition.num_classes
@@ -163,10 +183,15 @@ class _Subsets:
             rows.append(row)
             if len(todo) > MAX_CHARACTER_STATES or len(rows) * len(row) > MAX_CELLS:
                 raise TooLarge
-        ends = np.array([any(self.may_end(place) for place in subset) for subset in todo])
+        ends = np.array([self.accepts(subset) for subset in todo])
         return canonical(np.array(rows, np.int32), 0, ends)
 
+    def accepts(self, subset: frozenset[Place]) -> bool:
+        """Says whether the text may end at one of the places."""
+        return any(map(self.may_end, subset))
+
     def step(self, subset: frozenset[Place]) -> dict[int, frozenset[Place]]:
+        """Gives the set after a character of each class, where there is one."""
         found: dict[int, list[frozenset[Place]]] = defaultdict(list)
         for place in subset:
             for symbol, closed in self.moves.get(place) or self.moves_of(place):
@@ -223,5 +248,5 @@ class _Subsets:
 
     def spend(self, steps: int) -> None:
         self.work += steps
-        if self.work > MAX_WORK:
+        if self.most_work is not None and self.work > self.most_work:
             raise TooLarge

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
 from lmppl.constraints.character_automaton import TooLarge, determinised, size
+from lmppl.constraints.character_language import CharacterLanguage
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.regex_syntax import Node, Repetition, parse, walk
 from lmppl.constraints.regular_language import RegularLanguage
@@ -20,24 +21,36 @@ def regex(pattern: str) -> Constraint:
 
     The language is `{s : re.fullmatch(pattern, s)}` over the bytes of UTF-8, with this Python's
     meaning of classes, cases, flags and anchors. A prefix is viable exactly when it can be completed,
-    inside a character too. Compiled once for each pattern: 1-50 ms, and 1 KiB a state.
+    inside a character too. Compiled once for each pattern: 1-50 ms, and 1 KiB a state. A pattern whose
+    automaton has more than 50,000 states is followed on the host instead, its states made when they are
+    met; it has no automaton then.
 
     Args:
         pattern: In the syntax of Python's `re`. Lazy quantifiers have the language of greedy ones.
 
     Raises:
         ConstraintError: It is no pattern; it uses a back-reference, look-around, a conditional, an
-            atomic group or a possessive quantifier; it matches nothing; or its automaton has more
-            than 50,000 states.
+            atomic group or a possessive quantifier; it matches nothing; or it is too large: more than 10,000
+            states before it is made deterministic, or anchors in what has more than 50,000 of characters.
     """
     if not isinstance(pattern, str):
         raise InvalidTypeError(f"A pattern is a str, but regex() was given {pattern!r}.")
     return _regex(pattern)
 
 
+class TooManyStates(ConstraintError):
+    """The automaton of a pattern is too large, or takes too long to make."""
+
+
 @lru_cache(256)
-def _regex(pattern: str) -> RegularLanguage:
-    machine = compiled(pattern)
+def _regex(pattern: str) -> Constraint:
+    try:
+        machine = compiled(pattern)
+    except TooManyStates:
+        large = CharacterLanguage.of(pattern, parse(pattern))
+        if large is None:
+            raise
+        return large
     if machine.is_empty:
         raise ConstraintError(f"The pattern {pattern!r} matches no string at all.")
     return RegularLanguage(machine, f"regex({pattern!r})")
@@ -60,7 +73,7 @@ def compiled(pattern: str, flags: int = 0, look_around: bool = False) -> ByteAut
     try:
         return stored(("regex", pattern, flags, look_around), lambda: byte_automaton(*determinised(tree)))
     except TooLarge:
-        raise ConstraintError(
+        raise TooManyStates(
             f"The pattern {pattern[:60]!r} needs more than {MAX_STATES:,} states, or too long to compile."
             f"{_largest(tree) or f' It has {len(pattern):,} characters.'}\n"
             "Write a smaller bound or `*`, and limit the length by `max_tokens=`."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32
@@ -43,14 +44,7 @@ def byte_rows(partition: Partition, table: Table) -> Int32[np.ndarray, "byte_sta
     Raises:
         TooLarge: More than 50,000 byte states.
     """
-    runs = partition.code_point_runs
-    starts = [start for start, _ in runs]
-    ascii_classes = [runs[bisect_right(starts, code) - 1][1] for code in range(_ASCII)]
-    beyond = runs[bisect_right(starts, _ASCII) - 1 :]
-    names = list(dict.fromkeys(number for _, number in beyond if number != -1))
-    numbers = {-1: -1} | {number: i for i, number in enumerate(names)}
-    trees = _trees(tuple((max(start, _ASCII), numbers[number]) for start, number in beyond))
-    return np.stack(_Builder(trees, ascii_classes, names, table).rows())
+    return np.stack(_Builder(Encoding.of(partition), table).rows())
 
 
 @cache
@@ -59,7 +53,7 @@ def all_texts() -> ByteAutomaton:
     return byte_automaton(Partition.of(()), np.zeros((1, 1), np.int32), np.ones(1, bool))
 
 
-class _ContinuationTrees:
+class ContinuationTrees:
     """The classes of all code points beyond ASCII as trees of 64 branches, equal subtrees shared.
 
     A node is the number of an entry of `children`; at depth 0 the children are classes, -1 for what
@@ -122,23 +116,45 @@ class _ContinuationTrees:
         return np.unique(np.concatenate([self.classes[child] for child in set(children)]))
 
 
-_trees = lru_cache(64)(_ContinuationTrees)
+_trees = lru_cache(64)(ContinuationTrees)
+
+
+class Encoding(NamedTuple):
+    """How the characters of each class are written.
+
+    Attributes:
+        ascii_classes: The class of each character that is one byte; -1 is no character.
+        trees: Of the others.
+        beyond: The classes that the numbers in the trees stand for.
+    """
+
+    ascii_classes: list[int]
+    trees: ContinuationTrees
+    beyond: list[int]
+
+    @staticmethod
+    def of(partition: Partition) -> Encoding:
+        """Gives that of the classes of a partition."""
+        runs = partition.code_point_runs
+        starts = [start for start, _ in runs]
+        ascii_classes = [runs[bisect_right(starts, code) - 1][1] for code in range(_ASCII)]
+        beyond = runs[bisect_right(starts, _ASCII) - 1 :]
+        names = list(dict.fromkeys(number for _, number in beyond if number != -1))
+        numbers = {-1: -1} | {number: i for i, number in enumerate(names)}
+        trees = _trees(tuple((max(start, _ASCII), numbers[number]) for start, number in beyond))
+        return Encoding(ascii_classes, trees, names)
 
 
 class _Builder:
     """Byte states: first those of the characters' automaton, then those inside characters.
 
     Args:
-        trees: Of the characters beyond ASCII.
-        ascii_classes: Of the others.
-        beyond: What the classes of the trees are called in the table.
-        table: Over classes of characters.
+        encoding: Of the classes of characters.
+        table: Over these classes.
     """
 
-    def __init__(self, trees: _ContinuationTrees, ascii_classes: list[int], beyond: list[int], table: Table):
-        self.trees = trees
-        self.ascii_classes = ascii_classes
-        self.beyond = beyond
+    def __init__(self, encoding: Encoding, table: Table):
+        self.ascii_classes, self.trees, self.beyond = encoding
         self.table = table
         self.known: dict[tuple[int, bytes], int] = {}
         self.inner: dict[tuple[int, bytes], int] = {}

@@ -57,10 +57,9 @@ def each_within_seconds(request: pytest.FixtureRequest) -> Iterator[None]:
     ("pattern", "message"),
     [
         ("a{1,100000}", r"repetition \{1,100000\} at position 1"),
-        (r"\w{1000}", r"repetition \{1000\} at position 2"),
         ("((a{100}){100}){100}", r"repetition \{100\} at position 15"),
         ("((a{0}){100000}){100000}", r"repetition \{100000\} at position 16"),
-        ("(a|b)*a(a|b){16}", r"repetition \{16\} at position 12"),
+        (r"\b(a|b)*a(a|b){16}", r"repetition \{16\} at position 14"),
         ("(?:" * 40 + "a" + "){2}" * 40, r"repetition \{2\} at position 278"),
         ("(?:" * 12 + "a?b?" + "){0,2}" * 12, r"repetition \{0,2\}"),
         ("(" * 10_000 + ")" * 10_000, "nested too deeply"),
@@ -82,6 +81,8 @@ def test_large_patterns_are_refused_by_what_is_large(pattern: str, message: str)
     ("pattern", "yes", "no"),
     [
         ("a{20000}", "a" * 20_000, "a" * 19_999),
+        (r"\w{1000}", "é" * 1_000, "é" * 999),
+        ("(a|b)*a(a|b){40}", "ba" + "b" * 40, "bb" + "a" * 40),
         ("(x+x+)+y", "x" * 5_000 + "y", "x" * 5_000),
         ("(?:a?){100}a{100}", "a" * 200, "a" * 201),
         ("(){60000}", "", "a"),
