@@ -6,6 +6,7 @@ import _thread
 import itertools
 import json
 import random
+import signal
 import sqlite3
 import threading
 import time
@@ -227,12 +228,16 @@ def test_a_query_that_runs_for_ever_is_lost_mass(opening: float, monkeypatch: py
 
 
 def test_a_query_can_be_interrupted():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the workers of pytest-xdist ignore it
     interrupt = threading.Timer(0.3, _thread.interrupt_main)
     interrupt.start()
-    with pytest.raises(KeyboardInterrupt):
-        accepted(lp.sql(SCHEMA, execute=True, timeout=None), ENDLESS)
-    interrupt.join()
-    assert not accepted(lp.sql(SCHEMA, execute=True, timeout=0.2), "SELECT nothing FROM nowhere")
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            accepted(lp.sql(SCHEMA, execute=True, timeout=20.0), ENDLESS)
+    finally:
+        interrupt.join()
+        signal.signal(signal.SIGINT, before)
+    assert not accepted(lp.sql(SCHEMA, execute=True), "SELECT nothing FROM nowhere")
 
 
 @pytest.mark.parametrize(
