@@ -106,9 +106,9 @@ class _Watch:
                 yield self._stopped_by is not None
                 if self._deadline is not None and time.monotonic() > self._deadline:
                     raise TimeLimitReached
+            except GeneratorExit:
+                raise
             except BaseException as error:
-                if isinstance(error, GeneratorExit):
-                    raise
                 self._stopped_by = error
 
     def raise_what_stopped_it(self) -> None:

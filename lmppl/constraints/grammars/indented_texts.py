@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from lmppl.constraints.grammars.indented_blocks import Block, IndentedParser
 from lmppl.constraints.grammars.lexed_readings import Reading, Stack
-from lmppl.constraints.grammars.lexed_texts import LexedTexts, Moved
+from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 
 
@@ -39,20 +39,19 @@ class IndentedTexts(LexedTexts[Block[Stack]]):
         self._blocks = parser
         self._newline = parser.indentation.newline
 
-    def _moved(
-        self, reading: Reading[Block[Stack]], point: Point, byte: int, done: Moved[Block[Stack]]
+    def _within(self, stack: Block[Stack], byte: int) -> Block[Stack]:
+        return stack._replace(column=self._blocks.indentation.column(stack.column, byte))
+
+    def _made(
+        self,
+        stack: Block[Stack],
+        scanner: Scanner,
+        point: Point,
+        slots: tuple[Reading[Block[Stack]] | None, ...],
     ) -> Reading[Block[Stack]] | None:
-        block = reading.stack
-        column = self._blocks.indentation.column(block.column, byte)
-        slots = [
-            done[reading.slots[slot]] if slot >= 0 else self._cut(block._replace(column=column), ~slot)
-            for slot in (point.slots[:1] if point.settled else point.slots)
-        ]
-        if point.settled:
-            return slots[0]
-        if column is not None and not reading.scanner.finds(point, lambda token: token == self._newline):
-            column = None
-        return self._made(block._replace(column=column), reading.scanner, point, tuple(slots))
+        if stack.column is not None and not scanner.finds(point, lambda token: token == self._newline):
+            stack = stack._replace(column=None)
+        return super()._made(stack, scanner, point, slots)
 
     def _cut(self, stack: Block[Stack], token: int) -> Reading[Block[Stack]] | None:
         return super()._cut(stack._replace(column=None) if token == IGNORED else stack, token)

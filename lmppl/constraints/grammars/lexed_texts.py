@@ -145,13 +145,16 @@ class LexedTexts(Generic[Stack]):
         self, reading: Reading[Stack], point: Point, byte: int, done: Moved[Stack]
     ) -> Reading[Stack] | None:
         """Gives the state at the next point, when what is beside has been moved."""
+        stack = self._within(reading.stack, byte)
         slots = [
-            done[reading.slots[slot]] if slot >= 0 else self._cut(reading.stack, ~slot)
+            done[reading.slots[slot]] if slot >= 0 else self._cut(stack, ~slot)
             for slot in (point.slots[:1] if point.settled else point.slots)
         ]
-        if point.settled:
-            return slots[0]
-        return self._made(reading.stack, reading.scanner, point, tuple(slots))
+        return slots[0] if point.settled else self._made(stack, reading.scanner, point, tuple(slots))
+
+    def _within(self, stack: Stack, byte: int) -> Stack:
+        """Gives the stack after a byte of the lexeme under way, of which a parser's own sees nothing."""
+        return stack
 
     def _cut(self, stack: Stack, token: int) -> Reading[Stack] | None:
         """Gives the state where a lexeme has just ended."""

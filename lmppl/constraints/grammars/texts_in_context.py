@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple
 
 from lmppl.constraints.grammars.left_contexts import START, LeftContexts
 from lmppl.constraints.grammars.lexed_readings import Reading, Stack
-from lmppl.constraints.grammars.lexed_texts import LexedTexts, Moved, TokenParser
+from lmppl.constraints.grammars.lexed_texts import LexedTexts, TokenParser
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner, first_of_each
 from lmppl.constraints.grammars.sure_completions import State, SureCompletions
 from lmppl.constraints.grammars.written_in_context import WrittenInContext
@@ -88,22 +88,8 @@ class TextsInContext(LexedTexts[Situation[Stack]]):
         )
         self._contexts = contexts
 
-    def _moved(
-        self,
-        reading: Reading[Situation[Stack]],
-        point: Point,
-        byte: int,
-        done: Moved[Situation[Stack]],
-    ) -> Reading[Situation[Stack]] | None:
-        stack, context = reading.stack
-        situation = Situation(stack, self._contexts.after(context, byte))
-        slots = [
-            done[reading.slots[slot]] if slot >= 0 else self._cut(situation, ~slot)
-            for slot in (point.slots[:1] if point.settled else point.slots)
-        ]
-        if point.settled:
-            return slots[0]
-        return self._made(situation, reading.scanner, point, tuple(slots))
+    def _within(self, stack: Situation[Stack], byte: int) -> Situation[Stack]:
+        return stack._replace(context=self._contexts.after(stack.context, byte))
 
     def _goes_on(self, stack: Situation[Stack], scanner: Scanner) -> bool:
         def is_wanted(token: int) -> bool:

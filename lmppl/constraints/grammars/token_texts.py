@@ -7,7 +7,7 @@ terminals finds the same, except for words, which another terminal may take: tho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from lmppl.constraints.grammars.grammar_terminals import Terminal
@@ -114,13 +114,7 @@ class TokenTexts:
                 found |= tokens
                 continue
             place = followed(scanner, (point, slot), filler)
-            if place is None:
-                continue
-            if place[0].settled:
-                found |= tokens
-            else:
-                for token in bits(tokens & ~found):
-                    found |= is_cut(scanner, place, self._texts[token]) << token
+            found |= sure_behind(scanner, place, tokens & ~found, self._texts)
         return found
 
     def _filled(self, scanner: Scanner, filler: bytes) -> Place | None:
@@ -176,6 +170,13 @@ def matched(scanner: Scanner, text: bytes, token: int) -> Place | None:
         if point is None:
             return None
     return (point, point.slots.index(~token)) if ~token in point.slots else None
+
+
+def sure_behind(scanner: Scanner, place: Place | None, tokens: int, texts: Mapping[int, bytes]) -> int:
+    """Gives those of some tokens, as bits, before whose texts the match at a place is found for sure."""
+    if place is None or place[0].settled:
+        return 0 if place is None else tokens
+    return sum(1 << token for token in bits(tokens) if is_cut(scanner, place, texts[token]))
 
 
 def is_cut(scanner: Scanner, place: Place, text: bytes) -> bool:

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_tables import END
 from lmppl.constraints.grammars.left_contexts import START, LeftContexts
-from lmppl.constraints.grammars.numbered_rules import bits
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
-from lmppl.constraints.grammars.token_texts import followed, is_cut, matched
+from lmppl.constraints.grammars.token_texts import followed, is_cut, matched, sure_behind
 
 InContexts = tuple[Scanner, ...]
 """The scanners of a place, by what stands before it."""
@@ -87,13 +86,7 @@ class WrittenInContext:
         found = 1 << END if point.end == slot else 0
         for filler, tokens in ((self.filler, self.filled), (b"", self._anywhere)):
             place = followed(scanner, (point, slot), filler) if tokens else None
-            if place is None:
-                continue
-            if place[0].settled:
-                found |= tokens
-            else:
-                for token in bits(tokens & ~found):
-                    found |= is_cut(scanner, place, self._texts[token]) << token
+            found |= sure_behind(scanner, place, tokens & ~found, self._texts)
         return found
 
     def is_filler(self, scanner: Scanner, point: Point, context: int) -> bool:
