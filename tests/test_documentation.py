@@ -81,7 +81,7 @@ def run_python(block: Block, page: str, namespace: dict[str, Any]) -> str:
     name = f"<{page}:{block.line}>"
     linecache.cache[name] = (len(block.code), None, block.code.splitlines(keepends=True), name)
     with contextlib.redirect_stdout(io.StringIO()) as output:
-        exec(compile(block.code, name, "exec"), namespace)
+        exec(compile(block.code, name, "exec", dont_inherit=True), namespace)
     return output.getvalue()
 
 

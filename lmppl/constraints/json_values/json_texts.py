@@ -9,19 +9,21 @@ from functools import lru_cache
 from typing import Any, cast
 
 from lmppl.constraints.character_automaton import TooLarge
+from lmppl.constraints.combinators import Conjunction, both
 from lmppl.constraints.json_values.acceptor import Machine
 from lmppl.constraints.json_values.acceptor import State as Standing
 from lmppl.constraints.json_values.documents import Document
 from lmppl.constraints.json_values.drafts import check_draft
 from lmppl.constraints.json_values.other_documents import OtherDocuments, check_documents
+from lmppl.constraints.json_values.python_types import Validates, schema_of, schema_says_all, value_of
 from lmppl.constraints.json_values.reachable_nodes import plan
 from lmppl.constraints.json_values.schema_reader import Reader
 from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.python_check import check
 from lmppl.errors import (
     ConstraintError,
     InvalidInputError,
     InvalidTypeError,
-    MissingExtraError,
     UnsupportedSchema,
 )
 from lmppl.progress import tell_compiling
@@ -36,7 +38,7 @@ def json(
     formats: bool = False,
     draft: str | None = None,
     documents: Mapping[str, Any] | None = None,
-) -> JsonText:
+) -> JsonText | Conjunction:
     """Allows JSON texts (RFC 8259), all of them or those of values that satisfy a JSON Schema.
 
     A schema is enforced exactly or refused: nothing in it is silently left out. A prefix is viable exactly
@@ -47,10 +49,14 @@ def json(
     allows). Each value that satisfies the schema has a text, but not every spelling of it is allowed:
 
     - A number that the schema says more about than its type is written without exponent; integers and
-      constants without needless zeros, but that `.0` may follow an integer.
+      constants without needless zeros, but that `.0` may follow an integer if no type was given.
     - In a string that the schema says more about than its lengths, and in names of objects whose schema
       tells names apart, only quotes, backslashes and control characters are escaped, as
       `json.dumps(ensure_ascii=False)` does. Elsewhere every escape is allowed but a lone surrogate.
+
+    Of a type, the texts are allowed that pydantic takes and its schema says. Where a type has more to say
+    than its schema, in a validator or by a setting, pydantic is asked when the text ends, and
+    `viable_is_exact` is False. (Integers of more than 4,300 digits are allowed, and refused by `parse`.)
 
     Args:
         schema: A JSON Schema as a dict, bool or JSON text; a pydantic model, dataclass or other type that
@@ -60,8 +66,8 @@ def json(
         formats: Whether `format` is enforced. Those that are no regular language are then refused:
             `hostname`, `idn-hostname`, `idn-email` and `regex`. Else it is an annotation, as the drafts say,
             like `title`, `description`, `default` and all keywords and formats that no draft defines.
-            Dates, UUIDs and the like are strings with a format in a type's schema: without `formats=True`
-            a text may be allowed that `parse` refuses. A `date-time` or `time` must have its offset then.
+            Dates, times, durations and UUIDs of a type are enforced in any case; with `formats=True` a
+            `date-time` or `time` must have its offset.
         draft: `4`, `6`, `7`, `2019-09` or `2020-12`, whatever `$schema` says; by default what it says.
             Where it says nothing it is 2020-12, unless a boolean `exclusiveMinimum` or `exclusiveMaximum`
             (draft 4) or a list of `items` (2019-09 or 7) shows that it cannot be.
@@ -90,9 +96,12 @@ def json(
         text = _text(schema)
     else:
         model = schema
-        text = _text(_schema_of(model))
+        text = _text(schema_of(model))
     others = tuple(sorted((uri, _text(each)) for uri, each in (documents or {}).items()))
-    return _json(text, model, whitespace, formats, draft, others, is_unique=True)
+    described = _json(text, model, whitespace, formats, draft, others, is_unique=True)
+    if model is None or schema_says_all(model):
+        return described
+    return both(described, check(f"{getattr(model, '__name__', model)} validates", complete=Validates(model)))
 
 
 def _parsed(text: str) -> Any:
@@ -117,35 +126,6 @@ def _text(schema: Any) -> str:
         raise UnsupportedSchema("The schema at '/' is nested too deeply. Use '$defs' and '$ref'.") from None
 
 
-def _schema_of(model: Any) -> Any:
-    """Gives the JSON Schema of a type that pydantic knows."""
-    if not (isinstance(model, type) or hasattr(model, "__origin__") or hasattr(model, "__args__")):
-        raise InvalidTypeError(
-            f"json() takes a JSON Schema (dict, bool or text), a pydantic model or dataclass, not {model!r}."
-        )
-    try:
-        hash(model)
-    except TypeError as error:
-        raise InvalidTypeError(
-            f"json() remembers types, but {model!r} cannot be hashed: {error}. Put it into a model's field."
-        ) from error
-    try:
-        from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
-    except ImportError as error:
-        raise MissingExtraError("json() of a type needs pydantic: pip install 'lmppl[json]'") from error
-    try:
-        return _adapter(model).json_schema()
-    except (PydanticUserError, PydanticUndefinedAnnotation, NameError) as error:
-        raise InvalidTypeError(f"pydantic makes no JSON Schema of {model!r}: {error}") from error
-
-
-@lru_cache(64)
-def _adapter(model: Any) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(model)
-
-
 @lru_cache(128)
 def _json(
     text: str,
@@ -160,7 +140,7 @@ def _json(
     schema = json_format.loads(text)
     others = OtherDocuments({uri: json_format.loads(each) for uri, each in documents})
     try:
-        reader = Reader(Document(schema, draft, others), formats)
+        reader = Reader(Document(schema, draft, others), formats, whole_integers=model is not None)
         nodes = plan(reader.values, reader.wanted(reader.document.root))
     except TooLarge:
         raise UnsupportedSchema(
@@ -219,7 +199,7 @@ class JsonText(Constraint):
                     f"{text[:40]!r}... is nested too deeply for Python's json. Read it in another way."
                 ) from None
         try:
-            return _adapter(self.model).validate_json(data)
+            return value_of(self.model, data)
         except ValueError as error:
             raise InvalidInputError(f"{self.model!r} refuses {text!r}: {error}") from error
 

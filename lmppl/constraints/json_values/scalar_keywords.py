@@ -37,6 +37,7 @@ class SchemaReader(Protocol):
 
     document: Document
     formats: bool
+    whole_integers: bool
     alternatives: Alternatives
 
     def wanted(self, place: Place, positive: bool = True) -> Wanted:
@@ -121,8 +122,10 @@ def _type(reader: SchemaReader, place: Place, positive: bool) -> Values:
 
 
 def _integers(reader: SchemaReader) -> ByteAutomaton:
-    """To draft 4, `1.0` is no integer."""
-    return number_sets.integers() if reader.document.is_at_least("6") else number_sets.whole()
+    """To draft 4, `1.0` is no integer, and pydantic takes none so written that has more than 18 digits."""
+    if reader.whole_integers or not reader.document.is_at_least("6"):
+        return number_sets.whole()
+    return number_sets.integers()
 
 
 def _const(reader: SchemaReader, place: Place, positive: bool) -> Values:

@@ -39,11 +39,13 @@ class Reader(SchemaReader):
     Args:
         document: The schemas.
         formats: Whether `format` is enforced.
+        whole_integers: Whether integers are written without a point.
     """
 
-    def __init__(self, document: Document, formats: bool):
+    def __init__(self, document: Document, formats: bool, whole_integers: bool = False):
         self.document = document
         self.formats = formats
+        self.whole_integers = whole_integers
         self._numbers: dict[str, int] = {}
         self._places: list[Place] = []
         self.alternatives = Alternatives(self.values, self._under_way_with)

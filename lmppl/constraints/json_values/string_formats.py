@@ -10,10 +10,11 @@ from lmppl.constraints.regular_expression import compiled
 
 # RFC 3339 with the Gregorian calendar's leap years.
 _LEAP = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
-_DATE = (
+DATE = (
     "(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
     f"|02-(?:0[1-9]|1[0-9]|2[0-8]))|{_LEAP}-02-29)"
 )
+"""The expression of a date."""
 
 # RFC 3339, appendix A.
 _TIME_SPAN = "T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S)"
@@ -88,7 +89,7 @@ _EMAIL = rf"(?:{_ATOM}(?:\.{_ATOM})*|{_QUOTED})@(?:{_LABEL}(?:\.{_LABEL})*|{_LIT
 _POINTER = r"(?:/(?:[^~/]|~[01])*)*"  # RFC 6901
 
 _PATTERNS = {
-    "date": _DATE,
+    "date": DATE,
     "duration": _DURATION,
     "email": _EMAIL,
     "ipv4": _IPV4,
@@ -120,4 +121,4 @@ def format_text(name: str) -> ByteAutomaton:
     """Gives the texts of a format."""
     if name == "time":
         return time_text()
-    return date_time_text(compiled(_DATE)) if name == "date-time" else compiled(_PATTERNS[name])
+    return date_time_text(compiled(DATE)) if name == "date-time" else compiled(_PATTERNS[name])
