@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass, field, replace
 
-from lmppl.constraints.protocol import Constraint
+from lmppl.constraints.protocol import Constraint, has_mask
 from lmppl.errors import InvalidInputError, InvalidTypeError
 from lmppl.representation import compact_repr
 
@@ -113,7 +113,8 @@ class Mask(Proposal):
 class Auto(Proposal):
     """Chooses by cost: the exact mask where it is cheap, rejection with look-ahead elsewhere.
 
-    A constraint with an automaton is masked on the device, which costs a few per cent of a step. Other
+    A constraint with an automaton is masked on the device, which costs a few per cent of a step, one with a
+    `mask` of its own on the host. Other
     exact constraints (`lp.lark`) are masked on the host for vocabularies of at most 64 tokens: each state
     is asked about all tokens once, which is less than what the rejections of some particles cost. All else is
     checked by rejection. Where that has spent its budget on an exact constraint, the mask is computed after
@@ -146,7 +147,7 @@ class Auto(Proposal):
             raise InvalidTypeError(f"Auto(measure=...) expects True or False, got {self.measure!r}.")
 
     def masks(self, part: Constraint, vocab_size: int) -> bool:
-        if part.automaton() is not None:
+        if part.automaton() is not None or has_mask(part):
             return True
         return part.viable_is_exact and vocab_size <= _MOST_TOKENS_MASKED_ON_HOST
 

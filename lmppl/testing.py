@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from lmppl.constraints.cost_growth import TIMES, CostGrowth, cost_growth_of
 from lmppl.constraints.lateness import Lateness, lateness_of
-from lmppl.constraints.protocol import OUTSIDE, Constraint, State
+from lmppl.constraints.protocol import OUTSIDE, Constraint, State, has_mask
+from lmppl.constraints.vocabulary_mask import VocabularyIndex
 from lmppl.contracts import check_language_model as check_language_model
 from lmppl.errors import InvalidInputError, InvalidTypeError
+from lmppl.language_model import Vocabulary
 from lmppl.potentials.laws import check_potential as check_potential
 from lmppl.unbiasedness import assert_unbiased as assert_unbiased
 
@@ -51,8 +53,9 @@ def check_constraint(constraint: Constraint, samples: Iterable[str | bytes]) -> 
     too; a prefix that was refused stays refused; every prefix of an accepted string is viable; states
     are hashable values that advancing does not change; an automaton, if there is one, says the same; what
     is asked together is answered as if it were asked one by one; what says less than a state, `local` and
-    `next_bytes`, says nothing else; where `viable_is_exact`, a prefix that is let through has a completion;
-    the cost of a byte does not grow faster than the text.
+    `next_bytes`, says nothing else; `mask`, if there is one, says of each token what `advance` does; where
+    `viable_is_exact`, a prefix that is let through has a completion; the cost of a byte does not grow faster
+    than the text.
 
     The last two are broken only beyond doubt: a search for a completion met every state that there is, or
     a byte takes 10,000 lines of Python and more than 16 times those of a text an eighth as long. What falls
@@ -151,6 +154,7 @@ def _test_together(constraint: Constraint, string: bytes) -> None:
     for state, row in zip(states, candidates, strict=True):
         for data in row:
             _test_local(constraint, state, data)
+        _test_mask(constraint, state, row)
     ends = constraint.check_ends(states)
     _law(ends == [constraint.accepts(s) for s in states], "check_ends() of many is accepts() of each", string)
 
@@ -172,6 +176,17 @@ def _test_local(constraint: Constraint, state: State, data: bytes) -> None:
         if after is None:
             return
         at = after
+
+
+def _test_mask(constraint: Constraint, state: State, candidates: Sequence[bytes]) -> None:
+    """Compares `mask`, if there is one, with `advance`, on a vocabulary of the candidates and their heads."""
+    if not has_mask(constraint):
+        return
+    heads = {data[:length] for data in candidates for length in range(1, len(data) + 1)}
+    tokens = sorted(heads | set(_DISTURBANCES))
+    index = VocabularyIndex(Vocabulary((*tokens, b""), frozenset({len(tokens)})))
+    for data, said in zip(tokens, index.mask(constraint, state).tolist(), strict=False):
+        _law(said == (constraint.advance(state, data) is not None), "mask() says what advance() does", data)
 
 
 def _test_automaton(constraint: Constraint, string: bytes) -> None:

@@ -10,7 +10,11 @@ from lmppl.constraints.notation import Operator
 from lmppl.constraints.remembered_answers import CheckTimedOut
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Bool
+
     from lmppl.constraints.automaton import ByteAutomaton
+    from lmppl.language_model import Vocabulary
     from lmppl.potentials.protocol import Potential
 
 State = Hashable
@@ -105,6 +109,20 @@ class Constraint(abc.ABC):
         """Gives what `accepts` says of each state, a check's timeout as a value."""
         return [_said(lambda state=state: self.accepts(state)) for state in states]
 
+    def mask(self, state: State, vocabulary: Vocabulary) -> Bool[np.ndarray, " vocab"] | None:
+        """Gives True for each id whose bytes `advance` takes from a state; None if it has to be asked.
+
+        Whoever knows that at once, better than by asking about each token, overrides this; `Auto` masks it
+        then. Masks are remembered by state. What is said of ids that end a string, or have no bytes, does not
+        count.
+
+        Args:
+            state: Where the string stands.
+            vocabulary: The bytes of each id, as `token_bytes`.
+        """
+        del state, vocabulary
+        return None
+
     def automaton(self) -> ByteAutomaton | None:
         """Gives a byte automaton of the same language where there is one; its states are ours."""
         return None
@@ -181,6 +199,11 @@ class Constraint(abc.ABC):
 def is_batched(constraint: Constraint) -> bool:
     """Says whether a conjunct answers many questions together: whether it has a `check` of its own."""
     return any(type(part).check is not Constraint.check for part in constraint.parts())
+
+
+def has_mask(constraint: Constraint) -> bool:
+    """Says whether a constraint has a `mask` of its own."""
+    return type(constraint).mask is not Constraint.mask
 
 
 def in_rows(items: Iterable[Item], rows: Sequence[Sequence[object]]) -> list[list[Item]]:

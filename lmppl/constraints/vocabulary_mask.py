@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -10,11 +11,13 @@ from jaxtyping import Bool, Int, UInt8
 
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.byte_steps import ByteSteps, Standing, steps_of
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.combinators import Conjunction
+from lmppl.constraints.protocol import Constraint, State, has_mask
 from lmppl.constraints.token_classes import TokenClasses, classes_of
 from lmppl.constraints.transition_tables import DEAD
 from lmppl.constraints.vocabulary_trie import VocabularyTrie
 from lmppl.constraints.wide_states import wide
+from lmppl.errors import InvalidInputError
 from lmppl.language_model import Vocabulary
 
 MAX_CACHED_BYTES = 64 * 2**20  # packed masks: 4,000 at a vocabulary of 128k; and as much for token classes
@@ -33,9 +36,9 @@ class VocabularyIndex:
 
     For an automaton, tokens are sorted into classes once that pays, for all of its states (`token_classes`),
     and before that the vocabulary's prefix tree is walked from the one state. Any other constraint is asked
-    once for each distinct pair of a state and a byte, which is at most once for each node of the tree, and
-    far less where states repeat. Of a state that nearly any text stays in, only the tokens that may leave it
-    are walked (`wide_states`).
+    for its own `mask`, or else once for each distinct pair of a state and a byte, which is at most once for
+    each node of the tree, and far less where states repeat. Of a state that nearly any text stays in, only
+    the tokens that may leave it are walked (`wide_states`).
     """
 
     def __init__(self, vocabulary: Vocabulary):
@@ -44,6 +47,7 @@ class VocabularyIndex:
         self._vocabulary = Vocabulary(vocabulary.token_bytes, vocabulary.eos_ids)
         self._tries: OrderedDict[bytes, VocabularyTrie] = OrderedDict()
         self._size = len(vocabulary)
+        self._has_text = np.array([bool(data) for data in vocabulary.texts], bool)
         self._cache: OrderedDict[tuple[Constraint, State], np.ndarray] = OrderedDict()
         self._max_cached = max(16, 8 * MAX_CACHED_BYTES // max(1, self._size))
         self._classes: OrderedDict[ByteAutomaton, TokenClasses | None] = OrderedDict()
@@ -69,7 +73,9 @@ class VocabularyIndex:
             classes = None if machine is None else self.classes(machine, 1 / _MASKS_TO_PAY)
             if classes is not None:
                 return classes.mask(_number(state))
-            mask = self._walked(constraint, state)
+            mask = self._said(constraint, state)
+            if mask is None:
+                mask = self._walked(constraint, state)
             self._cache[key] = np.packbits(mask)
             if len(self._cache) > self._max_cached:
                 self._cache.popitem(last=False)
@@ -107,6 +113,25 @@ class VocabularyIndex:
     @property
     def _num_class_bytes(self) -> int:
         return sum(2**10 if each is None else each.num_bytes for each in self._classes.values())
+
+    def _said(self, constraint: Constraint, state: State) -> Bool[np.ndarray, " vocab"] | None:
+        """Gives the constraint's own mask, or those of all conjuncts in one; None if some has none."""
+        if isinstance(constraint, Conjunction) and len(constraint.factors) > 1:
+            if not all(has_mask(each) or each.automaton() is not None for each in constraint.factors):
+                return None
+            states = cast(tuple[State, ...], state)
+            masks = [self.mask(each, at) for each, at in zip(constraint.factors, states, strict=True)]
+            return np.logical_and.reduce(masks)
+        said = constraint.mask(state, self._vocabulary)
+        if said is None:  # as for those that have none
+            return None
+        mask = np.asarray(said)
+        if mask.dtype != bool or mask.shape != (self._size,):
+            raise InvalidInputError(
+                f"mask() of {constraint.describe()} gave an array of {mask.dtype} of shape {mask.shape}. It "
+                f"gives one bool for each of the {self._size:,} ids of the vocabulary."
+            )
+        return mask & self._has_text
 
     def _walked(self, constraint: Constraint, state: State) -> Bool[np.ndarray, " vocab"]:
         machine = constraint.automaton()

@@ -101,6 +101,9 @@ class Toy(Constraint):
     def next_bytes(self, state: State) -> Container[int]:
         return self.replaced.get("next_bytes", lambda state: range(256))(state)
 
+    def mask(self, state, vocabulary):
+        return self.replaced.get("mask", lambda state, vocabulary: None)(state, vocabulary)
+
     def check(self, states, candidates):
         return self.replaced.get("check", super().check)(states, candidates)
 
@@ -166,6 +169,8 @@ def test_toy_itself_keeps_the_laws() -> None:
         (Toy(check_ends=lambda states: [True] * len(states)), r"check_ends\(\) of many"),
         (Toy(local=lambda state: b""), r"local\(\) is viable where"),
         (Toy(next_bytes=lambda state: b"a"), r"next_bytes\(\) has all"),
+        (Toy(mask=lambda state, vocabulary: np.ones(len(vocabulary), bool)), r"mask\(\) says what"),
+        (Toy(mask=lambda state, vocabulary: np.zeros(len(vocabulary), bool)), r"mask\(\) says what"),
         (Toy(automaton=lambda: regex("(ab)*").automaton()), "start is the initial state"),
         (
             Toy(initial=lambda: 0, advance=lambda t, s, d: 0, automaton=lambda: regex("(ab)*").automaton()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.python_check import check
 from lmppl.constraints.regular_expression import regex
 from lmppl.constraints.vocabulary_mask import VocabularyIndex, index_of
+from lmppl.errors import InvalidInputError
 from lmppl.language_model import Vocabulary
 
 
@@ -38,7 +40,34 @@ def random_vocabulary(seed: int, size: int) -> Vocabulary:
     return Vocabulary((*tokens, b""), frozenset({size - 1}))
 
 
+class AtMost(Constraint):
+    """Texts of so many bytes at most, which knows at once what may come."""
+
+    def __init__(self, most: int):
+        self.most = most
+        self.asked = 0
+
+    def initial(self) -> State:
+        return self.most
+
+    def advance(self, state: Any, data: bytes) -> State | None:
+        self.asked += 1
+        return state - len(data) if state >= len(data) else None
+
+    def accepts(self, state: State) -> bool:
+        return True
+
+    def describe(self) -> str:
+        return f"AtMost({self.most})"
+
+    def mask(self, state: Any, vocabulary: Vocabulary) -> Any:
+        return np.array([len(data) <= state for data in vocabulary.token_bytes])
+
+
 CONSTRAINTS: list[Constraint] = [
+    AtMost(5),
+    AtMost(5) & regex("[ab(é]*"),
+    AtMost(5) & regex("[ab(é]*") & check("few", prefix=lambda s: s.count("a") < 3),
     regex("(ab|é)*"),
     regex(r"[^()]{1,3}"),
     regex("(?s:.)*"),
@@ -86,6 +115,31 @@ def test_other_constraints_are_asked_once_for_each_prefix() -> None:
     mask = VocabularyIndex(Vocabulary(tokens)).mask(constraint, constraint.initial())
     assert mask.tolist() == [True, True, True, True, False, False, False, False]
     assert sorted(asked) == ["a", "ab", "abc", "abd", "b"]
+
+
+def test_a_mask_of_its_own_is_taken_without_asking() -> None:
+    constraint = AtMost(2)
+    joined = constraint & regex("ab*c*")
+    index = VocabularyIndex(Vocabulary((b"a", b"ab", b"abc", b"", b"end"), frozenset({4})))
+    assert index.mask(constraint, 2).tolist() == [True, True, False, False, False]
+    assert index.mask(joined, joined.initial()).tolist() == [True, True, False, False, False]
+    assert constraint.asked == 0
+
+
+@pytest.mark.parametrize("said", [np.ones(3, bool), np.ones(2), np.ones((2, 1), bool)], ids=str)
+def test_a_mask_that_is_none_is_an_error(said: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AtMost, "mask", lambda self, state, vocabulary: said)
+    with pytest.raises(
+        InvalidInputError, match=r"AtMost\(2\) gave an array .* one bool for each of the 2 ids"
+    ):
+        VocabularyIndex(Vocabulary((b"a", b"b"))).mask(AtMost(2), 2)
+
+
+def test_a_mask_may_leave_a_state_to_advance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AtMost, "mask", lambda self, state, vocabulary: None)
+    constraint = AtMost(1)
+    assert VocabularyIndex(Vocabulary((b"a", b"ab"))).mask(constraint, 1).tolist() == [True, False]
+    assert constraint.asked > 0
 
 
 def test_vocabulary_without_text_gives_an_empty_mask() -> None:
