@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 from lmppl.constraints.json_values.acceptor import Machine
 from lmppl.constraints.json_values.acceptor import State as Standing
 from lmppl.constraints.json_values.item_values import Pieces, grown
+from lmppl.constraints.json_values.json_texts import JsonText
 from lmppl.constraints.json_values.json_texts import json as json_texts
 from lmppl.constraints.json_values.phases import (
     AFTER,
@@ -193,4 +194,4 @@ class JsonCheck(Constraint):
 
 
 def _anything() -> Machine:
-    return json_texts(whitespace="any").machine
+    return cast(JsonText, json_texts(whitespace="any")).machine

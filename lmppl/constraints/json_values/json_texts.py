@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.combinators import Conjunction, both
+from lmppl.constraints.combinators import Conjunction
 from lmppl.constraints.json_values.acceptor import Machine
 from lmppl.constraints.json_values.acceptor import State as Standing
 from lmppl.constraints.json_values.documents import Document
@@ -101,7 +101,8 @@ def json(
     described = _json(text, model, whitespace, formats, draft, others, is_unique=True)
     if model is None or schema_says_all(model):
         return described
-    return both(described, check(f"{getattr(model, '__name__', model)} validates", complete=Validates(model)))
+    asked = check(f"{getattr(model, '__name__', model)} validates", complete=Validates(model))
+    return Conjunction((described, asked), (described, asked))
 
 
 def _parsed(text: str) -> Any:
