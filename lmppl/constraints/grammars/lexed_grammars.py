@@ -177,7 +177,10 @@ class _Scanners:
         names = dict.fromkeys([str(terminal.name) for terminal in loaded.terminals] + sorted(declared))
         self.tokens = {name: token for token, name in enumerate(names, 1)}
         in_order = sorted(loaded.terminals, key=_rank)
-        self._terminals = [Terminal.of_lark(t, self.tokens[str(t.name)]) for t in in_order]
+        options = loaded.source.options
+        self._terminals = [
+            Terminal.of_lark(t, self.tokens[str(t.name)], options.flags, options.by_regex) for t in in_order
+        ]
         self.contexts = LeftContexts.of(self._terminals)
         for terminal in self._terminals:
             if not terminal.looked_at:
