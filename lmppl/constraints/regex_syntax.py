@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lmppl.constraints import regex_package
 from lmppl.constraints.character_sets import CharacterSet, case_variants, matched_by, single
@@ -99,7 +101,33 @@ class Look:
 Node = Character | Assertion | Sequence | Alternation | Repetition | Look
 
 
-def parse(pattern: str, flags: int = 0, look_around: bool = False, by_regex: bool = False) -> Node:
+class Written(NamedTuple):
+    """What a user wrote, where the pattern that is read is a translation of it.
+
+    Attributes:
+        pattern: As it was written.
+        places: Where parts begin in the translation, ascending, each with where it begins in `pattern`. None
+            if that is the same.
+    """
+
+    pattern: str
+    places: tuple[tuple[int, int], ...] | None = None
+
+    def at(self, position: int) -> str:
+        """Says where a part is written that begins at a position of the translation."""
+        if self.places is not None:
+            place = bisect_right(self.places, (position, len(self.pattern))) - 1
+            position = self.places[max(0, place)][1]
+        return f"at position {position}"
+
+
+def parse(
+    pattern: str,
+    flags: int = 0,
+    look_around: bool = False,
+    by_regex: bool = False,
+    written: Written | None = None,
+) -> Node:
     """Reads a pattern. Whether it is one at all is decided by `re.compile`.
 
     Args:
@@ -107,33 +135,30 @@ def parse(pattern: str, flags: int = 0, look_around: bool = False, by_regex: boo
         flags: Of `re`, such as `re.IGNORECASE`.
         look_around: Whether look-ahead and look-behind are read, as `Look`, or refused.
         by_regex: Whether it means what it does to the package `regex`: see `regex_package`.
+        written: What errors show and count positions in, where that is not the pattern itself.
 
     Raises:
         ConstraintError: It is no pattern, or uses what has no automaton here: the message names
             the feature and its position. Or it has more than 200,000 characters, or more than 300
             different classes.
     """
+    written = written or Written(pattern)
+    name = shown(written.pattern)
     if len(pattern) > MAX_LENGTH:
         raise ConstraintError(
-            f"The pattern {shown(pattern)} has {len(pattern):,} characters; at most {MAX_LENGTH:,} are "
+            f"The pattern {name} has {len(pattern):,} characters; at most {MAX_LENGTH:,} are "
             "read. Give a long list of strings to lp.choices."
         )
     try:
         flags = (regex_package.flags_of if by_regex else _flags_of)(pattern, flags)
-        return _Reader(pattern, look_around, by_regex).alternation(flags)
+        return _Reader(pattern, look_around, by_regex, written).alternation(flags)
     except re.error as error:
-        where = "" if error.pos is None else f" at position {error.pos}"
-        raise ConstraintError(
-            f"The pattern {shown(pattern)} is no regular expression: {error.msg}{where}."
-        ) from error
+        where = "" if error.pos is None else " " + written.at(error.pos)
+        raise ConstraintError(f"The pattern {name} is no regular expression: {error.msg}{where}.") from error
     except OverflowError as error:
-        raise ConstraintError(
-            f"The pattern {shown(pattern)} has a count that is too large: {error}."
-        ) from error
+        raise ConstraintError(f"The pattern {name} has a count that is too large: {error}.") from error
     except RecursionError as error:
-        raise ConstraintError(
-            f"The pattern {shown(pattern)} is nested too deeply. Use fewer groups."
-        ) from error
+        raise ConstraintError(f"The pattern {name} is nested too deeply. Use fewer groups.") from error
 
 
 def walk(tree: Node) -> Iterator[Node]:
@@ -154,8 +179,9 @@ def _flags_of(pattern: str, flags: int) -> int:
 class _Reader:
     """A position in a pattern that is known to be well formed, and what can be read from there."""
 
-    def __init__(self, pattern: str, look_around: bool, by_regex: bool):
+    def __init__(self, pattern: str, look_around: bool, by_regex: bool, written: Written):
         self.pattern = pattern
+        self.written = written
         self.look_around = look_around
         self.by_regex = by_regex
         self.matched_by = regex_package.matched_by if by_regex else matched_by
@@ -257,8 +283,8 @@ class _Reader:
         self.classes.add(source)
         if len(self.classes) > MAX_CLASSES:
             raise ConstraintError(
-                f"The pattern {shown(self.pattern)} has more than {MAX_CLASSES} different classes of "
-                f"characters, that at position {start} being one too many. Use fewer."
+                f"The pattern {shown(self.written.pattern)} has more than {MAX_CLASSES} different classes of "
+                f"characters, that {self.written.at(start)} being one too many. Use fewer."
             )
         return Character(self.matched_by(source, flags))
 
@@ -315,15 +341,15 @@ class _Reader:
     def unlike(self, feature: str, position: int) -> ConstraintError:
         """Gives the error for what the package `regex` and Python's `re` do not read alike."""
         return ConstraintError(
-            f"The pattern {shown(self.pattern)} has {feature} at position {position}, which the package "
-            "`regex` reads in another way than Python's `re`. Write it without."
+            f"The pattern {shown(self.written.pattern)} has {feature} {self.written.at(position)}, which the "
+            "package `regex` reads in another way than Python's `re`. Write it without."
         )
 
     def refusal(self, feature: str, position: int) -> ConstraintError:
         return ConstraintError(
-            f"The pattern {shown(self.pattern)} uses {feature} at position {position}, which has no "
-            "automaton here. Write it without. As a constraint of its own it can be given to lp.pattern, "
-            "which asks the package `regex` about each prefix."
+            f"The pattern {shown(self.written.pattern)} uses {feature} {self.written.at(position)}, which "
+            "has no automaton here. Write it without. As a constraint of its own it can be given to "
+            "lp.pattern, which asks the package `regex` about each prefix."
         )
 
 

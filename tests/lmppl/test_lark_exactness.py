@@ -75,7 +75,7 @@ def test_broken_proof_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(completion_search.CompletionSearch, "_search", lambda self, reading: True)
     else:
         monkeypatch.setattr(token_texts.TokenTexts, "_divided_by", lambda self, filler: self.all)
-        monkeypatch.setattr(token_texts, "is_cut", lambda scanner, place, text: True)
+        monkeypatch.setattr(token_texts, "sure_behind", lambda scanner, place, tokens, tree: tokens)
     mode = ("lalr", "contextual")
     assert any(wrong(lark(g, parser="lalr"), g, mode) for g in DEAD_ENDS.values() if completed(g, mode))
 

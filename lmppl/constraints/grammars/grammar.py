@@ -15,11 +15,11 @@ from lmppl.constraints.grammars.lalr_tables import NotLalr
 from lmppl.constraints.grammars.lark_grammars import GrammarSource, LoadedGrammar, Loader
 from lmppl.constraints.grammars.lark_options import LanguageOptions, TreeOptions
 from lmppl.constraints.grammars.left_contexts import LeftContexts
-from lmppl.constraints.grammars.lexed_grammars import earley_texts, lalr_texts
+from lmppl.constraints.grammars.lexed_grammars import earley_texts, lalr_texts, never_found
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.numbered_rules import grammar_rules
 from lmppl.constraints.grammars.token_neighbours import followers
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.errors import ConstraintError
 from lmppl.progress import tell_compiling
 
@@ -214,16 +214,25 @@ class Grammar(Constraint):
         """
         initial = self.texts.initial
         if initial is None:
+            unfound = ", ".join(never_found(self.loaded)[:3])
             raise ConstraintError(
-                "No string is in the language of the grammar: where more than one rule applies, Lark's LALR "
-                "parser takes one that never comes to an end, or a terminal is never found. Give "
-                "parser='earley'."
+                f"No string is in the language of the grammar: {unfound}. Where two terminals match a text, "
+                "give that which is meant a greater priority, as in NAME.1; let `%ignore` match less; or "
+                "give parser='earley', which looks for each on its own."
+                if unfound
+                else "No string is in the language of the grammar: where more than one rule applies, Lark's "
+                "LALR parser takes one that never comes to an end, or a terminal is found nowhere that it "
+                "may stand. Give parser='earley'."
             )
         return initial
 
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if no string of the language starts so."""
-        return self.texts.advance(state, data)
+        try:
+            return self.texts.advance(state, data)
+        except TypeError:
+            require_bytes(data)
+            raise
 
     def accepts(self, state: State) -> bool:
         """Says whether the string that led to `state` is in the language."""

@@ -208,7 +208,7 @@ def _check_terminal(terminal: Any, options: LanguageOptions, is_lexed: bool) -> 
         ):  # it stands in a group of a larger one
             (regex_package.compiled if options.by_regex else re.compile)(f"(?:{pattern})", options.flags)
     except Exception as error:  # of the package `regex`, where Lark finds it, or a ValueError
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        reason = "it is nested too deeply. Use fewer groups." if isinstance(error, RecursionError) else error
         raise ConstraintError(
             f"Lark cannot read the grammar: Terminal {terminal.name} is no regular expression: "
             f"{regex_package.shown(terminal.pattern.value)}, {reason}"
