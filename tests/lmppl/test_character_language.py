@@ -9,10 +9,10 @@ import pytest
 from viable_prefixes import accepted, stepped
 
 import lmppl as lp
-from lmppl.constraints import character_language
-from lmppl.constraints.character_automaton import determinised
+from lmppl.constraints import character_language, regular_expression
+from lmppl.constraints.character_automaton import CharacterAutomaton, determinised
 from lmppl.constraints.character_language import CharacterLanguage
-from lmppl.constraints.regex_syntax import parse
+from lmppl.constraints.regex_syntax import Node, parse
 from lmppl.constraints.regular_expression import compiled
 from lmppl.constraints.regular_language import RegularLanguage
 from lmppl.errors import ConstraintError
@@ -143,6 +143,20 @@ def test_what_is_too_large_even_so_is_refused() -> None:
     for pattern in ("(.{0,99}){0,999}", r"\b\w*(a|b)*a(a|b){30}", r"(a|b)*a(a|b){16}$[^\s\S]?"):
         with pytest.raises(ConstraintError, match="needs more than 50,000 states"):
             lp.regex(pattern)
+
+
+@pytest.mark.parametrize("pattern", [r"(a|b)*a(a|b){19}", r"^\w{1,200}é$"])
+def test_what_is_too_large_is_made_deterministic_once(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(tree: Node) -> CharacterAutomaton:
+        calls.append(tree)
+        return determinised(tree)
+
+    monkeypatch.setattr(regular_expression, "determinised", counted)
+    assert isinstance(lp.regex(pattern), CharacterLanguage)
+    assert len(calls) == 1
+    assert not hasattr(character_language, "determinised")
 
 
 def test_states_are_forgotten_and_made_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -70,7 +70,9 @@ def sources_of(import_paths: Iterable[str | os.PathLike[str] | Loader]) -> tuple
     """Checks what a user passed as `import_paths`."""
     is_list = isinstance(import_paths, Iterable) and not isinstance(import_paths, str | bytes)
     for each in import_paths if is_list else ():
-        is_list = is_list and (isinstance(each, str | os.PathLike) or callable(each))
+        is_list = is_list and (
+            isinstance(each, str | os.PathLike) or (callable(each) and isinstance(each, Hashable))
+        )
     if not is_list:
         raise InvalidTypeError(
             "`import_paths` of lark() is a list of folders, or of functions such as Lark's "

@@ -170,6 +170,7 @@ def _loaded(source: GrammarSource) -> LoadedGrammar:
         from lark.load_grammar import load_grammar
 
         grammar, _ = load_grammar(source.text, source.path or "<string>", [imports], options.keep_all_tokens)
+        first = next((str(name) for name, *_ in grammar.rule_defs if not str(name).startswith("_")), "")
         bound_literals(grammar)
         bound_alternatives(grammar, source.parser == "earley")
         bound_templates(grammar)
@@ -183,7 +184,7 @@ def _loaded(source: GrammarSource) -> LoadedGrammar:
     if source.start not in names:
         raise ConstraintError(
             f"Lark cannot read the grammar: it has no rule {source.start!r}. Name the rule that stands for "
-            "the whole string in `start`."
+            f"the whole string in `start`{f', such as start={first!r}' if first else ''}."
         )
     return LoadedGrammar(source, tuple(imports.digests.items()), terminals, rules, ignored)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
@@ -121,9 +121,8 @@ class LanguageOptions:
             _require(isinstance(value, bool), name, "True or False", value)
         if priority not in _PRIORITIES:
             raise _unknown("priority", _PRIORITIES, priority)
-        _require(
-            edit_terminals is None or callable(edit_terminals), "edit_terminals", "a function", edit_terminals
-        )
+        is_function = callable(edit_terminals) and isinstance(edit_terminals, Hashable)
+        _require(edit_terminals is None or is_function, "edit_terminals", "a function", edit_terminals)
         _check_others(parser, others)
         return LanguageOptions(
             _flags(g_regex_flags, regex),
