@@ -7,6 +7,7 @@ Everything else that `regex` has, such as fuzzy matching, is refused. What class
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 import regex
@@ -16,6 +17,8 @@ from lmppl.errors import ConstraintError
 
 PROPERTY = re.compile(r"\\[pP](?:\{[^{}\[\]]*\}|[A-Z])")
 
+_IGNORING = re.compile(r"\(\?[a-zA-Z]*i")
+_HEEDING = re.compile(r"\(\?[a-zA-Z]*-[a-z]*i")
 _ESCAPED = re.compile(rf"{PROPERTY.pattern}|\\.", re.S)
 _ASCII = int(regex.ASCII)  # which is another number in `re`
 
@@ -48,6 +51,28 @@ def takes(pattern: str, word: str, flags: int) -> bool:
     """Says whether `regex` matches a word as a whole, without being asked to."""
     found = regex.match(pattern, word, flags_of_regex(flags))
     return found is not None and found[0] == word
+
+
+def unsure(patterns: Iterable[str], flags: int) -> str | None:
+    """Gives a property of upper or lower case in some patterns that `regex` does not always read alike.
+
+    Under ASCII and IGNORECASE, `\\p{Lu}+` matches other characters than `\\p{Lu}`. And `\\P{Lu}|(?i:b)` is
+    read as `(?i:\\P{Lu}|b)`, also where the two are terminals that a lexer looks for at once.
+
+    Args:
+        patterns: What is looked for at once, at most.
+        flags: Of `re`, on all of them.
+    """
+    joined = "|".join(patterns)
+    has_cases = bool(_IGNORING.search(joined)), bool(_HEEDING.search(joined))
+    if flags & re.IGNORECASE:
+        is_sure = not (has_cases[1] or flags & re.ASCII)
+    else:
+        is_sure = not has_cases[0]
+    found = (
+        () if is_sure else dict.fromkeys(m[0] for m in _ESCAPED.finditer(joined) if PROPERTY.fullmatch(m[0]))
+    )
+    return next((each for each in found if matched_by(each, 0) != matched_by(each, re.IGNORECASE)), None)
 
 
 def flags_of(pattern: str, flags: int) -> int:

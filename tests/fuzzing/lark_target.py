@@ -145,7 +145,10 @@ def parses(parser: lark_package.Lark, text: str) -> bool | None:
     """Says whether Lark takes a text; None where Lark itself fails ("Please report this bug")."""
     try:
         parser.parse(text)
-    except lark_package.exceptions.UnexpectedInput:
+    except (
+        lark_package.exceptions.UnexpectedInput,
+        EOFError,
+    ):  # this one where it looks for what else may be
         return False
     except RuntimeError:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import operator
 
 import pytest
 from hypothesis import given, settings
@@ -111,4 +112,4 @@ def test_a_string_stands_for_itself_on_both_sides() -> None:
         assert accepted(one) == {b"aa"}
     assert repr("aa" & grammar) == "'aa' & " + repr(grammar)
     with pytest.raises(ConstraintError, match=r"'a' and regex\('b'\) have no string in common"):
-        "a" & regex("b")
+        operator.and_("a", regex("b"))

@@ -159,11 +159,11 @@ def test_the_package_regex_says_what_classes_and_cases_are(mode: tuple[str, str]
     lines = [
         r"start: (WORD | GREEK | OTHER | KEY)+",
         r"WORD: /\w!/",
-        r"GREEK: /\p{Greek}[\p{Lu}\d]/",
+        r"GREEK: /\p{Greek}[\p{Pd}\d]/",
         'KEY: "ik"',
     ]
     lines.append(r"OTHER: /\P{L}/" if mode[1] == "dynamic_complete" else r"OTHER: /\P{L}\b/")
-    letters = "a\N{GREEK SMALL LETTER ALPHA}\N{GREEK CAPITAL LETTER OMEGA}\u0301!i\u0131k\u212aA1\xe9"
+    letters = "a\N{GREEK SMALL LETTER ALPHA}\N{GREEK CAPITAL LETTER OMEGA}\u0301!i\u0131k\u212aA1-\xe9"
     texts = ["".join(s) for size in (1, 2, 3) for s in itertools.product(letters, repeat=size)]
     constraint = lark("\n".join(lines), parser=mode[0], lexer=mode[1], regex=True, g_regex_flags=flags)
     theirs = loaded("\n".join(lines), *mode, regex=True, g_regex_flags=flags)
@@ -416,12 +416,30 @@ def test_a_comment_in_a_verbose_terminal_swallows_the_others_where_lark_writes_t
         ("(?a:a)", "flag 'a' inside"),
         ("a*+b", "possessive"),
         (r"\p{Nothing}", "unknown property"),
+        (r"\P{Lu}|(?i:b)", "have .*P{Lu}, where case is ignored in a part"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
 def test_what_the_package_regex_alone_has_is_refused(pattern: str, message: str) -> None:
     with pytest.raises(ConstraintError, match=message):
         lark(f"start: A\nA: /{pattern}/", parser="lalr", regex=True).initial()
+
+
+def test_case_is_ignored_in_all_terminals_with_properties_of_case_or_in_none() -> None:
+    """`regex` reads `\\P{Lu}|(?i:b)` as if case was ignored in both, and `\\p{Lu}+` otherwise under ASCII."""
+    assert not regex_package.match(r"\P{Lu}|(?i:b)", "k")
+    grammar = 'start: UPPER | KEY\nUPPER: /\\p{Lu}/\nKEY: "key"'
+    assert accepts(lark(grammar, parser="lalr", regex=True), "K")
+    assert accepts(lark(grammar, parser="lalr", regex=True, g_regex_flags=re.I), "k")
+    for mixed, flags in (
+        (grammar + "i", 0),
+        (grammar, re.I | int(regex_package.ASCII)),
+        (grammar.replace("/\\p", "/(?-i:x)?\\p"), re.I),
+    ):
+        with pytest.raises(ConstraintError, match=r"have .*p\{Lu\}.*Ignore case in all of them"):
+            lark(mixed, parser="lalr", regex=True, g_regex_flags=flags)
+    other = grammar.replace("Lu", "Greek") + "i"
+    assert accepts(lark(other, parser="lalr", regex=True), "KEY")
 
 
 def test_properties_need_the_package_regex() -> None:

@@ -180,6 +180,8 @@ def _loaded(source: GrammarSource) -> LoadedGrammar:
     options.apply(terminals, rules)
     for terminal in terminals:
         _check_terminal(terminal, options, "dynamic" not in source.lexer)
+    if options.by_regex:
+        _check_properties([terminal.pattern.to_regexp() for terminal in terminals], options.flags)
     names = dict.fromkeys(str(rule.origin.name) for rule in rules)
     if source.start not in names:
         raise ConstraintError(
@@ -187,6 +189,16 @@ def _loaded(source: GrammarSource) -> LoadedGrammar:
             f"the whole string in `start`{f', such as start={first!r}' if first else ''}."
         )
     return LoadedGrammar(source, tuple(imports.digests.items()), terminals, rules, ignored)
+
+
+def _check_properties(patterns: list[str], flags: int) -> None:
+    unsure = regex_package.unsure(patterns, flags)
+    if unsure is not None:
+        raise ConstraintError(
+            f"The terminals of the grammar have {unsure}, where case is ignored in a part of them, or under "
+            "ASCII too. The package `regex` then does not always give it the same meaning. Ignore case in "
+            "all of them, by g_regex_flags without ASCII, or in none."
+        )
 
 
 def _require_interegular() -> None:
