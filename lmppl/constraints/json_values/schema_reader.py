@@ -19,7 +19,7 @@ from lmppl.constraints.json_values.unevaluated_parts import unevaluated
 
 MAX_SCHEMAS = 20_000
 
-_GROUPS: dict[str, str] = {
+_GROUPS = {
     **dict.fromkeys(("items", "prefixItems", "additionalItems", "unevaluatedItems"), "items"),
     "patternProperties": "properties",
     "additionalProperties": "properties",
@@ -117,7 +117,7 @@ class Reader(SchemaReader):
         groups: dict[str, list[str]] = {}
         for keyword in schema:
             self._check(place, keyword)
-            group: str = _GROUPS.get(keyword, keyword)
+            group = str(_GROUPS.get(keyword, keyword))
             if keyword.startswith("unevaluated") and is_beside_others(schema):
                 group = keyword
             groups.setdefault(group, []).append(keyword)
