@@ -55,7 +55,8 @@ def _text_of(option: object) -> str:
     if not isinstance(value, str):
         of_member = f", whose value is {value!r}" if isinstance(option, enum.Enum) else ""
         raise InvalidTypeError(
-            f"choices() takes strings, but one of them is {option!r}{of_member}. Use str(...)."
+            f"choices() takes strings, but one of them is {option!r}{of_member}. "
+            f"{'Decode it' if isinstance(value, bytes) else 'Use str(...)'}."
         )
     return value
 

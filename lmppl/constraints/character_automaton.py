@@ -35,7 +35,11 @@ class TooLarge(Exception):
     """The automaton has more states than allowed, or takes too long to build."""
 
 
-def determinised(tree: Node) -> tuple[Partition, Table, Accepting]:
+CharacterAutomaton = tuple[Partition, Table, Accepting]
+"""Classes of characters, where each leads to from each state, and the states where a text may end."""
+
+
+def determinised(tree: Node) -> CharacterAutomaton:
     """Makes the smallest automaton over the classes of characters that a pattern tells apart.
 
     Thompson's construction with counted repeats written out, then subsets. An assertion is an epsilon

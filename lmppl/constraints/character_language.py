@@ -7,13 +7,14 @@ UTF-8. States are made when first met.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from lmppl.constraints.character_automaton import Subsets, TooLarge, determinised, size
+from lmppl.constraints.character_automaton import CharacterAutomaton, Subsets, size
 from lmppl.constraints.character_sets import Partition
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.constraints.regex_syntax import Assertion, Character, Look, Node, walk
 from lmppl.constraints.transition_tables import DEAD, Accepting, Table
 from lmppl.constraints.utf8_encoding import Encoding
@@ -136,31 +137,40 @@ class CharacterLanguage(Constraint):
 
     Attributes:
         pattern: In the syntax of `re`.
+        flags: Of `re`.
         machine: Its states.
     """
 
     pattern: str
+    flags: int
     machine: CharacterMachine = field(compare=False)
 
     @staticmethod
-    def of(pattern: str, tree: Node) -> CharacterLanguage | None:
+    def of(
+        pattern: str, flags: int, tree: Node, characters: CharacterAutomaton | None
+    ) -> CharacterLanguage | None:
         """Makes that of a pattern; None where it is too large for this too.
 
         Assertions need the whole automaton of characters: only there it is known what can be completed.
+
+        Args:
+            pattern: As it is written.
+            flags: Of `re`.
+            tree: What it means.
+            characters: Its automaton of characters; None if that is too large.
         """
         if size(tree) > MAX_FOLLOWED:
             return None
-        try:
-            partition, table, accepting = determinised(tree)
-            return CharacterLanguage(pattern, CharacterMachine(partition, _TableSteps(table, accepting)))
-        except TooLarge:
-            pass
+        if characters is not None:
+            partition, table, accepting = characters
+            machine = CharacterMachine(partition, _TableSteps(table, accepting))
+            return CharacterLanguage(pattern, flags, machine)
         for node in walk(tree):
             if isinstance(node, Assertion | Look) or (isinstance(node, Character) and not node.options):
                 return None
         subsets = Subsets.of(tree)
         subsets.most_work = None
-        return CharacterLanguage(pattern, CharacterMachine(subsets.partition, subsets))
+        return CharacterLanguage(pattern, flags, CharacterMachine(subsets.partition, subsets))
 
     @property
     def revisits_states(self) -> bool:
@@ -173,12 +183,16 @@ class CharacterLanguage(Constraint):
 
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if no accepted string starts so."""
-        point: Point | None = cast(Point, state)
-        for byte in data:
-            point = self.machine.advance(point, byte)
-            if point is None:
-                return None
-        return point
+        try:
+            point: Point | None = cast(Point, state)
+            for byte in data:
+                point = self.machine.advance(point, byte)
+                if point is None:
+                    return None
+            return point
+        except TypeError:
+            require_bytes(data)
+            raise
 
     def accepts(self, state: State) -> bool:
         """Says whether the string that led to `state` is in the language."""
@@ -186,4 +200,9 @@ class CharacterLanguage(Constraint):
 
     def describe(self) -> str:
         """Gives the text that the user wrote."""
-        return f"regex({self.pattern!r})"
+        return description(self.pattern, self.flags)
+
+
+def description(pattern: str, flags: int) -> str:
+    """Gives what a user may have written."""
+    return f"regex({re.compile(pattern, flags) if flags else pattern!r})"

@@ -9,14 +9,15 @@ from typing import Any, cast
 from lmppl.constraints import automaton_algebra
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.character_automaton import TooLarge
+from lmppl.constraints.literals import operand
 from lmppl.constraints.notation import Operator, infix
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.regular_language import RegularLanguage
 from lmppl.constraints.remembered_answers import CheckTimedOut
-from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
+from lmppl.errors import ConstraintError, InvalidInputError
 
 
-def both(left: Constraint, right: Constraint) -> Constraint:
+def both(left: Constraint | str, right: Constraint | str) -> Constraint:
     """Allows the strings that two constraints both allow; written `left & right`.
 
     Automata are intersected to one automaton at once, if that stays under 20,000 states. What is no
@@ -25,8 +26,7 @@ def both(left: Constraint, right: Constraint) -> Constraint:
     Raises:
         ConstraintError: Both are automata, and they have no string in common.
     """
-    if not isinstance(right, Constraint):
-        raise InvalidTypeError(f"`&` joins a constraint with a constraint, but was given {right!r}.")
+    left, right = operand(left, "&"), operand(right, "&")
     conjuncts = tuple(dict.fromkeys((*left.parts(), *right.parts())))
     if len(conjuncts) == 1:
         return conjuncts[0]

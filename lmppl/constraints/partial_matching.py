@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,13 +12,14 @@ import regex
 from lmppl.constraints.described_check import DescribedCheck
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.python_check import Check
+from lmppl.constraints.regex_package import shown
 from lmppl.constraints.remembered_answers import Answers, require_askable
 from lmppl.constraints.right_context import with_visible_ends
 from lmppl.constraints.time_limits import TimeLimitReached
 from lmppl.errors import ConstraintError, InvalidTypeError
 
 
-def pattern(expression: str, timeout: float | None = 5.0) -> Constraint:
+def pattern(expression: str | regex.Pattern[str], timeout: float | None = 5.0) -> Constraint:
     """Allows the strings that an expression of the `regex` package matches as a whole.
 
     For what `lp.regex` refuses: look-around, back-references, recursion, atomic groups, conditionals,
@@ -31,7 +33,7 @@ def pattern(expression: str, timeout: float | None = 5.0) -> Constraint:
 
     Args:
         expression: In the syntax of `regex`, version 0 as by default there; write `(?V1)` in front for set
-            operations such as `[\\w--\\d]`.
+            operations such as `[\\w--\\d]`. Or compiled by `regex.compile`, with its flags.
         timeout: Seconds for one match. A match that takes longer, as catastrophic expressions do, is lost
             mass (`check timed out`), as for `lp.check`. None waits for ever.
 
@@ -39,14 +41,32 @@ def pattern(expression: str, timeout: float | None = 5.0) -> Constraint:
         ConstraintError: It is no expression; it writes a set operation without `(?V1)`; or it uses
             approximate matching, `(?r)`, or an assertion about the end of a word or line where
             that cannot be followed (in verbose expressions, and under `(?w)` or `(?m:...)`).
+        InvalidTypeError: It is something else, such as a pattern of `re`, which may mean something else here.
     """
-    if not isinstance(expression, str):
-        raise InvalidTypeError(f"An expression is a str, but pattern() was given {expression!r}.")
-    shown = f"pattern({expression!r})"
-    functions = {"prefix": Prefix(expression, timeout), "complete": Whole(expression, timeout)}
-    require_askable(shown, functions, timeout)
-    compiled(expression)
-    return DescribedCheck(Check(Answers(shown, functions, timeout)), shown)
+    name = f"pattern({expression!r})"
+    expression, flags = _text_and_flags(expression)
+    functions = {"prefix": Prefix(expression, timeout, flags), "complete": Whole(expression, timeout, flags)}
+    require_askable(name, functions, timeout)
+    compiled(expression, flags)
+    return DescribedCheck(Check(Answers(name, functions, timeout)), name)
+
+
+def _text_and_flags(expression: object) -> tuple[str, int]:
+    if isinstance(expression, str):
+        return expression, 0
+    hint = ""
+    if isinstance(expression, regex.Pattern) and isinstance(expression.pattern, str):
+        if not expression.named_lists:
+            return expression.pattern, expression.flags
+        hint = " It has named lists: write them out."
+    elif isinstance(expression, re.Pattern):
+        hint = " Give that to lp.regex, or its text here."
+    elif isinstance(expression, bytes) or isinstance(getattr(expression, "pattern", None), bytes):
+        hint = " Texts are written in UTF-8: decode it."
+    raise InvalidTypeError(
+        "An expression is a str, or compiled by regex.compile of the package `regex`, but pattern() was "
+        f"given {expression!r}.{hint}"
+    )
 
 
 @dataclass(frozen=True)
@@ -55,9 +75,10 @@ class Prefix:
 
     expression: str
     timeout: float | None
+    flags: int = 0
 
     def __call__(self, text: str) -> bool:
-        return _matches(compiled(self.expression)[1], text, self.timeout, partial=True)
+        return _matches(compiled(self.expression, self.flags)[1], text, self.timeout, partial=True)
 
 
 @dataclass(frozen=True)
@@ -66,9 +87,10 @@ class Whole:
 
     expression: str
     timeout: float | None
+    flags: int = 0
 
     def __call__(self, text: str) -> bool:
-        return _matches(compiled(self.expression)[0], text, self.timeout, partial=False)
+        return _matches(compiled(self.expression, self.flags)[0], text, self.timeout, partial=False)
 
 
 def _matches(compiled_expression: Any, text: str, timeout: float | None, *, partial: bool) -> bool:
@@ -79,26 +101,31 @@ def _matches(compiled_expression: Any, text: str, timeout: float | None, *, part
 
 
 @lru_cache(256)
-def compiled(expression: str) -> tuple[Any, Any]:
+def compiled(expression: str, flags: int = 0) -> tuple[Any, Any]:
     """Gives the compiled expression, and the one that prefixes are asked of.
 
     Raises:
         ConstraintError: As `pattern`.
     """
-    whole = _compile(expression)
+    whole = _compile(expression, flags)
     if whole.flags & regex.REVERSE:
         raise ConstraintError(
             f"The expression {expression[:60]!r} is matched from its end, by `(?r)`, where no prefix can be "
             "judged. Leave `(?r)` out."
         )
     rewritten = with_visible_ends(expression, whole.flags)
-    return whole, whole if rewritten == expression else _compile(rewritten)
+    return whole, whole if rewritten == expression else _compile(rewritten, flags)
 
 
-def _compile(expression: str) -> Any:
+def _compile(expression: str, flags: int) -> Any:
     try:
-        return regex.compile(expression)
-    except (regex.error, RecursionError, OverflowError, ValueError) as error:
+        return regex.compile(expression, flags)
+    except RecursionError as error:
         raise ConstraintError(
-            f"The expression {expression[:60]!r} cannot be used: {error}. It is read by the package `regex`."
+            f"The expression {shown(expression)} is nested too deeply for the package `regex`. Use fewer "
+            "groups."
+        ) from error
+    except (regex.error, OverflowError, ValueError) as error:
+        raise ConstraintError(
+            f"The expression {shown(expression)} cannot be used: {error}. It is read by the package `regex`."
         ) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from lmppl.constraints.notation import Operator
 from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.errors import InvalidTypeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,11 @@ class Constraint(abc.ABC):
 
     @abc.abstractmethod
     def advance(self, state: State, data: bytes) -> State | None:
-        """Gives the state after `data`, or None if nothing that starts so can be accepted."""
+        """Gives the state after `data`, or None if nothing that starts so can be accepted.
+
+        Raises:
+            InvalidTypeError: `data` is something else than bytes.
+        """
 
     def local(self, state: State) -> State | None:
         """Gives a state that many share, of the part of the text under way; None where there is none.
@@ -156,7 +161,7 @@ class Constraint(abc.ABC):
         return repeated(self, least, most)
 
     @overload
-    def __and__(self, other: Constraint) -> Constraint: ...
+    def __and__(self, other: Constraint | str) -> Constraint: ...
 
     @overload
     def __and__(self, other: Potential) -> Potential: ...
@@ -166,6 +171,11 @@ class Constraint(abc.ABC):
         from lmppl.potentials.protocol import Potential
 
         return NotImplemented if isinstance(other, Potential) else both(self, other)
+
+    def __rand__(self, other: str) -> Constraint:
+        from lmppl.constraints.combinators import both
+
+        return both(other, self)
 
     def __or__(self, other: Constraint | str) -> Constraint:
         from lmppl.constraints.union import either
@@ -194,6 +204,17 @@ class Constraint(abc.ABC):
 
     def __repr__(self) -> str:
         return self.describe()
+
+
+def require_bytes(data: object) -> None:
+    """Raises if what `advance` was given is no bytes. To be asked after a TypeError, it costs nothing else.
+
+    Raises:
+        InvalidTypeError: It is something else.
+    """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        hint = " Give text.encode()." if isinstance(data, str) else ""
+        raise InvalidTypeError(f"`advance` takes bytes, but was given {data!r:.60}.{hint}") from None
 
 
 def is_batched(constraint: Constraint) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from lmppl.constraints.protocol import Constraint, State, in_rows
+from lmppl.constraints.protocol import Constraint, State, in_rows, require_bytes
 from lmppl.constraints.remembered_answers import Answers, CheckTimedOut, require_askable
 from lmppl.constraints.utf8_decoding import decodable_head
 from lmppl.errors import InvalidInputError
@@ -97,11 +97,15 @@ class Check(Constraint):
             CheckError: The function raised, or returned no truth value.
             CheckTimedOut: It did not return in time.
         """
-        whole = cast(bytes, state) + data
-        text = decodable_head(whole)
-        if text is None or not self.answers.ask("prefix", text):
-            return None
-        return whole
+        try:
+            whole = cast(bytes, state) + data
+            text = decodable_head(whole)
+            if text is None or not self.answers.ask("prefix", text):
+                return None
+            return whole
+        except TypeError:
+            require_bytes(data)
+            raise
 
     def accepts(self, state: State) -> bool:
         """Says whether the text is good as a whole. Raises as `advance`."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from lmppl.constraints import regex_package
 from lmppl.constraints.character_sets import CharacterSet, case_variants, matched_by, single
+from lmppl.constraints.regex_package import shown
 from lmppl.errors import ConstraintError
 
 MAX_LENGTH = 200_000  # characters: 2 s and 60 MB
@@ -97,40 +101,64 @@ class Look:
 Node = Character | Assertion | Sequence | Alternation | Repetition | Look
 
 
-def parse(pattern: str, flags: int = 0, look_around: bool = False) -> Node:
+class Written(NamedTuple):
+    """What a user wrote, where the pattern that is read is a translation of it.
+
+    Attributes:
+        pattern: As it was written.
+        places: Where parts begin in the translation, ascending, each with where it begins in `pattern`. None
+            if that is the same.
+    """
+
+    pattern: str
+    places: tuple[tuple[int, int], ...] | None = None
+
+    def at(self, position: int) -> str:
+        """Says where a part is written that begins at a position of the translation."""
+        if self.places is not None:
+            place = bisect_right(self.places, (position, len(self.pattern))) - 1
+            position = self.places[max(0, place)][1]
+        return f"at position {position}"
+
+
+def parse(
+    pattern: str,
+    flags: int = 0,
+    look_around: bool = False,
+    by_regex: bool = False,
+    written: Written | None = None,
+) -> Node:
     """Reads a pattern. Whether it is one at all is decided by `re.compile`.
 
     Args:
         pattern: In the syntax of Python's `re`.
         flags: Of `re`, such as `re.IGNORECASE`.
         look_around: Whether look-ahead and look-behind are read, as `Look`, or refused.
+        by_regex: Whether it means what it does to the package `regex`: see `regex_package`.
+        written: What errors show and count positions in, where that is not the pattern itself.
 
     Raises:
         ConstraintError: It is no pattern, or uses what has no automaton here: the message names
             the feature and its position. Or it has more than 200,000 characters, or more than 300
             different classes.
     """
+    written = written or Written(pattern)
+    name = shown(written.pattern)
     if len(pattern) > MAX_LENGTH:
         raise ConstraintError(
-            f"The pattern {_short(pattern)} has {len(pattern):,} characters; at most {MAX_LENGTH:,} are "
+            f"The pattern {name} has {len(pattern):,} characters; at most {MAX_LENGTH:,} are "
             "read. Give a long list of strings to lp.choices."
         )
     try:
-        flags = re.compile(pattern, flags).flags
-        return _Reader(pattern, look_around).alternation(flags)
+        flags = (regex_package.flags_of if by_regex else _flags_of)(pattern, flags)
+        return _Reader(pattern, look_around, by_regex, written).alternation(flags)
     except re.error as error:
-        where = "" if error.pos is None else f" at position {error.pos}"
-        raise ConstraintError(
-            f"The pattern {_short(pattern)} is no regular expression: {error.msg}{where}."
-        ) from error
+        where = "" if error.pos is None else " " + written.at(error.pos)
+        raise ConstraintError(f"The pattern {name} is no regular expression: {error.msg}{where}.") from error
     except OverflowError as error:
-        raise ConstraintError(
-            f"The pattern {_short(pattern)} has a count that is too large: {error}."
-        ) from error
+        raise ConstraintError(f"The pattern {name} has a count that is too large: {error}.") from error
     except RecursionError as error:
-        raise ConstraintError(
-            f"The pattern {_short(pattern)} is nested too deeply. Use fewer groups."
-        ) from error
+        raise ConstraintError(f"The pattern {name} is nested too deeply. Use fewer groups.") from error
 
 
 def walk(tree: Node) -> Iterator[Node]:
@@ -144,16 +172,20 @@ def walk(tree: Node) -> Iterator[Node]:
             yield from walk(item)
 
 
-def _short(pattern: str) -> str:
-    return repr(pattern) if len(pattern) <= 60 else repr(pattern[:57] + "...")
+def _flags_of(pattern: str, flags: int) -> int:
+    return re.compile(pattern, flags).flags
 
 
 class _Reader:
     """A position in a pattern that is known to be well formed, and what can be read from there."""
 
-    def __init__(self, pattern: str, look_around: bool):
+    def __init__(self, pattern: str, look_around: bool, by_regex: bool, written: Written):
         self.pattern = pattern
+        self.written = written
         self.look_around = look_around
+        self.by_regex = by_regex
+        self.matched_by = regex_package.matched_by if by_regex else matched_by
+        self.case_variants = regex_package.case_variants if by_regex else case_variants
         self.at = 0
         self.classes: set[str] = set()
         self.known: dict[int, dict[str, Character]] = {}  # by the flags that matter
@@ -187,6 +219,8 @@ class _Reader:
         if self.pattern[self.at] in _WHITESPACE:
             self.at += 1
             return True
+        if self.by_regex and self.pattern[self.at].isspace():
+            raise self.unlike("a space that is not of ASCII in a verbose pattern", self.at)
         if self.pattern[self.at] == "#":
             end = self.pattern.find("\n", self.at)
             self.at = len(self.pattern) if end < 0 else end + 1
@@ -221,11 +255,13 @@ class _Reader:
             return self.escape(flags)
         self.at += 1
         if character == ".":
-            return Character(matched_by(".", flags))
+            return Character(self.matched_by(".", flags))
         if character == "^":
             return Assertion("line start" if flags & re.MULTILINE else "text start")
         if character == "$":
             return Assertion("line end" if flags & re.MULTILINE else "last line end")
+        if character == "{" and self.by_regex:
+            raise self.unlike("a brace that is no count, written `{` and not `\\{`,", self.at - 1)
         return self.literals(character, flags)[0]
 
     def literals(self, text: str, flags: int) -> list[Character]:
@@ -234,29 +270,34 @@ class _Reader:
         for character in text:
             if character not in known:
                 is_any = flags & _IGNORECASE
-                known[character] = Character(case_variants(character, flags) if is_any else single(character))
+                known[character] = Character(
+                    self.case_variants(character, flags) if is_any else single(character)
+                )
         return [known[character] for character in text]
 
     def character_class(self, flags: int) -> Node:
         start = self.at
         source = self.match(_CLASS)
+        if self.by_regex and "[:" in source:
+            raise self.unlike("a POSIX class", start)
         self.classes.add(source)
         if len(self.classes) > MAX_CLASSES:
             raise ConstraintError(
-                f"The pattern {_short(self.pattern)} has more than {MAX_CLASSES} different classes of "
-                f"characters, that at position {start} being one too many. Use fewer."
+                f"The pattern {shown(self.written.pattern)} has more than {MAX_CLASSES} different classes of "
+                f"characters, that {self.written.at(start)} being one too many. Use fewer."
             )
-        return Character(matched_by(source, flags))
+        return Character(self.matched_by(source, flags))
 
     def escape(self, flags: int) -> Node:
         start = self.at
-        source = self.match(_ESCAPE)
+        is_property = self.by_regex and regex_package.PROPERTY.match(self.pattern, start)
+        source = self.match(regex_package.PROPERTY if is_property else _ESCAPE)
         kinds = {"\\A": "text start", "\\Z": "text end", "\\b": "word edge", "\\B": "no word edge"}
         if source in kinds:
-            return Assertion(kinds[source], matched_by(r"\w", flags) if source in ("\\b", "\\B") else ())
+            return Assertion(kinds[source], self.matched_by(r"\w", flags) if source in ("\\b", "\\B") else ())
         if source[1] in "123456789" and len(source) == 2:
             raise self.refusal("a back-reference", start)
-        return Character(matched_by(source, flags))
+        return Character(self.matched_by(source, flags))
 
     def group(self, flags: int) -> Node | None:
         if self.look_around and (match := _LOOK.match(self.pattern, self.at)):
@@ -273,6 +314,8 @@ class _Reader:
         if self.pattern.startswith("(?P<", self.at):
             self.at = self.pattern.index(">", self.at) + 1
         elif match := _FLAGS.match(self.pattern, self.at):
+            if self.by_regex and ("a" in match[1] or ("u" in match[1] and flags & re.ASCII)):
+                raise self.unlike(f"the flag {match[1]!r} inside", self.at)
             self.at = match.end()
             if match[3] == ")":  # global flags, which `re.compile` has told us
                 return None
@@ -295,11 +338,18 @@ class _Reader:
             return True
         return False
 
+    def unlike(self, feature: str, position: int) -> ConstraintError:
+        """Gives the error for what the package `regex` and Python's `re` do not read alike."""
+        return ConstraintError(
+            f"The pattern {shown(self.written.pattern)} has {feature} {self.written.at(position)}, which the "
+            "package `regex` reads in another way than Python's `re`. Write it without."
+        )
+
     def refusal(self, feature: str, position: int) -> ConstraintError:
         return ConstraintError(
-            f"The pattern {_short(self.pattern)} uses {feature} at position {position}, which has no "
-            "automaton here. Write it without. As a constraint of its own it can be given to lp.pattern, "
-            "which asks the package `regex` about each prefix."
+            f"The pattern {shown(self.written.pattern)} uses {feature} {self.written.at(position)}, which "
+            "has no automaton here. Write it without. As a constraint of its own it can be given to "
+            "lp.pattern, which asks the package `regex` about each prefix."
         )
 
 

@@ -7,7 +7,7 @@ from typing import cast
 
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.notation import Operator
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import Constraint, State, require_bytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,7 +35,11 @@ class RegularLanguage(Constraint):
 
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if no accepted string starts so."""
-        return self.machine.advance(cast(int, state), data)
+        try:
+            return self.machine.advance(cast(int, state), data)
+        except TypeError:
+            require_bytes(data)
+            raise
 
     def accepts(self, state: State) -> bool:
         """Says whether the string that led to `state` is in the language."""

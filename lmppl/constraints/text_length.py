@@ -10,7 +10,7 @@ import numpy as np
 
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.count_bounds import Bounds
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.constraints.regular_language import RegularLanguage
 from lmppl.constraints.transition_tables import DEAD
 from lmppl.constraints.utf8_encoding import all_texts
@@ -69,16 +69,20 @@ class Length(Constraint):
 
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if no text of such a length starts so."""
-        count, inside = cast(Place, state)
-        following = all_texts().flat
-        for byte in data:
-            inside = following[256 * inside + byte]
-            if inside == DEAD:
-                return None
-            count += self.unit == "bytes" or inside == 0
-            if self.bounds.most is not None and count + self._missing(inside) > self.bounds.most:
-                return None
-        return (count if self.bounds.most is not None else min(count, self.bounds.least), inside)
+        try:
+            count, inside = cast(Place, state)
+            following = all_texts().flat
+            for byte in data:
+                inside = following[256 * inside + byte]
+                if inside == DEAD:
+                    return None
+                count += self.unit == "bytes" or inside == 0
+                if self.bounds.most is not None and count + self._missing(inside) > self.bounds.most:
+                    return None
+            return (count if self.bounds.most is not None else min(count, self.bounds.least), inside)
+        except TypeError:
+            require_bytes(data)
+            raise
 
     def accepts(self, state: State) -> bool:
         """Says whether the text is of whole characters and long enough."""

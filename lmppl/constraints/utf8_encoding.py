@@ -168,6 +168,8 @@ class _Builder:
         row = np.full(256, DEAD, np.int32)
         row[:_ASCII] = targets[self.ascii_classes]
         beyond = targets[self.beyond]
+        if (beyond == DEAD).all():
+            return row
         for node, leads in self.trees.leads_of.items():
             row[leads] = self.state(node, beyond)
         return row

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.constraints.remembered_answers import Answers, require_askable
 from lmppl.constraints.utf8_decoding import decodable_head
 
@@ -75,20 +75,24 @@ class Words(Constraint):
             CheckError: The function raised, or returned no truth value.
             CheckTimedOut: It did not return in time.
         """
-        complete, unfinished = cast(Progress, state)
-        unfinished += data
-        text = decodable_head(unfinished)
-        if text is None:
-            return None
-        found = text.split()
-        tail = len(text.encode())
-        if found and not text[-1].isspace():
-            tail -= len(found.pop().encode())
-        for word in found:
-            complete = (*complete, word)
-            if not self.answers.ask("function", complete):
+        try:
+            complete, unfinished = cast(Progress, state)
+            unfinished += data
+            text = decodable_head(unfinished)
+            if text is None:
                 return None
-        return Progress(complete, unfinished[tail:])
+            found = text.split()
+            tail = len(text.encode())
+            if found and not text[-1].isspace():
+                tail -= len(found.pop().encode())
+            for word in found:
+                complete = (*complete, word)
+                if not self.answers.ask("function", complete):
+                    return None
+            return Progress(complete, unfinished[tail:])
+        except TypeError:
+            require_bytes(data)
+            raise
 
     def accepts(self, state: State) -> bool:
         """Says whether the last word, which the end completes, is allowed too. Raises as `advance`."""

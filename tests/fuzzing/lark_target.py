@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections import Counter
+from typing import Any
 
 import lark as lark_package
 from drawn_bytes import Draws
@@ -35,12 +37,13 @@ PATTERNS = (
     *(r"/(?!ab?\b)[ab]+/", r"/a(?!b\B)/", "/a(?=b(?!a))/", "/(?:a(?!ab)|aa?)a/", "/(?!a+$)[ab]+/"),
     *(r"/\bb/", r"/\B[ab]/", "/(?<!a)b+/", "/^a/"),
 )
+FLAGS = (0, 0, 0, 0, re.I, re.X, re.S | re.M, re.A)
 IGNORED = ("", "", "A", '" "', "/ +/", "/ab+/", "/a.*?b/", "/ (?=a)/")
 SEEDS = (bytes(range(48)), bytes(range(200, 152, -1)), bytes(range(0, 144, 3)))
 
 
-def drawn(data: bytes) -> tuple[str, str, str]:
-    """Draws a parser, a lexer and a grammar of three rules and three terminals."""
+def drawn(data: bytes) -> tuple[str, str, str, int]:
+    """Draws a parser, a lexer, a grammar of three rules and three terminals, and flags of all terminals."""
     draws = Draws(data)
     parser, lexer = draws.one_of(MODES)
     lines = []
@@ -51,7 +54,8 @@ def drawn(data: bytes) -> tuple[str, str, str]:
         priority = draws.one_of(("", "", "", "", ".1", ".2", ".-1"))
         lines.append(f"{name}{priority}: {draws.one_of(PATTERNS)}")
     ignored = draws.one_of(IGNORED)
-    return parser, lexer, "\n".join([*lines, f"%ignore {ignored}"] if ignored else lines)
+    grammar = "\n".join([*lines, f"%ignore {ignored}"] if ignored else lines)
+    return parser, lexer, grammar, draws.one_of(FLAGS)
 
 
 def _side(draws: Draws) -> str:
@@ -89,18 +93,18 @@ def _can_be_completed(constraint: Constraint, state: State, alphabet: bytes, mos
         return False
 
 
-def judged(parser: str, lexer: str, grammar: str) -> str:
+def judged(parser: str, lexer: str, grammar: str, flags: int = 0) -> str:
     """Compares a grammar with Lark on all short strings, and completes viable ones."""
     try:
-        constraint = lark(grammar, parser=parser, lexer=lexer)
+        constraint = lark(grammar, parser=parser, lexer=lexer, g_regex_flags=flags)
         constraint.initial()
     except ConstraintError as error:
         if "No string is in the language" not in str(error):
             return "refused"
-        theirs = loaded(grammar, parser, lexer)
+        theirs = loaded(grammar, parser, lexer, g_regex_flags=flags)
         assert not any(parses(theirs, text) for text in strings()), "Lark parses some string"
         return "empty"
-    theirs = loaded(grammar, parser, lexer)
+    theirs = loaded(grammar, parser, lexer, g_regex_flags=flags)
     expected = {text: parses(theirs, text) for text in strings()}
     prefixes = {text[:size] for text, yes in expected.items() if yes for size in range(len(text) + 1)}
     for text, yes in expected.items():
@@ -131,17 +135,20 @@ def keywords(num: int) -> list[str]:
     return list(words)
 
 
-def loaded(grammar: str, parser: str, lexer: str, **options: str) -> lark_package.Lark:
+def loaded(grammar: str, parser: str, lexer: str, **options: Any) -> lark_package.Lark:
     """Gives Lark's parser; Earley's forest takes less time than its trees."""
     more = {"ambiguity": "forest"} if parser == "earley" else {}
-    return lark_package.Lark(grammar, parser=parser, lexer=lexer, **more, **options)  # type: ignore[arg-type]
+    return lark_package.Lark(grammar, parser=parser, lexer=lexer, **more, **options)
 
 
 def parses(parser: lark_package.Lark, text: str) -> bool | None:
     """Says whether Lark takes a text; None where Lark itself fails ("Please report this bug")."""
     try:
         parser.parse(text)
-    except lark_package.exceptions.UnexpectedInput:
+    except (
+        lark_package.exceptions.UnexpectedInput,
+        EOFError,
+    ):  # this one where it looks for what else may be
         return False
     except RuntimeError:
         return None

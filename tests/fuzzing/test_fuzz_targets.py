@@ -209,8 +209,8 @@ MUTANTS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
         "lark",
         "lark",
         lambda make: (
-            lambda grammar, parser, lexer: make(
-                grammar, parser=parser, lexer=lexer.replace("dynamic_complete", "dynamic")
+            lambda grammar, lexer, **options: make(
+                grammar, lexer=lexer.replace("dynamic_complete", "dynamic"), **options
             )
         ),
     ),

@@ -9,10 +9,10 @@ import pytest
 from viable_prefixes import accepted, stepped
 
 import lmppl as lp
-from lmppl.constraints import character_language
-from lmppl.constraints.character_automaton import TooLarge
+from lmppl.constraints import character_language, regular_expression
+from lmppl.constraints.character_automaton import CharacterAutomaton, determinised
 from lmppl.constraints.character_language import CharacterLanguage
-from lmppl.constraints.regex_syntax import parse
+from lmppl.constraints.regex_syntax import Node, parse
 from lmppl.constraints.regular_expression import compiled
 from lmppl.constraints.regular_language import RegularLanguage
 from lmppl.errors import ConstraintError
@@ -43,22 +43,17 @@ FORCED = ("table", "subsets")
 BYTES = [*b"ab c_9@\n", *"é😀ß".encode(), 0x80, 0xFF]
 
 
-def forced(pattern: str, how: str, monkeypatch: pytest.MonkeyPatch) -> CharacterLanguage | None:
+def forced(pattern: str, how: str) -> CharacterLanguage | None:
     """Makes the language of a pattern by its table of characters, or by sets of places."""
-    if how == "subsets":
-        monkeypatch.setattr(character_language, "determinised", fail)
-    return CharacterLanguage.of(pattern, parse(pattern))
-
-
-def fail(*_: object) -> None:
-    raise TooLarge
+    tree = parse(pattern)
+    return CharacterLanguage.of(pattern, 0, tree, determinised(tree) if how == "table" else None)
 
 
 @pytest.mark.parametrize("how", FORCED)
 @pytest.mark.parametrize("pattern", [*SMALL, *WITH_ASSERTIONS])
 def test_states_are_those_of_the_automaton(pattern: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = compiled(pattern)
-    found = forced(pattern, how, monkeypatch)
+    found = forced(pattern, how)
     if how == "subsets" and pattern in WITH_ASSERTIONS:
         assert found is None
         return
@@ -150,9 +145,23 @@ def test_what_is_too_large_even_so_is_refused() -> None:
             lp.regex(pattern)
 
 
+@pytest.mark.parametrize("pattern", [r"(a|b)*a(a|b){19}", r"^\w{1,200}é$"])
+def test_what_is_too_large_is_made_deterministic_once(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(tree: Node) -> CharacterAutomaton:
+        calls.append(tree)
+        return determinised(tree)
+
+    monkeypatch.setattr(regular_expression, "determinised", counted)
+    assert isinstance(lp.regex(pattern), CharacterLanguage)
+    assert len(calls) == 1
+    assert not hasattr(character_language, "determinised")
+
+
 def test_states_are_forgotten_and_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(character_language, "MAX_KNOWN", 3)
-    language = CharacterLanguage.of(r"\w{1,9}", parse(r"\w{1,9}"))
+    language = CharacterLanguage.of(r"\w{1,9}", 0, parse(r"\w{1,9}"), None)
     assert language is not None
     assert accepted(language, "aéaéaéaéa")
     assert not accepted(language, "aéaéaéaéaé")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import operator
 
 import pytest
 from hypothesis import given, settings
@@ -101,5 +102,14 @@ def test_conjunctions_are_values() -> None:
 
 
 def test_what_is_no_constraint_cannot_be_joined() -> None:
-    with pytest.raises(InvalidTypeError, match="joins a constraint with a constraint"):
-        inspect.unwrap(both)(regex("a"), "b")  # past the type checks that tests run under
+    with pytest.raises(InvalidTypeError, match=r"`&` joins constraints and strings, but was given 3"):
+        inspect.unwrap(both)(regex("a"), 3)  # past the type checks that tests run under
+
+
+def test_a_string_stands_for_itself_on_both_sides() -> None:
+    grammar = lark('start: "a"+')
+    for one in (regex("a+") & "aa", "aa" & regex("a+"), grammar & "aa", "aa" & grammar):
+        assert accepted(one) == {b"aa"}
+    assert repr("aa" & grammar) == "'aa' & " + repr(grammar)
+    with pytest.raises(ConstraintError, match=r"'a' and regex\('b'\) have no string in common"):
+        operator.and_("a", regex("b"))

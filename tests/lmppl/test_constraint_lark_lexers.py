@@ -502,7 +502,7 @@ def test_cost_of_a_byte_does_not_grow_with_the_length(test_data: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"grammar": 3}, InvalidTypeError, "text of a grammar, or a path"),
+        ({"grammar": 3}, InvalidTypeError, "text of a grammar, a path or"),
         ({"grammar": 'start: "a"', "parser": "cyk"}, InvalidInputError, "'earley' or 'lalr'"),
         ({"grammar": 'start: "a"', "parser": "lalr", "lexer": "dynamic"}, InvalidInputError, "'contextual'"),
         ({"grammar": 'start: x | y\nx: "a"\ny: "a"', "parser": "lalr"}, ConstraintError, "Reduce/Reduce"),

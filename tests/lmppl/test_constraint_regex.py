@@ -11,8 +11,10 @@ import warnings
 from pathlib import Path
 
 import pytest
+import regex as regex_package
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from viable_prefixes import accepted
 
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.character_sets import case_variants, matched_by
@@ -245,7 +247,34 @@ def test_equal_languages_are_equal_constraints() -> None:
 
 def test_pattern_of_another_type_is_refused() -> None:
     with pytest.raises(InvalidTypeError, match="A pattern is a str"):
-        inspect.unwrap(regex)(re.compile("a"))  # past the type checks that tests run under
+        inspect.unwrap(regex)(None)  # past the type checks that tests run under
+    with pytest.raises(InvalidTypeError, match="UTF-8: decode it"):
+        inspect.unwrap(regex)(b"a")
+    with pytest.raises(InvalidTypeError, match="UTF-8: decode it"):
+        inspect.unwrap(regex)(re.compile(b"a"))
+    with pytest.raises(InvalidTypeError, match=r"package `regex` are for lp\.pattern"):
+        inspect.unwrap(regex)(regex_package.compile("a"))
+
+
+@pytest.mark.parametrize("letters", ["", "i", "a", "ia", "s", "m", "x", "isx", "u"])
+@pytest.mark.parametrize("pattern", ["a k.B", r"\w+\.", "^[^ab]$", "(?-i:a)K", "(?i)ab", "é+ #\n"])
+def test_a_compiled_pattern_keeps_its_flags(pattern: str, letters: str) -> None:
+    flags = sum(getattr(re, letter.upper()) for letter in letters)
+    compiled_pattern = re.compile(pattern, flags)
+    constraint = regex(compiled_pattern)
+    letters = "aAkK\u212a Bbé.\n"
+    for text in ["".join(s) for n in range(5) for s in itertools.product(letters, repeat=n)]:
+        expected = compiled_pattern.fullmatch(text) is not None
+        assert accepted(constraint, text) == expected, text
+    assert regex(re.compile(pattern)) == regex(pattern)
+
+
+def test_a_compiled_pattern_that_is_too_large_keeps_its_flags() -> None:
+    small, large = regex(r"\w{1,200}x"), regex(re.compile(r"\w{1,200}x", re.I))
+    assert small != large
+    assert not accepted(small, "aX")
+    assert accepted(large, "aX")
+    assert repr(large) == "regex(re.compile('\\\\w{1,200}x', re.IGNORECASE))"
 
 
 def test_patterns_from_the_wild_are_exact_or_refused_with_a_reason(test_data: Path) -> None:

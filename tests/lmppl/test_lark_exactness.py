@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,9 @@ from lark_target import MODES, loaded, parses
 
 from lmppl.constraints.grammars import completion_search, token_texts
 from lmppl.constraints.grammars.grammar import _lark, lark
+from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.numbered_rules import Rules
+from lmppl.constraints.grammars.scanner import Scanner
 from lmppl.constraints.grammars.token_neighbours import avoidable
 from lmppl.constraints.protocol import Constraint
 
@@ -66,6 +69,29 @@ def test_prefix_is_let_through_exactly_if_it_has_a_completion(grammar: str, mode
         assert constraint.viable_is_exact
 
 
+def test_texts_with_a_common_beginning_are_tried_as_each_on_its_own() -> None:
+    rng = random.Random(0)
+    cut = uncut = 0
+    for _ in range(60):
+        texts = {token: bytes(rng.choices(b"abc", k=rng.randint(0, 5))) for token in range(1, 12)}
+        patterns = rng.sample(["a+", "ab", "b*c", "ca|a", "[ab]+c", "c+b?", "abc?", "b"], 4)
+        terminals = [Terminal(f"T{i}", i, p, None, frozenset(), 0) for i, p in enumerate(patterns, 1)]
+        scanner = Scanner(terminals, frozenset())
+        tree = token_texts.TextTree(texts)
+        for token, terminal in enumerate(terminals, 1):
+            place = token_texts.matched(scanner, terminal.automaton.shortest, token)
+            among = sum(1 << each for each in texts if rng.random() < 0.8)
+            found = token_texts.sure_behind(scanner, place, among, tree)
+            for each, text in texts.items():
+                expected = False
+                if place is not None and among >> each & 1:
+                    expected = place[0].settled or token_texts.is_cut(scanner, place, text)
+                assert bool(found >> each & 1) == expected
+                cut, uncut = cut + expected, uncut + (not expected)
+    assert cut > 200
+    assert uncut > 200
+
+
 @pytest.mark.parametrize("mutant", ["every match counts", "no search", "any filler divides"])
 def test_broken_proof_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lmppl.constraints.grammars.grammar._lark", _lark.__wrapped__)
@@ -75,7 +101,7 @@ def test_broken_proof_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(completion_search.CompletionSearch, "_search", lambda self, reading: True)
     else:
         monkeypatch.setattr(token_texts.TokenTexts, "_divided_by", lambda self, filler: self.all)
-        monkeypatch.setattr(token_texts, "is_cut", lambda scanner, place, text: True)
+        monkeypatch.setattr(token_texts, "sure_behind", lambda scanner, place, tokens, tree: tokens)
     mode = ("lalr", "contextual")
     assert any(wrong(lark(g, parser="lalr"), g, mode) for g in DEAD_ENDS.values() if completed(g, mode))
 

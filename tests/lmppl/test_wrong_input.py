@@ -1,12 +1,14 @@
 """Wrong input gets an error at once that says what is wrong with this value, and what to do."""
 
 import operator
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+import regex
 
 import lmppl as lp
 
@@ -283,3 +285,167 @@ def test_an_unknown_model_folder_and_an_empty_prompt_are_named():
 def test_unknown_names_of_the_package_are_attribute_errors():
     with pytest.raises(AttributeError, match="smaple"):
         lp.smaple  # noqa: B018
+
+
+DEEP = "(" * 10_000 + "a" + ")" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: lp.pattern(DEEP), r"The expression '\(+\.\.\.' is nested too deeply.*Use fewer groups"),
+        (lambda: lp.regex(DEEP), r"The pattern '\(+\.\.\.' is nested too deeply.*Use fewer groups"),
+        (
+            lambda: lp.json({"type": "string", "pattern": DEEP}),
+            r"'pattern': The pattern '\(+\.\.\.' is nested",
+        ),
+        (lambda: lp.lark(f"start: A\nA: /{DEEP}/"), r"Terminal A.*'\(+\.\.\.', it is nested too deeply"),
+        (lambda: lp.lark(f"start: A\nA: /{DEEP}/", parser="lalr"), r"Terminal A.*'\(+\.\.\.', it is nested"),
+    ],
+)
+def test_patterns_that_are_nested_deeply_are_shown_in_short(call, message):
+    with pytest.raises(lp.ConstraintError, match=message) as raised:
+        call()
+    assert len(str(raised.value)) < 250
+
+
+@pytest.mark.parametrize("pattern", [r"^(a|b)*a(a|b){20}$", r"a{1,100000}"])
+def test_a_pattern_of_a_schema_is_shown_as_it_was_written(pattern):
+    at = pattern.index("{")
+    for keyword, schema in (
+        ("pattern", {"type": "string", "pattern": pattern}),
+        (
+            "patternProperties",
+            {"type": "object", "patternProperties": {pattern: {}}, "properties": {"a": {}}},
+        ),
+    ):
+        with pytest.raises(lp.UnsupportedSchema, match=f"keyword '{keyword}'") as raised:
+            lp.json({"properties": {"x": schema}, "required": ["x"]}).initial()
+        message = str(raised.value)
+        assert f"schema at '/properties/x', keyword '{keyword}': The pattern {pattern!r} needs" in message
+        assert f"at position {at}." in message
+
+
+def test_a_pattern_of_a_schema_that_is_none_is_shown_where_it_was_written():
+    with pytest.raises(lp.UnsupportedSchema, match=r"The pattern 'x\(\?<=a\+\)b' is no regular expression"):
+        lp.json({"type": "string", "pattern": "x(?<=a+)b"})
+    classes = "".join(f"[^{chr(number)}]" for number in range(0x4E00, 0x4E00 + 301))
+    with pytest.raises(lp.UnsupportedSchema, match=r"more than 300 different classes.* position 1200 being"):
+        lp.json({"type": "string", "pattern": classes})
+
+
+def test_grammars_that_import_each_other_are_told_so(tmp_path):
+    (tmp_path / "itself.lark").write_text('%import .itself.a\nstart: a\na: "x"\n')
+    (tmp_path / "one.lark").write_text('%import .two.b\nstart: b\na: "x"\n')
+    (tmp_path / "two.lark").write_text("%import .one.a\nb: a\n")
+    for name, found in (("itself", "itself"), ("one", "(one|two)")):
+        with pytest.raises(lp.ConstraintError, match=rf"imports '.*{found}\.lark' again and again"):
+            lp.lark(tmp_path / f"{name}.lark")
+
+
+@pytest.mark.parametrize(
+    ("grammar", "line"),
+    [
+        ('root ::= "a" b\nb ::= [0-9]', "root ::= "),
+        ('<start> ::= "a"', "<start> ::= "),
+        ('start = "a", b;\nb = "c";', "start = "),
+        ('start -> "a"', "start -> "),
+    ],
+)
+def test_grammars_in_another_notation_are_told_how_lark_writes_rules(grammar, line):
+    with pytest.raises(lp.ConstraintError, match=rf"Lark writes a rule as `name: \.\.\.`.*`{line}\.\.\.`"):
+        lp.lark(grammar)
+
+
+def test_other_mistakes_in_a_grammar_get_no_hint_about_notations():
+    with pytest.raises(lp.ConstraintError, match="Lark cannot read the grammar") as raised:
+        lp.lark('start: "a" "::="\n  | (b')
+    assert "Lark writes a rule" not in str(raised.value)
+
+
+@pytest.mark.parametrize("lexer", ["contextual", "basic"])
+def test_a_terminal_that_is_ignored_before_it_is_found_is_named(lexer):
+    constraint = lp.lark('start: "a"\n%ignore /./', parser="lalr", lexer=lexer)
+    with pytest.raises(
+        lp.ConstraintError, match=r"A is never found, as its texts are taken for what is ignored"
+    ):
+        constraint.initial()
+    swallowed = lp.lark('start: IF\nIF: "if"\nNAME.2: /[a-z]+/\n%ignore NAME', parser="lalr", lexer=lexer)
+    with pytest.raises(lp.ConstraintError, match=r"IF is never found.*what is ignored.*greater priority"):
+        swallowed.initial()
+    if lexer == "basic":
+        with pytest.raises(lp.ConstraintError, match="Terminal A is never found"):
+            lp.lark('start: "a"\n%ignore /./', lexer=lexer)
+        taken = lp.lark('start: IF | IF NAME\nIF: "if"\nNAME.2: /[a-z]+/', parser="lalr", lexer=lexer)
+        with pytest.raises(lp.ConstraintError, match=r"IF is never found, as its texts are taken for NAME"):
+            taken.initial()
+
+
+DOMAIN = "(define (domain d) (:predicates (p)) (:action a :parameters () :precondition (and) :effect (p)))"
+PROBLEM = "(define (problem q) (:domain d) (:objects o) (:init) (:goal (p)))"
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        lp.regex("ab"),
+        lp.regex(r"\w{1,200}"),
+        lp.choices(["ab"]),
+        lp.length(1, 3),
+        lp.lark('start: "ab"'),
+        lp.lark('start: "ab"', parser="lalr"),
+        lp.json({"type": "integer"}),
+        lp.json(),
+        lp.json_check("c", "/a", lambda value: True),
+        lp.check("c", complete=lambda text: True),
+        lp.words(lambda words: True),
+        lp.pattern("a(?=b)b"),
+        lp.python_code(),
+        lp.pddl_plan(DOMAIN, PROBLEM),
+        lp.linear("x > 0", over="x = {x}", fields={"x": "[0-9]"}),
+        ~lp.regex("a"),
+        lp.regex("a") | lp.lark('start: "b"'),
+        lp.regex("a") + lp.lark('start: "b"'),
+        lp.regex("a") & lp.lark('start: "a"'),
+        lp.lark('start: "ab"').repeat(1, 3),
+    ],
+    ids=str,
+)
+def test_advance_takes_bytes(constraint):
+    for wrong in ("ab", "1", "{", '"', " ", "(a)"):
+        with pytest.raises(lp.InvalidTypeError, match=r"takes bytes, but was given '.*'\. Give text\.encode"):
+            constraint.advance(constraint.initial(), wrong)
+    assert constraint.advance(constraint.initial(), b"\xff") is None
+
+
+def test_errors_of_functions_that_advance_calls_stay_what_they_are():
+    check = lp.check("c", complete=lambda text: True, prefix=lambda text: text + 1)
+    with pytest.raises(lp.CheckError) as raised:
+        check.advance(check.initial(), b"a")
+    assert isinstance(raised.value.__cause__, TypeError)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: lp.pattern(re.compile("a")), r"Give that to lp.regex, or its text here"),
+        (lambda: lp.pattern(b"a"), "UTF-8: decode it"),
+        (lambda: lp.pattern(regex.compile(rb"a")), "UTF-8: decode it"),
+        (lambda: lp.pattern(regex.compile(r"\L<words>", words=["a"])), "named lists"),
+        (lambda: lp.pattern(None), "was given None"),
+        (lambda: lp.regex(None), "was given None"),
+        (lambda: lp.choices([b"a"]), "Decode it"),
+        (lambda: lp.regex("a") & 3, "joins constraints and strings, but was given 3"),
+    ],
+)
+def test_patterns_and_operands_of_another_type_are_refused(call, message):
+    with pytest.raises(lp.InvalidTypeError, match=message):
+        call()
+
+
+def test_an_expression_that_is_compiled_keeps_its_flags():
+    constraint = lp.pattern(regex.compile(r"a(?=b).$", regex.I))
+    state = constraint.advance(constraint.initial(), b"AB")
+    assert constraint.accepts(state)
+    assert repr(constraint) == r"pattern(regex.Regex('a(?=b).$', flags=regex.I | regex.V0))"
+    assert lp.pattern(r"a(?=b).$").advance(constraint.initial(), b"AB") is None

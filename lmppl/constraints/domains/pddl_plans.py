@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 from lmppl.constraints.domains.pddl_files import read_goal, read_task
 from lmppl.constraints.domains.strips import Action, Goal, Task
 from lmppl.constraints.domains.strips import State as Facts
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.errors import PDDLError
 
 MAX_REMEMBERED = 4_096  # sets of facts
@@ -92,6 +92,7 @@ class Plan(Constraint):
 
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if a step cannot be taken, or nothing can follow."""
+        require_bytes(data)
         facts, step = cast(Progress, state)
         for i in range(len(data)):
             byte = data[i : i + 1]

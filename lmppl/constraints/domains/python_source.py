@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 from lmppl.constraints.domains.python_blocks import START, Blocks, after_line
 from lmppl.constraints.domains.python_lines import split_lines
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.constraints.utf8_decoding import decodable_head
 
 
@@ -50,6 +50,7 @@ class PythonSource(Constraint):
 
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if no module begins so."""
+        require_bytes(data)
         whole, blocks, line, is_clear = cast(Progress, state)
         whole, line = whole + data, line + data
         text = decodable_head(line)

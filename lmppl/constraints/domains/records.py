@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from lmppl.constraints.domains.record_layouts import Layout, Reading
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.constraints.remembered_answers import Answers
 from lmppl.errors import InvalidInputError, InvalidTypeError
 
@@ -86,6 +86,7 @@ class Records(Constraint):
         Raises:
             CheckTimedOut: That could not be found out in time.
         """
+        require_bytes(data)
         readings = cast(frozenset[Reading], state)
         for i in range(len(data)):
             byte = data[i : i + 1]

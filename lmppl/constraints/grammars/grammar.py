@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, Unpack, cast
 
 from lmppl.constraints.grammars.earley import Matcher, Recogniser
 from lmppl.constraints.grammars.earley_exactness import can_always_complete
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_tables import NotLalr
-from lmppl.constraints.grammars.lark_grammars import GrammarSource, LoadedGrammar
+from lmppl.constraints.grammars.lark_grammars import GrammarSource, LoadedGrammar, Loader
+from lmppl.constraints.grammars.lark_options import LanguageOptions, TreeOptions
 from lmppl.constraints.grammars.left_contexts import LeftContexts
-from lmppl.constraints.grammars.lexed_grammars import earley_texts, lalr_texts
+from lmppl.constraints.grammars.lexed_grammars import earley_texts, lalr_texts, never_found
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.numbered_rules import grammar_rules
 from lmppl.constraints.grammars.token_neighbours import followers
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.errors import ConstraintError
 from lmppl.progress import tell_compiling
 
 
 def lark(
-    grammar: str | os.PathLike[str],
+    grammar: str | os.PathLike[str] | IO[str],
     start: str = "start",
     *,
     parser: str = "earley",
     lexer: str = "auto",
-    import_paths: Iterable[str | os.PathLike[str]] = (),
+    import_paths: Iterable[str | os.PathLike[str] | Loader] = (),
+    source_path: str | os.PathLike[str] | None = None,
     postlex: Any = None,
+    g_regex_flags: int = 0,
+    regex: bool = False,
+    priority: str | None = "auto",
+    strict: bool = False,
+    edit_terminals: Callable[[Any], Any] | None = None,
+    **others: Unpack[TreeOptions],
 ) -> Constraint:
     """Allows the strings of a grammar in Lark's syntax.
 
@@ -48,25 +56,44 @@ def lark(
 
     Args:
         grammar: The text of a grammar, or the path of a file of it: a `Path`, or a str without line
-            breaks that ends in `.lark`. A file may import from beside it.
+            breaks that ends in `.lark`; or an open text file. A file may import from beside it.
         start: The rule that stands for the whole string.
         parser: `"earley"` for any grammar, or `"lalr"`, which takes less time for a byte.
         lexer: How texts are cut into terminals. `"auto"` is `"dynamic"` for Earley and `"contextual"` for
             LALR. Others are `"basic"`, and for Earley `"dynamic_complete"`: a terminal may then match any
             shorter string than the one that `re` finds.
-        import_paths: Folders in which to look for imported grammars.
+        import_paths: Folders in which to look for imported grammars, and functions that find them, such as
+            Lark's `FromPackageLoader`.
+        source_path: The file that the grammar counts as, from beside which it imports.
         postlex: An instance of a subclass of `lark.indenter.Indenter`, such as its `PythonIndenter()`, which
             makes blocks of indented lines. `"auto"` is then `"basic"` for Earley, as there must be a lexer;
             and it is not known whether a prefix can be completed: an indentation may fit no block.
+        g_regex_flags: Flags of `re` that every terminal has, strings and what is ignored too. With `regex`,
+            they are those of the package `regex`, where `regex.ASCII` is another number.
+        regex: Whether terminals are read by the package `regex`, in its version 0: with `\\p{...}`, and with
+            its Unicode data for classes and cases. What else it has beyond `re` is refused.
+        priority: `"invert"` turns the priorities of terminals and rules around, None takes them away.
+        strict: Whether to refuse what Lark refuses then: conflicts, and with a lexer terminals that match the
+            same text. That takes the package `interegular`.
+        edit_terminals: A function that is called with each of Lark's `TerminalDef`, and may change its
+            pattern or its priority.
+        **others: What else Lark has, so that the options of a parser can be passed on: `keep_all_tokens`,
+            `maybe_placeholders`, `propagate_positions`, `debug`, `cache`, `cache_grammar`, `tree_class`,
+            `ambiguity`, `ordered_sets`. They say what becomes of a text, and not which ones are parsed.
 
     Raises:
         ConstraintError: Lark refuses the grammar; a terminal has back-references, looks at more than the
             one character before it, or has other look-around that is not supported; or no string is in the
             language.
-        InvalidInputError: There is no such parser, or the lexer does not go with it.
-        InvalidTypeError: `postlex` is something else than an `Indenter` as Lark has it.
+        InvalidInputError: There is no such parser, or the lexer does not go with it; or an option cannot be
+            followed: a lexer class, a `transformer`, `lexer_callbacks`, `use_bytes`, flags such as LOCALE.
+        InvalidTypeError: There is no such option, its value is of the wrong type, or `postlex` is something
+            else than an `Indenter` as Lark has it.
     """
-    source = GrammarSource.of(grammar, start, parser, lexer, import_paths, postlex)
+    options = LanguageOptions.of(
+        parser, g_regex_flags, regex, priority, strict, edit_terminals, cast(dict[str, Any], others)
+    )
+    source = GrammarSource.of(grammar, start, parser, lexer, import_paths, postlex, source_path, options)
     tell_compiling(f"lark(...), {source.parser}")
     return _lark(source.loaded())
 
@@ -96,7 +123,11 @@ def _lalr_texts(loaded: LoadedGrammar) -> LexedTexts[Any]:
 def _scannerless(loaded: LoadedGrammar) -> Grammar:
     source = loaded.source
     complete = source.lexer == "dynamic_complete"
-    terminals = [Terminal.of_lark(terminal, token) for token, terminal in enumerate(loaded.terminals)]
+    options = source.options
+    terminals = [
+        Terminal.of_lark(terminal, token, options.flags, options.by_regex)
+        for token, terminal in enumerate(loaded.terminals)
+    ]
     numbers = {terminal.name: terminal.token for terminal in terminals}
     used = {str(symbol.name) for rule in loaded.rules for symbol in rule.expansion if symbol.is_term}
     for name in sorted(used - numbers.keys()):  # declared, without a pattern: it matches nothing
@@ -183,16 +214,25 @@ class Grammar(Constraint):
         """
         initial = self.texts.initial
         if initial is None:
+            unfound = ", ".join(never_found(self.loaded)[:3])
             raise ConstraintError(
-                "No string is in the language of the grammar: where more than one rule applies, Lark's LALR "
-                "parser takes one that never comes to an end, or a terminal is never found. Give "
-                "parser='earley'."
+                f"No string is in the language of the grammar: {unfound}. Where two terminals match a text, "
+                "give that which is meant a greater priority, as in NAME.1; let `%ignore` match less; or "
+                "give parser='earley', which looks for each on its own."
+                if unfound
+                else "No string is in the language of the grammar: where more than one rule applies, Lark's "
+                "LALR parser takes one that never comes to an end, or a terminal is found nowhere that it "
+                "may stand. Give parser='earley'."
             )
         return initial
 
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if no string of the language starts so."""
-        return self.texts.advance(state, data)
+        try:
+            return self.texts.advance(state, data)
+        except TypeError:
+            require_bytes(data)
+            raise
 
     def accepts(self, state: State) -> bool:
         """Says whether the string that led to `state` is in the language."""

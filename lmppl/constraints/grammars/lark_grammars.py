@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+import importlib.util
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
+from lmppl.constraints import regex_package
+from lmppl.constraints.grammars.imported_files import Imports, Loader, Where, digest, looked_up, sources_of
 from lmppl.constraints.grammars.indentation import Indentation
+from lmppl.constraints.grammars.lark_options import LanguageOptions
+from lmppl.constraints.grammars.lark_refusals import refusals
 from lmppl.constraints.grammars.rule_alternatives import bound_alternatives, bound_literals, bound_terminals
 from lmppl.constraints.grammars.template_uses import bound_templates
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError, MissingExtraError
@@ -32,7 +35,8 @@ class GrammarSource:
         parser: `earley` or `lalr`.
         lexer: One that goes with the parser.
         path: The file that the text came from; imports beside it work.
-        import_paths: Folders to look for imported grammars in.
+        import_paths: Folders to look for imported grammars in, and functions that find them.
+        options: What else decides the language.
         indentation: How blocks are indented, where a lexer is told.
     """
 
@@ -41,26 +45,36 @@ class GrammarSource:
     parser: str
     lexer: str
     path: str | None
-    import_paths: tuple[str, ...]
+    import_paths: tuple[str | Loader, ...]
+    options: LanguageOptions
     indentation: Indentation | None = None
 
     @staticmethod
     def of(
-        grammar: str | os.PathLike[str],
+        grammar: str | os.PathLike[str] | IO[str],
         start: str,
         parser: str,
         lexer: str,
-        import_paths: Iterable[str | os.PathLike[str]],
-        postlex: Any = None,
+        import_paths: Iterable[str | os.PathLike[str] | Loader],
+        postlex: Any,
+        source_path: str | os.PathLike[str] | None,
+        options: LanguageOptions,
     ) -> GrammarSource:
         """Checks what a user passed, and reads the file if it is one."""
-        if not isinstance(grammar, str | os.PathLike):
-            raise InvalidTypeError(
-                f"`grammar` of lark() is the text of a grammar, or a path, but was given {grammar!r}."
-            )
+        if isinstance(start, list | tuple) and len(start) == 1:
+            start = start[0]
         if not isinstance(start, str):
-            raise InvalidTypeError(f"`start` of lark() is the name of a rule, but was given {start!r}.")
-        if parser not in LEXERS:
+            raise InvalidTypeError(
+                f"`start` of lark() is the name of one rule, but was given {start!r}. The languages "
+                "of several can be joined by `|`."
+            )
+        if isinstance(lexer, type):
+            raise InvalidInputError(
+                f"`lexer` of lark() was given the class {lexer.__name__}; what a lexer of your own does "
+                "cannot be followed byte by byte. Choose one of Lark's, or ask your parser in "
+                "lp.check(complete=...)."
+            )
+        if parser not in tuple(LEXERS):
             raise InvalidInputError(f"`parser` of lark() is 'earley' or 'lalr', but was given {parser!r}.")
         lexers = [lexer for lexer in LEXERS[parser] if postlex is None or "dynamic" not in lexer]
         if lexer not in ("auto", *lexers):
@@ -70,10 +84,14 @@ class GrammarSource:
                 f"`lexer` of lark() with parser={parser!r}{also} is one of {known}, but was given {lexer!r}."
             )
         text, path = _read(grammar)
-        folders = tuple(os.fspath(folder) for folder in import_paths)
+        if source_path is not None:
+            if not isinstance(source_path, str | os.PathLike):
+                raise InvalidTypeError(f"`source_path` of lark() is a path, but was given {source_path!r}.")
+            path = os.fspath(source_path)
         lexer = lexers[0] if lexer == "auto" else lexer
         indentation = None if postlex is None else Indentation.of(postlex)
-        return GrammarSource(text, start, parser, lexer, path, folders, indentation)
+        folders = sources_of(import_paths)
+        return GrammarSource(text, start, parser, lexer, path, folders, options, indentation)
 
     def loaded(self) -> LoadedGrammar:
         """Reads the grammar, with what it imports. It is not read again unless a file has changed.
@@ -86,7 +104,11 @@ class GrammarSource:
         if loaded is None or not loaded.is_current():
             if len(_LOADED) >= MAX_LOADED:
                 _LOADED.clear()
-            loaded = _LOADED[self] = _loaded(self)
+            loaded = _loaded(self)
+            if self.options.strict and "dynamic" not in self.lexer:
+                _require_interegular()
+                self.parser_of_lark()  # which refuses what is not strict
+            _LOADED[self] = loaded
         return loaded
 
     def parser_of_lark(self) -> Any:
@@ -95,7 +117,8 @@ class GrammarSource:
         Raises:
             ConstraintError: Lark refuses the grammar; its message has line and column.
         """
-        with _refusals() as lark:
+        flags = self.options.flags
+        with refusals(self.text) as lark:
             return lark.Lark(
                 self.text,
                 start=self.start,
@@ -104,6 +127,12 @@ class GrammarSource:
                 source_path=self.path,
                 import_paths=list(self.import_paths),
                 postlex=None if self.indentation is None else self.indentation.indenter(),
+                regex=self.options.by_regex,
+                g_regex_flags=regex_package.flags_of_regex(flags) if self.options.by_regex else flags,
+                priority=self.options.priority,
+                strict=self.options.strict,
+                keep_all_tokens=self.options.keep_all_tokens,
+                edit_terminals=self.options.edit_terminals,
             )
 
 
@@ -113,111 +142,107 @@ class LoadedGrammar:
 
     Attributes:
         source: What the user passed.
-        files: Where imported grammars were looked for, and the digest of what was found; None if nothing.
+        files: Where imported grammars were looked for (folder or function, grammar that imports, name), and
+            the digest of what was found; None if nothing.
         terminals: Lark's own, those that are used.
         rules: Lark's own: imports, templates and EBNF are expanded.
         ignore_tokens: Names of the terminals that are left out.
     """
 
     source: GrammarSource
-    files: tuple[tuple[str, str | None], ...]
+    files: tuple[tuple[Where, str | None], ...]
     terminals: list[Any] = field(compare=False, repr=False)
     rules: list[Any] = field(compare=False, repr=False)
     ignore_tokens: list[str] = field(compare=False, repr=False)
 
     def is_current(self) -> bool:
         """Says whether the same files would be found, and hold the same."""
-        return all(_digest(_contents(path)) == digest for path, digest in self.files)
+        return all(digest(looked_up(*where)) == found for where, found in self.files)
 
 
 _LOADED: dict[GrammarSource, LoadedGrammar] = {}
 
 
 def _loaded(source: GrammarSource) -> LoadedGrammar:
-    imports = _Imports(source.import_paths)
-    with _refusals() as lark:
+    options = source.options
+    imports = Imports(source.import_paths)
+    with refusals(source.text, imports):
         from lark.load_grammar import load_grammar
 
-        grammar, _ = load_grammar(source.text, source.path or "<string>", [imports], False)
+        grammar, _ = load_grammar(source.text, source.path or "<string>", [imports], options.keep_all_tokens)
+        first = next((str(name) for name, *_ in grammar.rule_defs if not str(name).startswith("_")), "")
         bound_literals(grammar)
         bound_alternatives(grammar, source.parser == "earley")
         bound_templates(grammar)
         kept = set() if source.indentation is None else {source.indentation.newline}
         terminals, rules, ignored = grammar.compile([source.start], kept)
         bound_terminals(len(terminals))
-        for terminal in terminals:
-            try:
-                is_empty = terminal.pattern.min_width == 0
-            except Exception as error:  # of the package `regex`, where Lark finds it, or a ValueError
-                raise lark.exceptions.GrammarError(
-                    f"Terminal {terminal.name} is no regular expression: {terminal.pattern.value!r}, {error}"
-                ) from error
-            if is_empty:
-                raise lark.exceptions.GrammarError(
-                    f"Terminal {terminal.name} matches the empty string, so no lexer could go on."
-                )
+    options.apply(terminals, rules)
+    for terminal in terminals:
+        _check_terminal(terminal, options, "dynamic" not in source.lexer)
+    if options.by_regex:
+        _check_properties([terminal.pattern.to_regexp() for terminal in terminals], options.flags)
     names = dict.fromkeys(str(rule.origin.name) for rule in rules)
     if source.start not in names:
         raise ConstraintError(
             f"Lark cannot read the grammar: it has no rule {source.start!r}. Name the rule that stands for "
-            "the whole string in `start`."
+            f"the whole string in `start`{f', such as start={first!r}' if first else ''}."
         )
     return LoadedGrammar(source, tuple(imports.digests.items()), terminals, rules, ignored)
 
 
-class _Imports:
-    """Finds imported files where Lark does, and remembers what it has looked at."""
-
-    def __init__(self, folders: tuple[str, ...]):
-        self.folders = folders
-        self.digests: dict[str, str | None] = {}
-
-    def __call__(self, base: str | None, name: str) -> tuple[str, str]:
-        """Gives path and text of a file; Lark's own library is searched if there is none."""
-        for folder in (*self.folders, *([base] if isinstance(base, str) else [])):
-            path = os.path.join(folder, name)
-            found = _contents(path)
-            self.digests[path] = _digest(found)
-            if found is not None:
-                try:
-                    return path, found.decode()
-                except UnicodeDecodeError as error:
-                    raise ConstraintError(f"The imported file {path!r} cannot be read: {error}") from error
-        raise FileNotFoundError(name)
-
-
-def _contents(path: str) -> bytes | None:
-    try:
-        return Path(path).read_bytes()
-    except OSError:
-        return None
-
-
-def _digest(contents: bytes | None) -> str | None:
-    return None if contents is None else hashlib.sha256(contents).hexdigest()
-
-
-@contextmanager
-def _refusals() -> Iterator[ModuleType]:
-    """Gives the package lark, and turns its errors into ours."""
-    try:
-        import lark
-    except ImportError as error:
-        raise MissingExtraError("lp.lark needs the package lark: pip install lark") from error
-    try:
-        yield lark
-    except lark.exceptions.LarkError as error:
-        raise ConstraintError(f"Lark cannot read the grammar: {error}") from error
-    except RecursionError as error:
-        raise ConstraintError("The grammar is nested too deeply for Lark. Give its parts names.") from error
-    except (OSError, AssertionError) as error:  # Lark asserts that a missing file is not in this folder
+def _check_properties(patterns: list[str], flags: int) -> None:
+    unsure = regex_package.unsure(patterns, flags)
+    if unsure is not None:
         raise ConstraintError(
-            f"Lark cannot read the grammar: it imports a file that cannot be read, {error}. Files are "
-            "looked for beside the grammar's own file, and in `import_paths`."
+            f"The terminals of the grammar have {unsure}, where case is ignored in a part of them, or under "
+            "ASCII too. The package `regex` then does not always give it the same meaning. Ignore case in "
+            "all of them, by g_regex_flags without ASCII, or in none."
+        )
+
+
+def _require_interegular() -> None:
+    if importlib.util.find_spec("interegular") is None:
+        raise MissingExtraError(
+            "`strict` of lark() needs the package interegular, which finds terminals that match the same "
+            "text: pip install 'lark[interegular]'"
+        )
+
+
+def _check_terminal(terminal: Any, options: LanguageOptions, is_lexed: bool) -> None:
+    """Refuses a terminal that is no pattern where Lark needs one, or that matches the empty string."""
+    pattern = terminal.pattern.to_regexp()
+    try:
+        is_empty = terminal.pattern.min_width == 0
+        if options.flags & re.VERBOSE and not is_empty:  # which Lark itself does not look at
+            is_empty = type(terminal.pattern)(f"(?x:{pattern}\n)").min_width == 0
+        if is_lexed and (
+            options.flags & re.VERBOSE or "(?" in pattern
+        ):  # it stands in a group of a larger one
+            (regex_package.compiled if options.by_regex else re.compile)(f"(?:{pattern})", options.flags)
+    except Exception as error:  # of the package `regex`, where Lark finds it, or a ValueError
+        reason = "it is nested too deeply. Use fewer groups." if isinstance(error, RecursionError) else error
+        raise ConstraintError(
+            f"Lark cannot read the grammar: Terminal {terminal.name} is no regular expression: "
+            f"{regex_package.shown(terminal.pattern.value)}, {reason}"
         ) from error
+    if is_empty:
+        raise ConstraintError(
+            f"Lark cannot read the grammar: Terminal {terminal.name} matches the empty string, so no lexer "
+            "could go on."
+        )
 
 
-def _read(grammar: str | os.PathLike[str]) -> tuple[str, str | None]:
+def _read(grammar: str | os.PathLike[str] | IO[str]) -> tuple[str, str | None]:
+    if not isinstance(grammar, str | os.PathLike):
+        text = grammar.read() if hasattr(grammar, "read") else None
+        if not isinstance(text, str):
+            raise InvalidTypeError(
+                f"`grammar` of lark() is the text of a grammar, a path or a text file, but was given "
+                f"{grammar!r}."
+            )
+        name = getattr(grammar, "name", None)
+        return text, os.path.abspath(name) if isinstance(name, str) else None
     is_path = isinstance(grammar, os.PathLike) or ("\n" not in grammar and grammar.endswith(".lark"))
     if not is_path:
         assert isinstance(grammar, str)

@@ -14,11 +14,11 @@ from lmppl.constraints.grammars.lalr_completions import Completions
 from lmppl.constraints.grammars.lalr_stacks import LalrParser
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, lalr_table
 from lmppl.constraints.grammars.lark_grammars import LoadedGrammar
-from lmppl.constraints.grammars.left_contexts import LeftContexts
+from lmppl.constraints.grammars.left_contexts import START, LeftContexts
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.lexer_exactness import lexemes_can_be_ended
 from lmppl.constraints.grammars.numbered_rules import grammar_rules
-from lmppl.constraints.grammars.scanner import Scanner
+from lmppl.constraints.grammars.scanner import IGNORED, Scanner
 from lmppl.constraints.grammars.sure_completions import SureCompletions, WrittenEarley, WrittenLalr
 from lmppl.constraints.grammars.texts_in_context import SureInContext, TextsInContext
 from lmppl.constraints.grammars.token_texts import TokenTexts
@@ -142,6 +142,19 @@ def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Any]:
     )
 
 
+def never_found(loaded: LoadedGrammar) -> list[str]:
+    """Says of each terminal that no lexer finds, wherever it is wanted, what its texts are taken for."""
+    scanners = _Scanners(loaded)
+    said = []
+    for terminal in loaded.terminals:
+        token = scanners.tokens[str(terminal.name)]
+        alone = loaded.source.lexer == "contextual"
+        in_contexts = scanners.in_contexts({token} if alone else scanners.tokens.values())
+        if terminal.name not in loaded.ignore_tokens and not _can_find(in_contexts, token):
+            said.append(scanners.taker(str(terminal.name), in_contexts[0]))
+    return said
+
+
 def _all_derive(loaded: LoadedGrammar) -> bool:
     """Says whether every nonterminal derives a string, if every terminal is found."""
     sides = [(str(r.origin.name), {str(s.name) for s in r.expansion if not s.is_term}) for r in loaded.rules]
@@ -177,7 +190,10 @@ class _Scanners:
         names = dict.fromkeys([str(terminal.name) for terminal in loaded.terminals] + sorted(declared))
         self.tokens = {name: token for token, name in enumerate(names, 1)}
         in_order = sorted(loaded.terminals, key=_rank)
-        self._terminals = [Terminal.of_lark(t, self.tokens[str(t.name)]) for t in in_order]
+        options = loaded.source.options
+        self._terminals = [
+            Terminal.of_lark(t, self.tokens[str(t.name)], options.flags, options.by_regex) for t in in_order
+        ]
         self.contexts = LeftContexts.of(self._terminals)
         for terminal in self._terminals:
             if not terminal.looked_at:
@@ -206,6 +222,16 @@ class _Scanners:
     @cached_property
     def lexemes_can_be_ended(self) -> bool:
         return lexemes_can_be_ended(self._terminals, self._ignored)
+
+    def taker(self, name: str, scanner: Scanner) -> str:
+        """Says that a terminal is never found, and what a scanner takes a text of it for."""
+        terminal = next(terminal for terminal in self._terminals if terminal.name == name)
+        if self.contexts is not None:
+            terminal = self.contexts.terminal(terminal, START)
+        taken = scanner.find(terminal.automaton.shortest)
+        names = {token: name for name, token in self.tokens.items()}
+        what = "what is ignored" if taken == IGNORED else names.get(taken or -1, "another terminal")
+        return f"terminal {name} is never found, as its texts are taken for {what}"
 
     def texts(self, needed: Iterable[int] = ()) -> TokenTexts:
         """Gives how the tokens can be written; some are looked for."""

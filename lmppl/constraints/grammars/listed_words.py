@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from lmppl.constraints import regex_package
 from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.character_sets import CharacterSet, case_variants, single
 from lmppl.constraints.grammars.match_automata import MAX_STATES, NEW, Label, MatchAutomaton
@@ -67,11 +68,16 @@ def _written(tree: Node) -> Iterator[Word | None]:
 
 
 @lru_cache(4096)
-def word_automaton(word: str, ignore_case: bool) -> MatchAutomaton:
-    """Makes the automaton of a literal string, without the cost of a pattern."""
-    return words_automaton(
-        [tuple(case_variants(c, re.IGNORECASE) if ignore_case else single(c) for c in word)]
-    )
+def word_automaton(word: str, flags: int, by_regex: bool = False) -> MatchAutomaton:
+    """Makes the automaton of a literal string, without the cost of a pattern.
+
+    Args:
+        word: The string.
+        flags: Of `re`.
+        by_regex: Whether the package `regex` says what the cases of a letter are.
+    """
+    variants = regex_package.case_variants if by_regex else case_variants
+    return words_automaton([tuple(variants(c, flags) if flags & re.IGNORECASE else single(c) for c in word)])
 
 
 def words_automaton(words: Sequence[Word]) -> MatchAutomaton:

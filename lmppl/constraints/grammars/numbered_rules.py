@@ -65,6 +65,11 @@ def grammar_rules(loaded: LoadedGrammar, start: str, terminals: Mapping[str, int
         hint = "".join(
             f" Terminal {n} is declared but has no pattern, so it matches nothing." for n in declared
         )
+        others = sorted({name for name, token in terminals.items() if token not in live} - {*declared})
+        hint += "".join(
+            f" Terminal {n} is never found: its texts are taken for another one, or ignored."
+            for n in others[:3]
+        )
         raise ConstraintError(
             f"No string is in the language of the grammar: every derivation of {start!r} goes on for ever, "
             f"or needs a terminal that is never found.{hint} Give its recursive rules an alternative that "

@@ -31,7 +31,9 @@ MAX_THREADS = 500_000  # over all states: some seconds
 
 
 @lru_cache(4096)
-def match_automaton(pattern: str, before: str | None = None) -> MatchAutomaton:
+def match_automaton(
+    pattern: str, before: str | None = None, flags: int = 0, by_regex: bool = False
+) -> MatchAutomaton:
     """Makes the automaton of a pattern in the syntax of `re`, look-around included.
 
     Matches of the empty string are left out.
@@ -40,6 +42,8 @@ def match_automaton(pattern: str, before: str | None = None) -> MatchAutomaton:
         pattern: As it is written.
         before: The character that stands before the match, empty if the text begins there. None if that
             is not known.
+        flags: Of `re`.
+        by_regex: Whether the package `regex` says what it matches, instead of `re`.
 
     Raises:
         LooksBefore: It needs to know more of what stands before it.
@@ -47,7 +51,7 @@ def match_automaton(pattern: str, before: str | None = None) -> MatchAutomaton:
             supported.
     """
     try:
-        tree = parse(pattern, look_around=True)
+        tree = parse(pattern, flags, True, by_regex)
         words = words_of(tree)
         return ordered_subsets(pattern, tree, before) if words is None else words_automaton(words)
     except TooLarge as error:
@@ -59,18 +63,23 @@ def match_automaton(pattern: str, before: str | None = None) -> MatchAutomaton:
 
 
 @lru_cache(4096)
-def looked_at_before(pattern: str) -> tuple[CharacterSet, ...]:
+def looked_at_before(pattern: str, flags: int = 0, by_regex: bool = False) -> tuple[CharacterSet, ...]:
     """Gives sets of characters: what a pattern matches depends on which of them hold the one before it.
 
     There are none if what stands before it does not matter.
+
+    Args:
+        pattern: As of `match_automaton`, with the other arguments.
+        flags: Of `re`.
+        by_regex: Whether the package `regex` says what it matches.
 
     Raises:
         ConstraintError: As of `match_automaton`.
     """
     try:
-        match_automaton(pattern, None)  # as a terminal asks for it
+        match_automaton(pattern, None, flags, by_regex)  # as a terminal asks for it
     except LooksBefore:
-        return Program(pattern, parse(pattern, look_around=True)).looked_at
+        return Program(pattern, parse(pattern, flags, True, by_regex)).looked_at
     return ()
 
 

@@ -242,7 +242,17 @@ class Scanner:
         """Says whether a token may be found in some text."""
         if token in self.start.later or self.start.later_is_complete:
             return token in self.start.later
+        if any(self._is_sampled(terminal) for terminal in self._by_token.get(token, ())):
+            self.start.later.add(token)
+            return True
         return self.finds(self.start, lambda found: found == token)
+
+    @cached_property
+    def _by_token(self) -> dict[int, list[Terminal]]:
+        found: dict[int, list[Terminal]] = {}
+        for terminal in (*self._words, *self.terminals):
+            found.setdefault(terminal.token, []).append(terminal)
+        return found
 
     def _is_sampled(self, terminal: Terminal) -> bool:
         """Says whether a shortest text of a terminal is found as such; if not, another one may be."""

@@ -12,7 +12,6 @@ from typing import Protocol, TypeVar
 
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_tables import END
-from lmppl.constraints.grammars.numbered_rules import bits
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 
 Reader = TypeVar("Reader", contravariant=True)
@@ -72,6 +71,7 @@ class TokenTexts:
         }
         missing = {t for t in needed if t not in self._texts or self._written(scanner, t) is None}
         self._texts |= _sought(scanner, missing) if missing else {}
+        self._tree = TextTree(self._texts)
         self._words = {t.token for t in terminals if t.word is not None}
         self._by_all = {t for t in self._texts if self._written(scanner, t) is not None}
         self.all = sum(1 << token for token in self._texts) | 1 << END
@@ -114,7 +114,7 @@ class TokenTexts:
                 found |= tokens
                 continue
             place = followed(scanner, (point, slot), filler)
-            found |= sure_behind(scanner, place, tokens & ~found, self._texts)
+            found |= sure_behind(scanner, place, tokens & ~found, self._tree)
         return found
 
     def _filled(self, scanner: Scanner, filler: bytes) -> Place | None:
@@ -130,9 +130,8 @@ class TokenTexts:
     def _divided_by(self, filler: bytes) -> int:
         """Gives the tokens before whose texts a filler is left out, by each scanner."""
         place = matched(self._scanner, filler, IGNORED)
-        if place is None:
-            return 0
-        return sum(1 << t for t, text in self._texts.items() if text and is_cut(self._scanner, place, text))
+        tokens = sum(1 << token for token, text in self._texts.items() if text)
+        return sure_behind(self._scanner, place, tokens, self._tree)
 
 
 def _with_filler(terminal: Terminal, text: bytes, fillers: Iterable[bytes]) -> bytes:
@@ -172,11 +171,39 @@ def matched(scanner: Scanner, text: bytes, token: int) -> Place | None:
     return (point, point.slots.index(~token)) if ~token in point.slots else None
 
 
-def sure_behind(scanner: Scanner, place: Place | None, tokens: int, texts: Mapping[int, bytes]) -> int:
+class TextTree:
+    """The beginnings of the texts of tokens, so that what many of them begin with is tried once.
+
+    Attributes:
+        tokens: Those whose texts begin so, as bits.
+        longer: Longer beginnings, by the next byte.
+    """
+
+    def __init__(self, texts: Mapping[int, bytes]):
+        self.tokens = 0
+        self.longer: dict[int, TextTree] = {}
+        for token, text in texts.items():
+            node = self
+            node.tokens |= 1 << token
+            for byte in text:
+                node = node.longer.get(byte) or node.longer.setdefault(byte, TextTree({}))
+                node.tokens |= 1 << token
+
+
+def sure_behind(scanner: Scanner, place: Place | None, tokens: int, tree: TextTree) -> int:
     """Gives those of some tokens, as bits, before whose texts the match at a place is found for sure."""
-    if place is None or place[0].settled:
-        return 0 if place is None else tokens
-    return sum(1 << token for token in bits(tokens) if is_cut(scanner, place, texts[token]))
+    found = 0
+    todo = [] if place is None else [(*place, tree)]
+    while todo:
+        point, slot, node = todo.pop()
+        if point.settled:
+            found |= node.tokens & tokens if slot == 0 else 0
+            continue
+        for byte, longer in node.longer.items():
+            after = scanner.after(point, byte) if longer.tokens & tokens else None
+            if after is not None and slot in after.slots:
+                todo.append((after, after.slots.index(slot), longer))
+    return found
 
 
 def is_cut(scanner: Scanner, place: Place, text: bytes) -> bool:

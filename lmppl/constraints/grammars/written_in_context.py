@@ -13,7 +13,7 @@ from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lalr_tables import END
 from lmppl.constraints.grammars.left_contexts import START, LeftContexts
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
-from lmppl.constraints.grammars.token_texts import followed, is_cut, matched, sure_behind
+from lmppl.constraints.grammars.token_texts import TextTree, followed, is_cut, matched, sure_behind
 
 InContexts = tuple[Scanner, ...]
 """The scanners of a place, by what stands before it."""
@@ -53,6 +53,7 @@ class WrittenInContext:
             for t in terminals
             if t.name not in ignored
         }
+        self._tree = TextTree(self._texts)
         self.filled = sum(
             1 << token
             for token, text in self._texts.items()
@@ -86,7 +87,7 @@ class WrittenInContext:
         found = 1 << END if point.end == slot else 0
         for filler, tokens in ((self.filler, self.filled), (b"", self._anywhere)):
             place = followed(scanner, (point, slot), filler) if tokens else None
-            found |= sure_behind(scanner, place, tokens & ~found, self._texts)
+            found |= sure_behind(scanner, place, tokens & ~found, self._tree)
         return found
 
     def is_filler(self, scanner: Scanner, point: Point, context: int) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import accumulate
 
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values.unicode_properties import members
+from lmppl.constraints.regex_syntax import Written
 from lmppl.constraints.regular_expression import compiled
 from lmppl.errors import ConstraintError
 
@@ -29,20 +31,17 @@ def containing(pattern: str) -> ByteAutomaton:
         ConstraintError: It is no pattern, or uses what is not regular or not known here:
             back-references, some Unicode properties, or escapes that JavaScript does not define.
     """
-    try:
-        return compiled(f"(?s:.*)(?:{python_syntax(pattern)})(?s:.*)", re.ASCII, look_around=True)
-    except ConstraintError as error:
-        if not isinstance(error.__cause__, re.error):
-            raise
-        # Its position would be one in the translation.
-        raise ConstraintError(
-            f"The pattern {pattern[:60]!r} is no regular expression: {error.__cause__.msg}."
-        ) from error
+    pieces = _Reader(pattern).pieces()
+    begin = "(?s:.*)(?:"
+    starts = accumulate((len(text) for _, text in pieces), initial=len(begin))
+    places = ((0, 0), *zip(starts, (at for at, _ in pieces), strict=False))
+    source = f"{begin}{''.join(text for _, text in pieces)})(?s:.*)"
+    return compiled(source, re.ASCII, look_around=True, written=Written(pattern, places))
 
 
 def python_syntax(pattern: str) -> str:
     """Gives a pattern of Python's `re`, under its flag ASCII, with the same language."""
-    return _Reader(pattern).translated()
+    return "".join(text for _, text in _Reader(pattern).pieces())
 
 
 class _Reader:
@@ -53,14 +52,15 @@ class _Reader:
         self.at = 0
         self.open_groups: list[int] = []
 
-    def translated(self) -> str:
-        pieces: list[str] = []
+    def pieces(self) -> list[tuple[int, str]]:
+        """Gives what the parts of the pattern become, and where they stand."""
+        pieces: list[tuple[int, str]] = []
         while self.at < len(self.pattern):
-            pieces.append(self.piece())
+            pieces.append((self.at, self.piece()))
         if self.open_groups:
             self.at = self.open_groups[-1]
             raise self.refusal("a group without end")
-        return "".join(pieces)
+        return pieces
 
     def piece(self) -> str:
         character = self.pattern[self.at]

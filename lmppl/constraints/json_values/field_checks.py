@@ -22,7 +22,7 @@ from lmppl.constraints.json_values.phases import (
     SPACES,
     VALUE,
 )
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.constraints.remembered_answers import Answers, require_askable
 from lmppl.errors import InvalidInputError, InvalidTypeError
 
@@ -117,12 +117,16 @@ class JsonCheck(Constraint):
             CheckError: The function raised, or returned no truth value.
             CheckTimedOut: It did not return in time.
         """
-        place: Place | None = cast(Place, state)
-        for byte in data:
-            place = self._after(place, byte)
-            if place is None:
-                return None
-        return place
+        try:
+            place: Place | None = cast(Place, state)
+            for byte in data:
+                place = self._after(place, byte)
+                if place is None:
+                    return None
+            return place
+        except TypeError:
+            require_bytes(data)
+            raise
 
     def accepts(self, state: State) -> bool:
         """Says whether the text is JSON, and good if it is the field itself. Raises as `advance`."""

@@ -18,7 +18,7 @@ from lmppl.constraints.json_values.other_documents import OtherDocuments, check_
 from lmppl.constraints.json_values.python_types import Validates, schema_of, schema_says_all, value_of
 from lmppl.constraints.json_values.reachable_nodes import plan
 from lmppl.constraints.json_values.schema_reader import Reader
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.constraints.python_check import check
 from lmppl.errors import (
     ConstraintError,
@@ -232,7 +232,11 @@ class JsonText(Constraint):
 
     def advance(self, state: State, data: bytes) -> State | None:
         """Gives the state after `data`, or None if no allowed text begins so."""
-        return self.machine.read(cast(Standing, state), data)
+        try:
+            return self.machine.read(cast(Standing, state), data)
+        except TypeError:
+            require_bytes(data)
+            raise
 
     def local(self, state: State) -> State | None:
         """Gives the state of the scalar or name under way, or of the place between two tokens."""

@@ -15,6 +15,7 @@ from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, TooManyS
 from lmppl.constraints.json_values.documents import Place, refusal
 from lmppl.constraints.json_values.ecma_patterns import containing
 from lmppl.constraints.json_values.object_shapes import ObjectShape, Some, any_object, contains
+from lmppl.constraints.json_values.refusals import refusing
 from lmppl.constraints.json_values.scalar_keywords import Keyword, SchemaReader, count, is_beside_others
 from lmppl.constraints.json_values.shapes import Values, every_value
 
@@ -72,7 +73,7 @@ def _properties(reader: SchemaReader, place: Place, positive: bool) -> Values:
     inside = reader.document.inside
     properties = _map(place, "properties")
     patterns = [
-        (containing(pattern), reader.wanted(inside(place, "patternProperties", pattern)))
+        (_names_with(place, pattern), reader.wanted(inside(place, "patternProperties", pattern)))
         for pattern in _map(place, "patternProperties")
     ]
     after = "additionalProperties"
@@ -103,6 +104,11 @@ def _properties(reader: SchemaReader, place: Place, positive: bool) -> Values:
             for other in negated(wanted)
         ]
     return objects_if(shape, outside, positive)
+
+
+def _names_with(place: Place, pattern: str) -> ByteAutomaton:
+    with refusing(place, "patternProperties"):
+        return containing(pattern)
 
 
 def _apart_from(names: ByteAutomaton, known: list[str]) -> ByteAutomaton:

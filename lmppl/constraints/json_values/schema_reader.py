@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import combinations
 
-from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values.alternatives_left import Alternatives
 from lmppl.constraints.json_values.array_keywords import ARRAYS
-from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Literal, TooManyShapes, Wanted
+from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, Literal, Wanted
 from lmppl.constraints.json_values.documents import Document, Place, refusal
 from lmppl.constraints.json_values.drafts import FIRST_DRAFT, why_undefined
 from lmppl.constraints.json_values.object_keywords import OBJECTS
+from lmppl.constraints.json_values.refusals import refusing
 from lmppl.constraints.json_values.scalar_keywords import SIMPLE, Keyword, SchemaReader, is_beside_others
 from lmppl.constraints.json_values.shapes import Values, every_value
 from lmppl.constraints.json_values.unevaluated_parts import unevaluated
-from lmppl.errors import ConstraintError, UnsupportedSchema
 
 MAX_SCHEMAS = 20_000
 
@@ -78,7 +76,7 @@ class Reader(SchemaReader):
         literals = sorted(wanted)
         if len(literals) == 1:
             return self._literal(literals[0])
-        with _named(self._places[literals[0].schema] if literals else self.document.root, "allOf"):
+        with refusing(self._places[literals[0].schema] if literals else self.document.root, "allOf"):
             return self.alternatives.meet([self._literal(each) for each in literals])
 
     def _literal(self, literal: Literal) -> Values:
@@ -106,27 +104,28 @@ class Reader(SchemaReader):
 
     def _read(self, place: Place, positive: bool) -> Values:
         found = []
-        for keyword, meaning in self._meanings(place):
-            with _named(place, keyword):
+        for keywords, meaning in self._meanings(place):
+            with refusing(place, keywords):
                 found.append(meaning(self, place, positive))
-        with _named(place, " with ".join(sorted(set(place.schema) & _MEANINGFUL))):
+        with refusing(place, " with ".join(sorted(set(place.schema) & _MEANINGFUL))):
             return self.alternatives.meet(found) if positive else self.alternatives.union(found)
 
     def _meanings(self, place: Place) -> Iterator[tuple[str, Keyword]]:
-        """Gives the keywords of a schema, those that only mean something together once."""
+        """Gives what the keywords of a schema mean; those that only mean something together are one."""
         schema = place.schema
         if self.document.stands_alone(schema):
             yield "$ref", _KEYWORDS["$ref"]
             return
-        seen: set[str] = set()
+        groups: dict[str, list[str]] = {}
         for keyword in schema:
             self._check(place, keyword)
-            group = _GROUPS.get(keyword, keyword)
+            group = str(_GROUPS.get(keyword, keyword))
             if keyword.startswith("unevaluated") and is_beside_others(schema):
                 group = keyword
-            if group in _KEYWORDS and group not in seen:
-                seen.add(group)
-                yield group, _KEYWORDS[group]
+            groups.setdefault(group, []).append(keyword)
+        for group, keywords in groups.items():
+            if group in _KEYWORDS:
+                yield " with ".join(keywords), _KEYWORDS[group]
 
     def _check(self, place: Place, keyword: str) -> None:
         """Raises where a keyword cannot be enforced in its schema."""
@@ -143,26 +142,6 @@ def _identity(place: Place) -> str:
     if any(isinstance(value, dict | list) for value in place.schema.values()):
         return f"{place.scope} {place.pointer}"
     return f"{place.scope} {place.base} {sorted(place.schema.items())!r}"
-
-
-@contextmanager
-def _named(place: Place, keyword: str):
-    """Says where a schema is too large, or what is wrong with its pattern."""
-    try:
-        yield
-    except (TooLarge, TooManyShapes) as error:
-        reason = (
-            "more alternatives come of it than are read side by side. Use fewer, or less nested ones."
-            if isinstance(error, TooManyShapes)
-            else "it needs too many states. Use smaller bounds, or fewer conditions on one value."
-        )
-        raise refusal(place, keyword, reason) from None
-    except UnsupportedSchema:
-        raise
-    except ConstraintError as error:
-        raise refusal(
-            place, keyword, f"{str(error).rstrip('.')}. Change it, or test it in lp.check(complete=...)."
-        ) from error
 
 
 def _reference(keyword: str) -> Keyword:
