@@ -12,6 +12,7 @@ from functools import lru_cache
 from lmppl.constraints.described_check import DescribedCheck
 from lmppl.constraints.domains.sql_names import can_exist
 from lmppl.constraints.domains.sql_schema import Database, Schema, read_database
+from lmppl.constraints.domains.sql_syntax import can_go_on
 from lmppl.constraints.domains.sql_words import lexemes
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.python_check import Check
@@ -54,12 +55,17 @@ def sql(schema: Schema, *, execute: bool = False, timeout: float | None = 5.0) -
 
 @dataclass(frozen=True)
 class Prefix:
-    """Whether the names in the beginning of a query can exist."""
+    """Whether the names in the beginning of a query can exist, and SQLite's parser can go on behind it."""
 
     database: Database
 
     def __call__(self, text: str) -> bool:
-        return can_exist(text, self.database.names)
+        found = lexemes(text)
+        if found is None or not can_exist(found, self.database.names):
+            return False
+        if found and found[-1].is_sign(";"):  # only spaces and comments can follow
+            return Query(self.database, execute=False, timeout=None)(text[: found[-1].end])
+        return can_go_on(text, found)
 
 
 @dataclass(frozen=True)
