@@ -71,7 +71,7 @@ class _Writer:
     def query(self, depth: int, width: int, outer: list[_Scope]) -> list[str]:
         common: list[Source] = []
         scope = _Scope()
-        tokens = self.common_tables(depth, common) if self.draws.below(6) == 5 else []
+        tokens: list[str] = self.common_tables(depth, common) if self.draws.below(6) == 5 else []
         tokens += self.core(depth, width, outer, scope, common)
         is_compound = self.draws.below(5) == 4
         if is_compound:
@@ -85,7 +85,7 @@ class _Writer:
         return tokens
 
     def common_tables(self, depth: int, common: list[Source]) -> list[str]:
-        tokens = self.draws.one_of(("WITH", "WITH RECURSIVE")).split()
+        tokens: list[str] = self.draws.one_of(("WITH", "WITH RECURSIVE")).split()
         for number in range(1 + self.draws.below(2)):
             name, columns = self.name(), [self.name() for _ in range(1 + self.draws.below(2))]
             tokens += [*([","] if number else []), name, "(", *_separated([[each] for each in columns]), ")"]

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from drawn_bytes import Draws
@@ -144,7 +145,7 @@ def test_no_prefix_of_recorded_queries_is_refused(test_data: Path):
         assert first_refused(constraint, each["query"]) is None
 
 
-MUTANTS: dict[str, tuple[str, Callable]] = {
+MUTANTS: dict[str, tuple[str, Any]] = {
     "OVER, FILTER and WINDOW are names at the end": ("_rests", lambda form, after_window: [""]),
     "words do not grow": ("_forms", lambda last, piece: (piece,)),
     "an unfinished word is a name": ("_SORTED", []),

@@ -29,10 +29,11 @@ def sql(schema: Schema, *, execute: bool = False, timeout: float | None = 5.0) -
     WITH or VALUES; a semicolon may end it), without parameters. So tables, columns, functions and
     the numbers of their arguments are right.
 
-    A prefix is judged by its names: a table must exist, or begin the name of one, as soon as it is written
+    A prefix is judged by SQLite's parser: it is refused as soon as no token that can stand at its end begins
+    so. It is also judged by its names: a table must exist, or begin the name of one, as soon as it is written
     after FROM or JOIN; a column once it is known what its SELECT selects from, so one in the list before FROM
-    when the clause after it begins. Grammar is judged at the end only: join `lp.lark` by `&` to judge
-    it earlier. Viability is over-approximate, and no prefix of a query that is allowed is refused.
+    when the clause after it begins. Viability is over-approximate, and no prefix of a query that is allowed
+    is refused. The parser reads a text anew for each token, some ten microseconds for one of 100 characters.
 
     Args:
         schema: Columns by table; or the path of a SQLite file, or an open connection. A file or connection is
