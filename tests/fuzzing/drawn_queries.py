@@ -85,7 +85,7 @@ class _Writer:
         return tokens
 
     def common_tables(self, depth: int, common: list[Source]) -> list[str]:
-        tokens: list[str] = self.draws.one_of(("WITH", "WITH RECURSIVE")).split()
+        tokens: list[str] = [*self.draws.one_of(("WITH", "WITH RECURSIVE")).split()]
         for number in range(1 + self.draws.below(2)):
             name, columns = self.name(), [self.name() for _ in range(1 + self.draws.below(2))]
             tokens += [*([","] if number else []), name, "(", *_separated([[each] for each in columns]), ")"]

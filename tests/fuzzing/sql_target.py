@@ -13,7 +13,7 @@ from viable_prefixes import stepped
 from lmppl.constraints.domains.sql_queries import sql
 
 MAX_BYTES = 160
-_MOST_CHARACTERS = 400  # of a text
+_MOST_CHARACTERS = 240  # of a text
 
 PIECES = (
     *(
