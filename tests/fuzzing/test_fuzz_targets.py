@@ -25,9 +25,16 @@ from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.regular_language import RegularLanguage
 
 FOLDER = Path(__file__).resolve().parent
-TARGETS = ("regex", "json_text", "json_schema", "lark", "combinations")
-FEW = {"regex": 400, "json_text": 400, "json_schema": 400, "lark": 60, "combinations": 200}
-RUNS = {"regex": 5_000, "json_text": 10_000, "json_schema": 8_000, "lark": 2_000, "combinations": 5_000}
+TARGETS = ("regex", "json_text", "json_schema", "lark", "combinations", "sql")
+FEW = {"regex": 400, "json_text": 400, "json_schema": 400, "lark": 60, "combinations": 200, "sql": 150}
+RUNS = {
+    "regex": 5_000,
+    "json_text": 10_000,
+    "json_schema": 8_000,
+    "lark": 2_000,
+    "combinations": 5_000,
+    "sql": 2_000,
+}
 MAX_SECONDS = 100  # for each target, so that a slow machine tries fewer inputs
 TRIED = re.compile(r"^\w+: ([\d,]+) inputs in \d+ s, .*$", re.MULTILINE)
 
@@ -218,6 +225,16 @@ MUTANTS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
         "combinations",
         "MAKERS",
         lambda makers: makers | {"repeat": repeated_once_more},
+    ),
+    "an unfinished word counts as finished": (
+        "sql",
+        "sql",
+        lambda make: lambda schema: Misread(make(schema), lambda text: text + b" "),
+    ),
+    "a token is judged when the next one comes": (
+        "sql",
+        "sql",
+        lambda make: lambda schema: Misread(make(schema), lambda text: re.sub(rb"\S+\s*\Z", b"", text)),
     ),
     "a conjunction of one": ("combinations", "MAKERS", lambda makers: makers | {"and": lambda a, b: a}),
 }

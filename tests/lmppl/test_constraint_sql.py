@@ -17,8 +17,10 @@ from viable_prefixes import accepted
 
 import lmppl as lp
 from lmppl.constraints.domains import sql_names, sql_queries, sql_schema
+from lmppl.constraints.domains.sql_cores import Core
 from lmppl.constraints.domains.sql_names import can_exist
 from lmppl.constraints.domains.sql_schema import read_database
+from lmppl.constraints.domains.sql_words import lexemes
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import InvalidInputError, InvalidTypeError
@@ -176,10 +178,14 @@ def test_no_prefix_of_a_random_query_that_compiles_is_refused():
         try:
             connection.execute(f"EXPLAIN {query}")
         except sqlite3.Error:
-            refused += not all(can_exist(query[:cut], database.names) for cut in range(0, len(query) + 1, 5))
+            refused += not all(
+                can_exist(lexemes(query[:cut]) or [], database.names) for cut in range(0, len(query) + 1, 5)
+            )
             continue
         compiled += 1
-        assert all(can_exist(query[:cut], database.names) for cut in range(len(query) + 1)), query
+        assert all(can_exist(lexemes(query[:cut]) or [], database.names) for cut in range(len(query) + 1)), (
+            query
+        )
     assert compiled > 80
     assert refused > 80  # of those that do not compile, before they are complete
 
@@ -187,14 +193,14 @@ def test_no_prefix_of_a_random_query_that_compiles_is_refused():
 def test_a_reader_that_forgets_outer_tables_is_found_out(monkeypatch: pytest.MonkeyPatch):
     query = "SELECT Name FROM singer WHERE EXISTS (SELECT 1 FROM concert WHERE Year = Age AND 1)"
     names = read_database(SCHEMA).names
-    assert can_exist(query, names)
+    assert can_exist(lexemes(query) or [], names)
 
-    def forgetful(reader: sql_names._Reader, core: sql_names._Core) -> None:
+    def forgetful(reader: sql_names._Reader, core: Core) -> None:
         if not all(core.has(*pair) for pair in core.waiting) and core.is_known:
             raise sql_names._Hopeless
 
     monkeypatch.setattr(sql_names._Reader, "_resolve", forgetful)
-    assert not can_exist(query, names)
+    assert not can_exist(lexemes(query) or [], names)
 
 
 def test_a_file_and_a_connection_are_read_with_their_rows(test_data: Path):
@@ -277,5 +283,5 @@ def test_prefixes_of_sql_stay_cheap():
     names = read_database(SCHEMA).names
     start = time.perf_counter()
     for cut in itertools.islice(range(len(query)), 0, None, 100):
-        assert can_exist(query[:cut], names)
+        assert can_exist(lexemes(query[:cut]) or [], names)
     assert time.perf_counter() - start < 5.0

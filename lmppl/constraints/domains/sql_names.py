@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
-from lmppl.constraints.domains.sql_words import KEYWORDS, RESERVED, Lexeme, lexemes
+from lmppl.constraints.domains.sql_cores import Core, Names, begins_one, is_among
+from lmppl.constraints.domains.sql_words import KEYWORDS, RESERVED, Lexeme
 
-_ROW_IDS = frozenset({"rowid", "oid", "_rowid_"})
 _DATABASES = frozenset({"main", "temp"})
 _SCHEMA_TABLES = frozenset({"sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema"})
 _AFTER_FROM = ("where", "group", "having", "order", "limit", "window", "union", "intersect", "except")
@@ -15,74 +14,16 @@ _BEFORE_TABLE = {"from": ("select",), "join": ("joined", "on")}
 _ENDS_EXPRESSION = ("end", "null", "isnull", "notnull", "true", "false", "current_date", "current_time")
 
 
-@dataclass(frozen=True)
-class Names:
-    """What names a query may use, in lower case.
-
-    Attributes:
-        tables: The columns of each table and view.
-        functions: That may be called.
-        table_functions: That may be selected from.
-    """
-
-    tables: Mapping[str, frozenset[str]]
-    functions: frozenset[str]
-    table_functions: frozenset[str]
-
-
 class _Hopeless(Exception):
     """No query that begins so has only names that exist."""
 
 
-@dataclass
-class _Core:
-    """One SELECT: what it selects from, and the names that wait for that to be known.
-
-    Attributes:
-        depth: Of the parentheses that it stands in.
-        clause: `select`, `from` (a table is expected), `joined` (one has been named), `on`, or `after`.
-        sources: By the name of a table or its alias, the columns; None where they are not known.
-        aliases: Of results.
-        waiting: Pairs of a table's name, or None, and a column.
-        is_open: Whether it selects from something whose columns are not known.
-        is_compound: Whether UNION or the like joins it to one before it.
-        last_table: The one that an alias would stand for.
-    """
-
-    depth: int
-    clause: str = "select"
-    sources: dict[str, frozenset[str] | None] = field(default_factory=dict)
-    aliases: set[str] = field(default_factory=set)
-    waiting: list[tuple[str | None, str]] = field(default_factory=list)
-    is_open: bool = False
-    is_compound: bool = False
-    last_table: str = ""
-
-    @property
-    def is_known(self) -> bool:
-        """Whether all that it selects from has been named, with its columns."""
-        return self.clause == "after" and not self.is_open
-
-    def has(self, table: str | None, column: str, *, begun: bool = False) -> bool:
-        """Says whether it gives a column; with `begun`, one that begins so."""
-        if table is not None:
-            if table not in self.sources:
-                return False
-            columns = self.sources[table]
-            return columns is None or _is_among(column, columns | _ROW_IDS, begun)
-        columns = {name for source in self.sources.values() for name in source or ()}
-        return _is_among(column, columns | self.aliases | _ROW_IDS, begun)
-
-
-def can_exist(text: str, names: Names) -> bool:
-    """Says whether the names in the beginning of a query can all exist.
+def can_exist(found: Sequence[Lexeme], names: Names) -> bool:
+    """Says whether the names in the beginning of a query can all exist, given its pieces.
 
     Never says no to what SQLite compiles. It follows SELECT, FROM and parentheses and no more of the grammar:
     what it cannot place, it lets pass.
     """
-    found = lexemes(text)
-    if found is None:
-        return False
     try:
         _Reader(names, found).read()
     except _Hopeless:
@@ -93,11 +34,11 @@ def can_exist(text: str, names: Names) -> bool:
 class _Reader:
     """Reads the pieces of a query once, with a stack of the SELECTs that stand inside each other."""
 
-    def __init__(self, names: Names, found: list[Lexeme]):
+    def __init__(self, names: Names, found: Sequence[Lexeme]):
         self.names = names
         self.found = found
         self.depth = 0
-        self.cores: list[_Core] = []
+        self.cores: list[Core] = []
         self.common: dict[str, None] = {}
         self.naming_common: list[int] = []  # depths where WITH has not come to its SELECT
         self.types: list[int] = []  # depths of CAST, whose AS names a type
@@ -125,7 +66,7 @@ class _Reader:
             self._read_in_expression(at, lexeme)
 
     @property
-    def _core(self) -> _Core | None:
+    def _core(self) -> Core | None:
         return self.cores[-1] if self.cores else None
 
     @property
@@ -170,7 +111,7 @@ class _Reader:
         if self.naming_common[-1:] == [self.depth]:
             self.naming_common.pop()
         outer = [core for core in self.cores if core.depth != self.depth]
-        self.cores = [*outer, _Core(self.depth, is_compound=len(outer) < len(self.cores))]
+        self.cores = [*outer, Core(self.depth, is_compound=len(outer) < len(self.cores))]
 
     def _end_cores(self) -> None:
         while self.cores and self.cores[-1].depth == self.depth:
@@ -178,7 +119,7 @@ class _Reader:
             core.clause = "after"
             self._resolve(core)
             self.cores.pop()
-            if self.cores:  # a name of an outer SELECT, which may not be known yet
+            if self.cores and not core.is_open:  # a name of an outer SELECT, which may not be known yet
                 self.cores[-1].waiting.extend(core.waiting)
 
     def _read_table(self, at: int, lexeme: Lexeme) -> None:
@@ -193,12 +134,14 @@ class _Reader:
             core.is_open, core.clause = True, "joined"
             return
         may_be = {*self.names.tables, *self.common, *self.names.table_functions, *_SCHEMA_TABLES}
+        if after is None:
+            may_be |= _DATABASES
         if not lexeme.closed:
-            may_be |= {*_DATABASES, "pragma_"}
+            may_be.add("pragma_")
         is_free = self.naming_common or lexeme.text.startswith("pragma_")
-        if not is_free and not _is_among(lexeme.text, may_be, begun=not lexeme.closed):
+        if not is_free and not is_among(lexeme.text, may_be, begun=not lexeme.closed):
             raise _Hopeless
-        if not lexeme.closed:
+        if after is None:
             return
         columns = None if lexeme.text in self.common else self.names.tables.get(lexeme.text)
         core.sources[lexeme.text] = columns
@@ -217,7 +160,7 @@ class _Reader:
             core.clause = "from"
         elif word in ("on", "using") and core.clause == "joined":
             core.clause = "on"
-        elif word in _AFTER_FROM:
+        elif word in _AFTER_FROM and (word != "window" or self._names_window(at)):
             core.clause = "after"
             core.is_open |= word == "window"
             self._resolve(core)
@@ -225,6 +168,10 @@ class _Reader:
         else:
             return False
         return True
+
+    def _names_window(self, at: int) -> bool:
+        """Says whether WINDOW is a keyword here, as SQLite does: where a name and AS follow."""
+        return at + 2 < len(self.found) and self.found[at + 2].is_word("as")
 
     def _read_in_expression(self, at: int, lexeme: Lexeme) -> None:
         core, before, after = self._core, self._before(at), self._after(at)
@@ -239,23 +186,23 @@ class _Reader:
         elif self._names_no_column(at) or (after is not None and after.is_sign(".")):
             return
         elif lexeme.kind != "double" and (lexeme.is_name or not lexeme.closed):  # "x" may be a string
-            self._require(core, None, lexeme)
+            self._require(core, None, lexeme, is_last=after is None)
 
-    def _read_column_of(self, at: int, lexeme: Lexeme, core: _Core) -> None:
+    def _read_column_of(self, at: int, lexeme: Lexeme, core: Core) -> None:
         table, after = self._before(at, 2), self._after(at)
         is_last = after is None or not after.is_sign(".")
         is_second = table.kind in ("word", "quoted", "double") and not self._before(at, 3).is_sign(".")
         if is_last and is_second and table.text not in _DATABASES:
-            self._require(core, table.text, lexeme)
+            self._require(core, table.text, lexeme, is_last=after is None)
 
     def _names_no_column(self, at: int) -> bool:
         """Says whether a name here is that of a collation, window, table or index."""
         before = self._before(at)
-        return before.is_word("collate", "over", "in") or (
+        return before.is_word("collate", "over", "in", "window") or (
             before.is_word("by") and self._before(at, 2).is_word("indexed")
         )
 
-    def _read_alias(self, at: int, lexeme: Lexeme, core: _Core) -> bool:
+    def _read_alias(self, at: int, lexeme: Lexeme, core: Core) -> bool:
         """Takes up a new name, given by `AS` or without it; True also for the type in a CAST."""
         before = self._before(at)
         if self.types and any(word.is_word("as") for word in self._inside_cast(at)):
@@ -282,7 +229,7 @@ class _Reader:
             if depth == self.types[-1]:
                 yield lexeme
 
-    def _ends_operand(self, at: int, core: _Core) -> bool:
+    def _ends_operand(self, at: int, core: Core) -> bool:
         """Says whether a name here would be an alias: an operand or a table stands before it."""
         before = self._before(at)
         if core.clause not in ("select", "joined") or core.depth != self.depth:
@@ -296,23 +243,26 @@ class _Reader:
             or (before.kind == "word" and before.text not in RESERVED)
         )
 
-    def _require(self, core: _Core, table: str | None, lexeme: Lexeme) -> None:
+    def _require(self, core: Core, table: str | None, lexeme: Lexeme, *, is_last: bool) -> None:
         """Refuses a column that cannot be; one of which that is not known yet has to wait."""
-        if lexeme.closed:
+        if lexeme.closed and not (is_last and table is None):
             core.waiting.append((table, lexeme.text))
             if core.clause == "after":
                 self._resolve(core)
             return
-        if lexeme.kind != "word" or not all(each.is_known for each in self.cores):
+        if lexeme.kind not in ("word", "quoted") or not all(each.is_known for each in self.cores):
             return
-        if any(each.has(table, lexeme.text, begun=True) for each in self.cores):
+        begun = not lexeme.closed
+        if any(each.has(table, lexeme.text, begun=begun) for each in self.cores):
             return
-        tables = {name for each in self.cores for name in each.sources}
-        others = () if table is not None else {*KEYWORDS, *self.names.functions, *tables, *_DATABASES}
-        if not _begins_one(lexeme.text, others):
+        tables = {name for each in self.cores for name in each.sources}  # `(` or `.` may follow
+        others = () if table is not None else {*self.names.functions, *tables, *_DATABASES}
+        if begun and table is None and lexeme.kind == "word":
+            others = {*others, *KEYWORDS, "x"}  # x'00' is a blob
+        if not is_among(lexeme.text, others, begun):
             raise _Hopeless
 
-    def _resolve(self, core: _Core) -> None:
+    def _resolve(self, core: Core) -> None:
         """Drops the names that exist, and refuses those that no SELECT around them can have."""
         inside = [each for each in self.cores if each.depth <= core.depth]
         waiting = [pair for pair in core.waiting if not any(each.has(*pair) for each in inside)]
@@ -325,12 +275,4 @@ def _begins_query(lexeme: Lexeme) -> bool:
     if lexeme.kind != "word":
         return False
     firsts = ("select", "with", "values")
-    return lexeme.text in firsts if lexeme.closed else _begins_one(lexeme.text, firsts)
-
-
-def _is_among(name: str, names: Iterable[str], begun: bool) -> bool:
-    return _begins_one(name, names) if begun else name in names
-
-
-def _begins_one(beginning: str, names: Iterable[str]) -> bool:
-    return any(name.startswith(beginning) for name in names)
+    return lexeme.text in firsts if lexeme.closed else begins_one(lexeme.text, firsts)

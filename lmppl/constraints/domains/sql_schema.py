@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lmppl.constraints.domains.sql_names import Names
+from lmppl.constraints.domains.sql_cores import Names
 from lmppl.errors import InvalidInputError, InvalidTypeError
 
 Schema = Mapping[str, Iterable[str]] | sqlite3.Connection | str | Path
@@ -29,8 +30,7 @@ class Database:
         connection = sqlite3.connect(":memory:", check_same_thread=False)
         connection.deserialize(self.content)
         connection.text_factory = bytes  # a result need not be UTF-8
-        for function in self.names.table_functions & {"json_each", "json_tree"}:
-            connection.execute(f"SELECT 1 FROM {function}('[]')")  # declares it, which reads do not allow
+        _declare_json(connection)  # which reads do not allow
         connection.set_authorizer(_authorize)
         return connection
 
@@ -39,6 +39,7 @@ class Database:
         """The tables and views with their columns, and the functions of this SQLite."""
         connection = sqlite3.connect(":memory:")
         connection.deserialize(self.content)
+        _declare_json(connection)
         query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
         tables = [name for (name,) in connection.execute(query)]
         columns = "SELECT name FROM pragma_table_xinfo(?)"
@@ -112,6 +113,13 @@ def _of_connection(connection: sqlite3.Connection) -> Database:
     if connection.execute("SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view')").fetchone() is None:
         raise InvalidInputError("The schema has no tables, so that no query could name one. Add a table.")
     return Database(connection.serialize())
+
+
+def _declare_json(connection: sqlite3.Connection) -> None:
+    """Makes SQLite know and list the tables that it reads from JSON; some versions do so at the first use."""
+    for function in ("json_each", "json_tree", "jsonb_each", "jsonb_tree"):
+        with suppress(sqlite3.Error):
+            connection.execute(f"SELECT 1 FROM {function}('[]')")
 
 
 def _quoted(name: str) -> str:
