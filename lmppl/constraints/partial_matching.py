@@ -33,19 +33,21 @@ def pattern(expression: str, timeout: float | None = 5.0) -> Constraint:
         expression: In the syntax of `regex`, version 0 as by default there; write `(?V1)` in front for set
             operations such as `[\\w--\\d]`.
         timeout: Seconds for one match. A match that takes longer, as catastrophic expressions do, is lost
-            mass (`check timed out`), as for `lp.check`. None waits for ever.
+            mass (`check timed out`), as for `lp.check`. None waits for ever. So is one that recurs without
+            end, as that of `(?R)a` does, which takes seconds and 1 GB of memory.
 
     Raises:
-        ConstraintError: It is no expression; it writes a set operation without `(?V1)`; or it uses
-            approximate matching, `(?r)`, or an assertion about the end of a word or line where
-            that cannot be followed (in verbose expressions, and under `(?w)` or `(?m:...)`).
+        ConstraintError: It is no expression; it matches no string; it writes a set operation without
+            `(?V1)`; or it uses approximate matching, `(?r)`, or an assertion about the end of a word or line
+            where that cannot be followed (in verbose expressions, and under `(?w)` or `(?m:...)`).
     """
     if not isinstance(expression, str):
         raise InvalidTypeError(f"An expression is a str, but pattern() was given {expression!r}.")
     shown = f"pattern({expression!r})"
     functions = {"prefix": Prefix(expression, timeout), "complete": Whole(expression, timeout)}
     require_askable(shown, functions, timeout)
-    compiled(expression)
+    if not _may_match(functions["prefix"]):
+        raise ConstraintError(f"The expression {expression[:60]!r} matches no string.")
     return DescribedCheck(Check(Answers(shown, functions, timeout)), shown)
 
 
@@ -74,8 +76,16 @@ class Whole:
 def _matches(compiled_expression: Any, text: str, timeout: float | None, *, partial: bool) -> bool:
     try:
         return compiled_expression.fullmatch(text, partial=partial, timeout=timeout) is not None
-    except TimeoutError:
+    except (TimeoutError, MemoryError):  # `regex` ends a recursion without end at 1 GB
         raise TimeLimitReached from None
+
+
+def _may_match(prefix: Prefix) -> bool:
+    """Says False only for an expression that matches no string."""
+    try:
+        return prefix("")
+    except TimeLimitReached:
+        return True
 
 
 @lru_cache(256)

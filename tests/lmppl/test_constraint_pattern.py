@@ -115,6 +115,26 @@ def test_a_catastrophic_expression_is_lost_mass_and_does_not_hang():
     assert time.monotonic() - start < 2.0
 
 
+def test_a_recursion_without_end_is_lost_mass(monkeypatch: pytest.MonkeyPatch):
+    constraint = lp.pattern("a|(?R)b")
+
+    class Endless:
+        def fullmatch(self, text: str, **options: object) -> None:
+            raise MemoryError  # as `regex` does after 1 GB
+
+    monkeypatch.setattr(partial_matching, "compiled", lambda expression: (Endless(), Endless()))
+    with pytest.raises(CheckTimedOut):
+        accepted(constraint, "b")
+
+
+def test_an_expression_that_matches_no_string_is_refused():
+    for empty in (r"\1(a)", "a(*FAIL)", "(?!)", r"b\Ba\bc"):
+        assert not any(regex.fullmatch(empty, text) for text in STRINGS)
+    for empty in (r"\1(a)", "(?!)"):
+        with pytest.raises(ConstraintError, match="matches no string"):
+            lp.pattern(empty)
+
+
 @pytest.mark.parametrize(
     ("expression", "reason"),
     [
