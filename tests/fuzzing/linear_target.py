@@ -1,4 +1,4 @@
-"""`lp.linear` against all texts of a small record: those that satisfy its inequalities, and their prefixes."""
+"""`lp.linear` against all texts of a small record: those whose numbers satisfy it, and their prefixes."""
 
 from __future__ import annotations
 

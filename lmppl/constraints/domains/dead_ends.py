@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from lmppl.constraints.domains.packed_tasks import PackedAction, PackedTask, ones
-from lmppl.constraints.domains.shortest_plans import searched
+from lmppl.constraints.domains.shortest_plans import some_plan
 from lmppl.constraints.domains.strips import Goal, Task
 from lmppl.errors import PlanSearchLimit
 
 MAX_TESTS = 4_000_000  # of actions in states: below a second
+FEW_STATES = 1_000  # in which a plan is looked for before all states are listed: 0.1 to 1 ms each
 MAX_REMEMBERED = 4_096  # states that were asked about
-GREED = 1_000
 
 
 class Outlook:
@@ -38,15 +38,10 @@ class Outlook:
             return
         most = min(max_states, MAX_TESTS // max(1, len(packed.actions)))
         self._is_reversible = is_reversible(packed)
-        if not self._is_reversible:
-            self._open = _leading_to(packed, goal, most)
-            self.is_exact = self._open is not None
+        if self._is_reversible and _has_plan(packed, goal, min(most, FEW_STATES)):
             return
-        try:
-            if searched(packed, goal, most, greed=GREED) is None:
-                self._open = frozenset()
-        except PlanSearchLimit:
-            self.is_exact = False
+        self._open = _leading_to(packed, goal, most)
+        self.is_exact = self._open is not None
 
     @staticmethod
     def of(task: Task, goal: Goal, max_states: int) -> Outlook:
@@ -122,6 +117,13 @@ def _leading_to(packed: PackedTask, goal: int, most: int) -> frozenset[int] | No
                 found.add(state)
                 todo.append(state)
     return frozenset(found)
+
+
+def _has_plan(packed: PackedTask, goal: int, most: int) -> bool:
+    try:
+        return some_plan(packed, goal, most) is not None
+    except PlanSearchLimit:
+        return False
 
 
 @lru_cache(64)

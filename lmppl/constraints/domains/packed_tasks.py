@@ -12,6 +12,8 @@ from typing import NamedTuple
 from lmppl.constraints.domains.strips import Goal, Task
 from lmppl.constraints.domains.strips import State as Facts
 
+IMPOSSIBLE = 1 << 30  # rounds
+
 
 class PackedAction(NamedTuple):
     """An action. It can be taken where all of `needs` hold, and leads to `state & keeps | adds`."""
@@ -72,6 +74,26 @@ class PackedTask:
         needs counts as true once every two of its facts can be (Haslum & Geffner's h2 is finite).
         """
         return state & goal == goal or self._can_hold(goal, self.pairs(state))
+
+    def rounds(self, state: int, goal: int) -> int:
+        """Gives the sum over the goal's facts of the rounds that each takes, if nothing that holds ever ends.
+
+        In a round every action is taken that can be. The sum grows with what must be done first, and may be
+        above or below the number of steps.
+        """
+        total, rest = 0, self.actions
+        while missing := (goal & ~state).bit_count():
+            total += missing
+            reached, later = state, []
+            for action in rest:
+                if action.needs & ~state:
+                    later.append(action)
+                else:
+                    reached |= action.adds
+            if reached == state:
+                return IMPOSSIBLE
+            state, rest = reached, later
+        return total
 
     def pairs(self, state: int) -> list[int]:
         """Gives for each fact those, as bits, that may hold together with it in what follows a state.

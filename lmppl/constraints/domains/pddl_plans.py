@@ -29,17 +29,17 @@ def pddl_plan(domain: str | Path, problem: str | Path, *, max_states: int = 20_0
     go on. The plan without a step is the empty text.
 
     A step that leads to a dead end is refused at the first letter that tells. Viability is exact if each
-    action can be undone by another, as with blocks on a table, and some plan is found among `max_states`
-    states; or if no more than these can be reached, and they are listed with at most 4,000,000 tests of
-    whether an action can be taken. Otherwise it is over-approximate: a state is taken for a dead end if two
-    facts of the goal cannot come true together even where an action may be taken as soon as every two of
-    the facts that it needs can (h2 is infinite). `viable_is_exact` says which.
+    action can be undone by another, as with blocks on a table, and some plan is found among 1,000
+    states; or if no more than `max_states` can be reached, and they are listed with at most 4,000,000 tests
+    of whether an action can be taken. Otherwise it is over-approximate: a state is taken for a dead end if
+    two facts of the goal cannot come true together even where an action may be taken as soon as every two
+    of the facts that it needs can (h2 is infinite). `viable_is_exact` says which.
 
     Args:
         domain: The PDDL text of a domain, or a `pathlib.Path` to it: STRIPS with types,
             negative preconditions and equality.
         problem: The text of a problem of that domain with a `(:goal ...)`, or a path to it.
-        max_states: The most states that are looked at beforehand: some 10 us each in small problems, below
+        max_states: The most states that are looked at beforehand: some 10 us each in small problems, about
             a second in all.
 
     Raises:

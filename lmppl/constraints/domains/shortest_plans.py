@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lmppl.constraints.domains.packed_tasks import PackedTask
@@ -14,6 +14,7 @@ from lmppl.constraints.domains.strips import Goal, Task
 from lmppl.errors import InvalidInputError, PlanSearchLimit
 
 LOOK_AT_CLOCK = 64  # states between two looks
+GREED = 1_000
 
 
 def plan(
@@ -32,7 +33,7 @@ def plan(
     each goal, and a particle whose search takes longer is lost.
 
     The search is exact (A* over the states that can be reached), and meant for problems of up to some
-    hundred thousand states, such as eight blocks on a table: about a second. That there is no plan is
+    hundred thousand states, such as eight blocks on a table: a second or two. That there is no plan is
     found out at once where two facts of the goal exclude each other, otherwise when all states were
     looked at.
 
@@ -72,18 +73,35 @@ def shortest_plan(
     wanted = packed.goal(goal)
     if wanted is None or not packed.may_reach(packed.init, wanted):
         return None
-    return searched(packed, wanted, max_states, timeout)
+    gain = max(((action.adds & wanted).bit_count() for action in packed.actions), default=0) or 1
+
+    def least(state: int) -> int:
+        """Gives what is missing, divided by the most that one action supplies: no plan has fewer steps."""
+        return -(-(wanted & ~state).bit_count() // gain)
+
+    return searched(packed, wanted, least, max_states, timeout)
+
+
+def some_plan(packed: PackedTask, goal: int, max_states: int) -> tuple[str, ...] | None:
+    """Gives a plan, which need not be a shortest one, or None; the state that seems nearest comes first.
+
+    Raises:
+        PlanSearchLimit: As `plan`.
+    """
+    return searched(packed, goal, lambda state: GREED * packed.rounds(state, goal), max_states)
 
 
 def searched(
-    packed: PackedTask, goal: int, max_states: int, timeout: float | None = None, greed: int = 1
+    packed: PackedTask,
+    goal: int,
+    estimate: Callable[[int], int],
+    max_states: int,
+    timeout: float | None = None,
 ) -> tuple[str, ...] | None:
-    """Searches by A*: at least what is missing, divided by the most that one action supplies, is still to do.
+    """Searches by A*. The plan is a shortest one if no plan takes fewer steps than what is estimated.
 
-    With more greed than 1 a state that misses less comes before one with fewer steps, and the plan need not
-    be a shortest one.
+    The estimate may fall by 1 a step at most for that, since states are not opened twice.
     """
-    gain = max(((action.adds & goal).bit_count() for action in packed.actions), default=0) or 1
     deadline = None if timeout is None else time.monotonic() + timeout
     order = itertools.count()  # equal estimates: the deeper one first, then the earlier one
     came_from: dict[int, tuple[int, str] | None] = {packed.init: None}
@@ -108,9 +126,8 @@ def searched(
                 reached = state & keeps | adds
                 if taken + 1 < steps.get(reached, taken + 2):
                     steps[reached], came_from[reached] = taken + 1, (state, text)
-                    missing = (goal & ~reached).bit_count()
-                    estimate = taken + 1 + greed * -(-missing // gain)
-                    heapq.heappush(queue, (estimate, -taken - 1, next(order), reached))
+                    sure = taken + 1 + estimate(reached)
+                    heapq.heappush(queue, (sure, -taken - 1, next(order), reached))
         if len(steps) > max_states:
             raise PlanSearchLimit(
                 f"No plan was found among {max_states:,} states. There may be one: allow more by "
