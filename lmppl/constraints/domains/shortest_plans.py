@@ -11,7 +11,7 @@ from pathlib import Path
 from lmppl.constraints.domains.packed_tasks import PackedTask
 from lmppl.constraints.domains.pddl_files import read_goal, read_task
 from lmppl.constraints.domains.strips import Goal, Task
-from lmppl.errors import InvalidInputError, PlanSearchLimit
+from lmppl.errors import InvalidInputError, InvalidTypeError, PlanSearchLimit
 
 LOOK_AT_CLOCK = 64  # states between two looks
 GREED = 1_000
@@ -52,10 +52,14 @@ def plan(
         PlanError: A step of `after` cannot be taken.
         PlanSearchLimit: The search would have to look at more states, or take longer.
     """
-    if max_states < 1 or (timeout is not None and not timeout > 0):
-        raise InvalidInputError(
-            f"plan() needs max_states >= 1 and timeout > 0, not {max_states!r} and {timeout!r}."
+    if isinstance(after, str):
+        raise InvalidTypeError(
+            f"`after=` of plan() is a sequence of steps such as ['(go a b)'], not {after!r}."
         )
+    if isinstance(max_states, bool) or not isinstance(max_states, int) or max_states < 1:
+        raise InvalidInputError(f"plan() needs an int max_states >= 1, not {max_states!r}.")
+    if timeout is not None and not timeout > 0:
+        raise InvalidInputError(f"plan() needs seconds > 0 for `timeout=`, or None, not {timeout!r}.")
     task = read_task(domain, problem)
     wanted = read_goal(problem if goal is None else goal, task)
     return shortest_plan(task.after(after) if after else task, wanted, max_states, timeout)

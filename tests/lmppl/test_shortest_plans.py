@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,10 @@ from drawn_planning_tasks import DrawnTask, drawn_task, written
 
 import lmppl as lp
 from lmppl.constraints.domains.dead_ends import Outlook, is_reversible
-from lmppl.constraints.domains.packed_tasks import PackedTask
+from lmppl.constraints.domains.packed_tasks import PackedAction, PackedTask
 from lmppl.constraints.domains.pddl_files import read_goal, read_task
 from lmppl.constraints.domains.strips import Goal, Task
-from lmppl.errors import InvalidInputError, PDDLError, PlanError, PlanSearchLimit
+from lmppl.errors import InvalidInputError, InvalidTypeError, PDDLError, PlanError, PlanSearchLimit
 
 BLOCKS = Path(__file__).resolve().parents[2] / "examples" / "blocksworld" / "domain.pddl"
 TOWER = """
@@ -85,8 +86,12 @@ def test_what_a_planner_cannot_use_is_refused() -> None:
         lp.plan(BLOCKS, TOWER, after=("(unstack a c)",))
     with pytest.raises(InvalidInputError, match="max_states >= 1"):
         lp.plan(BLOCKS, TOWER, max_states=0)
-    with pytest.raises(InvalidInputError, match="timeout > 0"):
+    with pytest.raises(InvalidInputError, match="seconds > 0"):
         lp.plan(BLOCKS, TOWER, timeout=0)
+    with pytest.raises(InvalidTypeError, match="sequence of steps"):
+        lp.plan(BLOCKS, TOWER, after="(unstack c a)")
+    with pytest.raises(InvalidInputError, match="max_states >= 0"):
+        lp.pddl_plan(BLOCKS, TOWER, max_states=-1)
 
 
 def test_a_search_ends_at_its_limits() -> None:
@@ -176,8 +181,21 @@ def test_a_mutant_that_misjudges_dead_ends_is_caught(mutant: type[PackedTask]) -
     assert any(judged(drawn(number), listed, mutant)[0] for number in range(200) for listed in (20_000, 0))
 
 
-def test_a_mutant_that_takes_every_task_for_reversible_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lmppl.constraints.domains.dead_ends.is_reversible", lambda packed: True)
+def may_follow(other: PackedAction, action: PackedAction, known: int, possible: int) -> bool:
+    """A mutant: what an action can be taken after, undoes that one."""
+    return not other.needs & ~(known & action.keeps | action.adds)
+
+
+def takes_back(other: PackedAction, action: PackedAction, known: int, possible: int) -> bool:
+    """A mutant: what takes back the added facts that were not there for sure undoes an action."""
+    return may_follow(other, action, known, possible) and not action.adds & other.keeps & ~known
+
+
+@pytest.mark.parametrize("mutant", [lambda *said: True, may_follow, takes_back])
+def test_a_mutant_that_misjudges_what_undoes_an_action_is_caught(
+    mutant: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lmppl.constraints.domains.dead_ends._undoes", mutant)
     assert any(judged(drawn(number), 20_000, PackedTask)[0] for number in range(200))
 
 
