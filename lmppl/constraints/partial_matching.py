@@ -16,6 +16,8 @@ from lmppl.constraints.right_context import with_visible_ends
 from lmppl.constraints.time_limits import TimeLimitReached
 from lmppl.errors import ConstraintError, InvalidTypeError
 
+MAX_REMEMBERED = 4_096  # texts of one expression
+
 
 def pattern(expression: str, timeout: float | None = 5.0) -> Constraint:
     """Allows the strings that an expression of the `regex` package matches as a whole.
@@ -53,13 +55,27 @@ def pattern(expression: str, timeout: float | None = 5.0) -> Constraint:
 
 @dataclass(frozen=True)
 class Prefix:
-    """Whether a text may be continued to a match, as far as partial matching can say."""
+    """Whether a text may be continued to a match, as far as partial matching can say of it and its prefixes.
+
+    Partial matching alone may refuse a prefix, and pass a longer one at whose end a recursion begins.
+    """
 
     expression: str
     timeout: float | None
 
     def __call__(self, text: str) -> bool:
-        return _matches(compiled(self.expression)[1], text, self.timeout, partial=True)
+        passed = _passed(self.expression)
+        size = len(text)
+        while size >= 0 and text[:size] not in passed:
+            size -= 1
+        for end in range(size + 1, len(text) + 1):
+            begun = text[:end]
+            if not _matches(compiled(self.expression)[1], begun, self.timeout, partial=True):
+                return False
+            if len(passed) >= MAX_REMEMBERED:
+                passed.clear()
+            passed[begun] = None
+        return True
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,12 @@ def _may_match(prefix: Prefix) -> bool:
         return prefix("")
     except TimeLimitReached:
         return True
+
+
+@lru_cache(64)
+def _passed(expression: str) -> dict[str, None]:
+    """Gives texts that passed, with all their prefixes; to be added to."""
+    return {}
 
 
 @lru_cache(256)

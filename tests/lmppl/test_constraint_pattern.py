@@ -101,6 +101,15 @@ def test_the_laws_hold_and_the_language_is_that_of_fullmatch(
     assert constraint == lp.pattern(expression) != lp.pattern(expression + "?")
 
 
+def test_what_follows_a_refused_prefix_is_refused():
+    expression = r"(?:a(?R)?b)*+\A\A$"
+    assert not compiled(expression)[1].fullmatch("ab", partial=True)
+    assert compiled(expression)[1].fullmatch("aba", partial=True)  # where the recursion begins anew
+    constraint = lp.pattern(expression)
+    for text in ("ab", "aba", "abab"):
+        assert constraint.advance(constraint.initial(), text.encode()) is None
+
+
 def test_a_prefix_that_no_text_continues_is_refused_at_once():
     constraint = lp.pattern(r"(\w)\1(?=!)!")
     assert constraint.advance(constraint.initial(), b"aa") is not None
