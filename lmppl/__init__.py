@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lmppl.constraints.domains.pddl_goals import pddl_goal
     from lmppl.constraints.domains.pddl_plans import pddl_plan
     from lmppl.constraints.domains.python_source import python_code
+    from lmppl.constraints.domains.shortest_plans import plan
     from lmppl.constraints.domains.smiles_strings import smiles
     from lmppl.constraints.domains.smt_records import smt
     from lmppl.constraints.domains.sql_queries import sql
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         OutsideProgramError,
         PDDLError,
         PlanError,
+        PlanSearchLimit,
         ProgramNotDeterministic,
         SiteNameError,
         UnknownSiteError,
@@ -73,6 +75,7 @@ _HOMES = {
     "lmppl.constraints.domains.pddl_goals": ("pddl_goal",),
     "lmppl.constraints.domains.pddl_plans": ("pddl_plan",),
     "lmppl.constraints.domains.python_source": ("python_code",),
+    "lmppl.constraints.domains.shortest_plans": ("plan",),
     "lmppl.constraints.domains.smiles_strings": ("smiles",),
     "lmppl.constraints.domains.smt_records": ("smt",),
     "lmppl.constraints.domains.sql_queries": ("sql",),
@@ -99,6 +102,7 @@ _HOMES = {
         "OutsideProgramError",
         "PDDLError",
         "PlanError",
+        "PlanSearchLimit",
         "ProgramNotDeterministic",
         "SiteNameError",
         "UnknownSiteError",
@@ -148,6 +152,7 @@ __all__ = [
     "OutsideProgramError",
     "PDDLError",
     "PlanError",
+    "PlanSearchLimit",
     "Posterior",
     "Potential",
     "Program",
@@ -182,6 +187,7 @@ __all__ = [
     "pattern",
     "pddl_goal",
     "pddl_plan",
+    "plan",
     "potential",
     "program",
     "python_code",

@@ -76,6 +76,10 @@ class PlanError(InvalidInputError):
     """A plan contains a step that cannot be taken; the message says which step and why."""
 
 
+class PlanSearchLimit(LmpplError, RuntimeError):
+    """A search for a plan came to its limit of states or seconds: it is not known whether there is one."""
+
+
 class MissingExtraError(LmpplError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
 

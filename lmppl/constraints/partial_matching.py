@@ -18,6 +18,8 @@ from lmppl.constraints.right_context import with_visible_ends
 from lmppl.constraints.time_limits import TimeLimitReached
 from lmppl.errors import ConstraintError, InvalidTypeError
 
+MAX_REMEMBERED = 4_096  # texts of one expression
+
 
 def pattern(expression: str | regex.Pattern[str], timeout: float | None = 5.0) -> Constraint:
     """Allows the strings that an expression of the `regex` package matches as a whole.
@@ -35,20 +37,22 @@ def pattern(expression: str | regex.Pattern[str], timeout: float | None = 5.0) -
         expression: In the syntax of `regex`, version 0 as by default there; write `(?V1)` in front for set
             operations such as `[\\w--\\d]`. Or compiled by `regex.compile`, with its flags.
         timeout: Seconds for one match. A match that takes longer, as catastrophic expressions do, is lost
-            mass (`check timed out`), as for `lp.check`. None waits for ever.
+            mass (`check timed out`), as for `lp.check`. None waits for ever. So is one that recurs without
+            end, as that of `(?R)a` does, which takes seconds and 1 GB of memory.
 
     Raises:
-        ConstraintError: It is no expression; it writes a set operation without `(?V1)`; or it uses
-            approximate matching, `(?r)`, or an assertion about the end of a word or line where
-            that cannot be followed (in verbose expressions, and under `(?w)` or `(?m:...)`).
+        ConstraintError: It is no expression; it matches no string; it writes a set operation without
+            `(?V1)`; or it uses approximate matching, `(?r)`, or an assertion about the end of a word or line
+            where that cannot be followed (in verbose expressions, and under `(?w)` or `(?m:...)`).
         InvalidTypeError: It is something else, such as a pattern of `re`, which may mean something else here.
     """
-    name = f"pattern({expression!r})"
+    shown = f"pattern({expression!r})"
     expression, flags = _text_and_flags(expression)
     functions = {"prefix": Prefix(expression, timeout, flags), "complete": Whole(expression, timeout, flags)}
-    require_askable(name, functions, timeout)
-    compiled(expression, flags)
-    return DescribedCheck(Check(Answers(name, functions, timeout)), name)
+    require_askable(shown, functions, timeout)
+    if not _may_match(functions["prefix"]):
+        raise ConstraintError(f"The expression {expression[:60]!r} matches no string.")
+    return DescribedCheck(Check(Answers(shown, functions, timeout)), shown)
 
 
 def _text_and_flags(expression: object) -> tuple[str, int]:
@@ -71,14 +75,28 @@ def _text_and_flags(expression: object) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Prefix:
-    """Whether a text may be continued to a match, as far as partial matching can say."""
+    """Whether a text may be continued to a match, as far as partial matching can say of it and its prefixes.
+
+    Partial matching alone may refuse a prefix, and pass a longer one at whose end a recursion begins.
+    """
 
     expression: str
     timeout: float | None
     flags: int = 0
 
     def __call__(self, text: str) -> bool:
-        return _matches(compiled(self.expression, self.flags)[1], text, self.timeout, partial=True)
+        passed = _passed(self.expression, self.flags)
+        size = len(text)
+        while size >= 0 and text[:size] not in passed:
+            size -= 1
+        for end in range(size + 1, len(text) + 1):
+            begun = text[:end]
+            if not _matches(compiled(self.expression, self.flags)[1], begun, self.timeout, partial=True):
+                return False
+            if len(passed) >= MAX_REMEMBERED:
+                passed.clear()
+            passed[begun] = None
+        return True
 
 
 @dataclass(frozen=True)
@@ -96,8 +114,22 @@ class Whole:
 def _matches(compiled_expression: Any, text: str, timeout: float | None, *, partial: bool) -> bool:
     try:
         return compiled_expression.fullmatch(text, partial=partial, timeout=timeout) is not None
-    except TimeoutError:
+    except (TimeoutError, MemoryError):  # `regex` ends a recursion without end at 1 GB
         raise TimeLimitReached from None
+
+
+def _may_match(prefix: Prefix) -> bool:
+    """Says False only for an expression that matches no string."""
+    try:
+        return prefix("")
+    except TimeLimitReached:
+        return True
+
+
+@lru_cache(64)
+def _passed(expression: str, flags: int) -> dict[str, None]:
+    """Gives texts that passed, with all their prefixes; to be added to."""
+    return {}
 
 
 @lru_cache(256)

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from planning import distances, plan_length, shortest_plan, states_ahead
+from planning import distances, plan_length, states_ahead
 
 from lmppl.constraints.domains.pddl_files import parse_domain, parse_goal, parse_problem
+from lmppl.constraints.domains.shortest_plans import shortest_plan
 from lmppl.constraints.domains.strips import Goal, State, Task
 from lmppl.errors import PlanError
 

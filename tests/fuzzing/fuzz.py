@@ -21,7 +21,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 MAX_SECONDS = 10.0  # of this process's time for one input; the slowest take less than a second
 MAX_WALL_SECONDS = 500  # until an input that never ends is given up
 MAX_MEGABYTES = 2_048
-TARGETS = ("regex", "json_text", "json_schema", "lark", "combinations", "sql")
+TARGETS = (
+    *("regex", "json_text", "json_schema", "lark", "combinations", "sql", "pattern", "linear", "smt"),
+    *("pddl_goal", "pddl_plan", "python_code", "smiles"),
+)
 
 
 def main() -> None:

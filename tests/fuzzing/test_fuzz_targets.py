@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import regex
 
 import lmppl as lp
 from lmppl.constraints.automaton import ByteAutomaton
@@ -25,8 +26,21 @@ from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.regular_language import RegularLanguage
 
 FOLDER = Path(__file__).resolve().parent
-TARGETS = ("regex", "json_text", "json_schema", "lark", "combinations", "sql")
-FEW = {"regex": 400, "json_text": 400, "json_schema": 400, "lark": 60, "combinations": 200, "sql": 150}
+FEW = {  # inputs: a second or two for each target
+    "regex": 400,
+    "json_text": 400,
+    "json_schema": 400,
+    "lark": 60,
+    "combinations": 200,
+    "sql": 150,
+    "pattern": 200,
+    "linear": 100,
+    "smt": 30,
+    "pddl_goal": 30,
+    "pddl_plan": 120,
+    "python_code": 200,
+    "smiles": 400,
+}
 RUNS = {
     "regex": 5_000,
     "json_text": 10_000,
@@ -34,12 +48,23 @@ RUNS = {
     "lark": 2_000,
     "combinations": 5_000,
     "sql": 2_000,
+    "pattern": 10_000,
+    "linear": 5_000,
+    "smt": 1_000,
+    "pddl_goal": 1_500,
+    "pddl_plan": 2_000,
+    "python_code": 8_000,
+    "smiles": 10_000,
 }
+TARGETS = tuple(FEW)
+NEEDED = {"smt": ("z3",), "smiles": ("partialsmiles", "rdkit")}  # of extras
 MAX_SECONDS = 100  # for each target, so that a slow machine tries fewer inputs
 TRIED = re.compile(r"^\w+: ([\d,]+) inputs in \d+ s, .*$", re.MULTILINE)
 
 
 def target_of(name: str) -> ModuleType:
+    for package in NEEDED.get(name, ()):
+        pytest.importorskip(package)
     return importlib.import_module(f"{name}_target")
 
 
@@ -194,6 +219,43 @@ def without_keyword(make: Callable[..., Constraint], keyword: str) -> Callable[.
     return json
 
 
+def of_conditions(make: Callable[..., Constraint], said: str, read: str) -> Callable[..., Constraint]:
+    """Reads one sign as another."""
+    return lambda *conditions, **options: make(*(text.replace(said, read) for text in conditions), **options)
+
+
+def with_dead_ends(make: Callable[..., Constraint]) -> Callable[..., Constraint]:
+    """Takes every step for one that leads on."""
+
+    def pddl_plan(*texts: str, **options: Any) -> Constraint:
+        plan = make(*texts, **options)
+        vars(plan)["_outlook"] = SimpleNamespace(is_exact=True, is_open=lambda state: True)
+        return plan
+
+    return pddl_plan
+
+
+@dataclass(frozen=True)
+class PlainPattern(Constraint):
+    """Asks `regex` for partial matches of an expression as it is written."""
+
+    expression: str
+
+    def initial(self) -> State:
+        return b""
+
+    def advance(self, state: Any, data: bytes) -> State | None:
+        text = state + data
+        shown = text.decode(errors="ignore")  # a character may be unfinished
+        return text if regex.fullmatch(self.expression, shown, partial=True, timeout=1.0) else None
+
+    def accepts(self, state: Any) -> bool:
+        return regex.fullmatch(self.expression, state.decode(errors="replace"), timeout=1.0) is not None
+
+    def describe(self) -> str:
+        return "mutant"
+
+
 def repeated_once_more(constraint: Constraint, least: int, most: int | None) -> Constraint:
     return constraint.repeat(least, None if most is None else most + 1)
 
@@ -235,6 +297,34 @@ MUTANTS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
         "sql",
         "sql",
         lambda make: lambda schema: Misread(make(schema), lambda text: re.sub(rb"\S+\s*\Z", b"", text)),
+    ),
+    "an assertion sees the end of the prefix": (
+        "pattern",
+        "pattern",
+        lambda make: lambda expression, timeout: make(expression, timeout) and PlainPattern(expression),
+    ),
+    "an inequality is not strict": ("linear", "linear", lambda make: of_conditions(make, " < ", " <= ")),
+    "among them or not": ("smt", "smt", lambda make: of_conditions(make, "not in", "in")),
+    "a fact is refused too late": (
+        "pddl_goal",
+        "pddl_goal",
+        lambda make: lambda *texts: Misread(make(*texts), is_late=True),
+    ),
+    "a dead end is a way": ("pddl_plan", "pddl_plan", with_dead_ends),
+    "no plan has two steps": (
+        "pddl_plan",
+        "plan",
+        lambda make: lambda *texts: found if len(found := make(*texts) or ()) < 2 else None,
+    ),
+    "a joined line is none": (
+        "python_code",
+        "python_code",
+        lambda make: lambda: Misread(make(), lambda text: text.replace(b"\\\n", b"\n")),
+    ),
+    "chlorine is carbon": (
+        "smiles",
+        "smiles",
+        lambda make: lambda timeout: Misread(make(timeout), lambda text: text.replace(b"l", b"")),
     ),
     "a conjunction of one": ("combinations", "MAKERS", lambda makers: makers | {"and": lambda a, b: a}),
 }

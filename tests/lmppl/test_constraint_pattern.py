@@ -101,6 +101,15 @@ def test_the_laws_hold_and_the_language_is_that_of_fullmatch(
     assert constraint == lp.pattern(expression) != lp.pattern(expression + "?")
 
 
+def test_what_follows_a_refused_prefix_is_refused():
+    expression = r"(?:a(?R)?b)*+\A\A$"
+    assert not compiled(expression)[1].fullmatch("ab", partial=True)
+    assert compiled(expression)[1].fullmatch("aba", partial=True)  # where the recursion begins anew
+    constraint = lp.pattern(expression)
+    for text in ("ab", "aba", "abab"):
+        assert constraint.advance(constraint.initial(), text.encode()) is None
+
+
 def test_a_prefix_that_no_text_continues_is_refused_at_once():
     constraint = lp.pattern(r"(\w)\1(?=!)!")
     assert constraint.advance(constraint.initial(), b"aa") is not None
@@ -113,6 +122,26 @@ def test_a_catastrophic_expression_is_lost_mass_and_does_not_hang():
     with pytest.raises(CheckTimedOut):
         accepted(constraint, "a" * 60 + "c")
     assert time.monotonic() - start < 2.0
+
+
+def test_a_recursion_without_end_is_lost_mass(monkeypatch: pytest.MonkeyPatch):
+    constraint = lp.pattern("a|(?R)b")
+
+    class Endless:
+        def fullmatch(self, text: str, **options: object) -> None:
+            raise MemoryError  # as `regex` does after 1 GB
+
+    monkeypatch.setattr(partial_matching, "compiled", lambda expression: (Endless(), Endless()))
+    with pytest.raises(CheckTimedOut):
+        accepted(constraint, "b")
+
+
+def test_an_expression_that_matches_no_string_is_refused():
+    for empty in (r"\1(a)", "a(*FAIL)", "(?!)", r"b\Ba\bc"):
+        assert not any(regex.fullmatch(empty, text) for text in STRINGS)
+    for empty in (r"\1(a)", "(?!)"):
+        with pytest.raises(ConstraintError, match="matches no string"):
+            lp.pattern(empty)
 
 
 @pytest.mark.parametrize(

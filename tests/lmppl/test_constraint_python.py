@@ -101,6 +101,15 @@ def test_every_prefix_of_a_program_is_viable():
     assert allows(SMALL.replace("\n", "\r\n"))
 
 
+@pytest.mark.parametrize(
+    "text", ["if x:\n\\\n ()\n", "if x:\n    y\n\\\n    z\n", "if x:\n \\\ny\n", "\f\\\n\\\r\nx = 1\n"]
+)
+def test_a_line_that_is_joined_before_its_first_word_is_indented_as_python_has_it(text: str):
+    compile(text, "text", "exec")
+    assert refused(text) is None
+    assert allows(text)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_module_of_the_library_is_viable_throughout(name: str):
     assert chunks_are_viable(LIBRARY / f"{name}.py", random.Random(0))

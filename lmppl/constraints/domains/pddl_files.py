@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from lmppl.constraints.domains.strips import Domain, Goal, Operator, Pattern, Task, fact
@@ -45,7 +46,7 @@ Typed = tuple[tuple[str, str], ...]
 
 def read_task(domain: str | Path, problem: str | Path) -> Task:
     """Reads a domain and a problem, without the problem's goal. A str is the PDDL text, a Path its file."""
-    return parse_problem(parse_domain(*_source(domain, "domain")), *_source(problem, "problem"))
+    return _task(*_source(domain, "domain"), *_source(problem, "problem"))
 
 
 def read_plan(path: str | Path) -> tuple[str, ...]:
@@ -113,6 +114,11 @@ def parse_goal(task: Task, text: str, name: str = "goal") -> Goal:
             raise PDDLError(f"{form.where}: the problem has no (:goal ...) with one condition.")
         form = _form(goals[0].items[1])
     return frozenset(_ground_fact(task, conjunct) for conjunct in _conjuncts(form))
+
+
+@lru_cache(64)
+def _task(domain: str, domain_name: str, problem: str, problem_name: str) -> Task:
+    return parse_problem(parse_domain(domain, domain_name), problem, problem_name)
 
 
 def _contents(path: Path, name: str) -> str:

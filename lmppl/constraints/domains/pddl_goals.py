@@ -42,9 +42,8 @@ def _fact(task: Task) -> Constraint:
     for name, types in task.domain.predicates:
         arguments = [task.objects_of(kind) for kind in types]
         if all(arguments):
-            facts.append(
-                reduce(lambda text, options: text + " " + choices(options), arguments, f"({name}") + ")"
-            )
+            begun = choices([f"({name}"])
+            facts.append(reduce(lambda text, options: text + " " + choices(options), arguments, begun) + ")")
     if not facts:
         raise PDDLError(f"Nothing can be said about the objects of this problem of {task.domain.name!r}.")
     return reduce(lambda one, other: one | other, facts)

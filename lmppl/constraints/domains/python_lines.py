@@ -19,6 +19,8 @@ _PIECE = re.compile(
       | (?P<sign>.)""",
     re.VERBOSE | re.DOTALL,
 )
+_INDENTATION = re.compile(r"(?:(?:[ \t\f]*\f)?\\(?:\r\n|\r|\n))*([ \t\f]*)")
+_FIRST_WORD = re.compile(r"(?:\s|\\(?:\r\n|\r|\n))*(\w+|@|.)")
 _CLOSING = {")": "(", "]": "[", "}": "{"}
 _NESTING_STRINGS = (
     frozenset({"f", "fr", "rf", "t", "tr", "rt"}) if sys.version_info >= (3, 12) else frozenset()
@@ -39,13 +41,14 @@ class LogicalLine(NamedTuple):
 
     @property
     def indentation(self) -> str:
-        """The whitespace that it begins with."""
-        return self.text[: len(self.text) - len(self.text.lstrip(" \t\f"))]
+        """The whitespace that it begins with; where that has no width, what follows a joined line counts."""
+        match = _INDENTATION.match(self.text)
+        return match[1] if match else ""
 
     @property
     def first_word(self) -> str:
         """The keyword or name that it begins with, or the sign."""
-        match = re.match(r"\s*(\w+|@|.)", self.text)
+        match = _FIRST_WORD.match(self.text)
         return match[1] if match else ""
 
     @property

@@ -1,0 +1,252 @@
+"""`lp.plan`, and the dead ends of `lp.pddl_plan`, against exhaustive search."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from drawn_bytes import Draws
+from drawn_planning_tasks import DrawnTask, drawn_task, written
+
+import lmppl as lp
+from lmppl.constraints.domains.dead_ends import Outlook, is_reversible
+from lmppl.constraints.domains.packed_tasks import PackedAction, PackedTask
+from lmppl.constraints.domains.pddl_files import read_goal, read_task
+from lmppl.constraints.domains.strips import Goal, Task
+from lmppl.errors import InvalidInputError, InvalidTypeError, PDDLError, PlanError, PlanSearchLimit
+
+BLOCKS = Path(__file__).resolve().parents[2] / "examples" / "blocksworld" / "domain.pddl"
+TOWER = """
+(define (problem tower) (:domain blocksworld) (:objects a b c - block)
+  (:init (arm-empty) (on c a) (clear c) (on-table a) (on-table b) (clear b)) (:goal (and (on a b) (on b c))))
+"""
+ROAD = """
+(define (domain road) (:requirements :strips)
+  (:predicates (at ?x) (road ?x ?y))
+  (:action go :parameters (?x ?y) :precondition (and (at ?x) (road ?x ?y))
+    :effect (and (at ?y) (not (at ?x)))))
+"""
+STARS = """
+(define (problem stars) (:domain road) (:objects a b c d e)
+  (:init (at a) (road a b) (road b a) (road a c) (road c d) (road d c) (road b e)) (:goal (at e)))
+"""
+
+
+def all_blocks(number: int, goal: str) -> str:
+    """Writes a problem in which all blocks stand on the table."""
+    names = [f"b{i}" for i in range(number)]
+    facts = " ".join(f"(on-table {name}) (clear {name})" for name in names)
+    objects = " ".join(names)
+    return (
+        f"(define (problem p) (:domain blocksworld) (:objects {objects} - block) "
+        f"(:init (arm-empty) {facts}) (:goal {goal}))"
+    )
+
+
+def distances(task: Task) -> dict[frozenset[str], int]:
+    """Gives all states with the steps that they take, on sets of facts."""
+    found, todo = {task.init: 0}, deque([task.init])
+    while todo:
+        facts = todo.popleft()
+        for action in task.actions.values():
+            if action.can_be_taken(facts) and (after := action.apply(facts)) not in found:
+                found[after] = found[facts] + 1
+                todo.append(after)
+    return found
+
+
+def drawn(number: int) -> DrawnTask:
+    return drawn_task(Draws(random.Random(number).randbytes(60)))
+
+
+def read(drawn_one: DrawnTask) -> tuple[Task, Goal]:
+    task = read_task(drawn_one.domain_text(), drawn_one.problem_text())
+    return task, read_goal(drawn_one.problem_text(), task)
+
+
+def test_a_plan_is_a_shortest_one() -> None:
+    plan = lp.plan(BLOCKS, TOWER)
+    assert plan is not None
+    assert len(plan) == 6  # Sussman's anomaly
+    assert {"(on a b)", "(on b c)"} <= read_task(BLOCKS, TOWER).final(plan)
+    assert lp.plan(BLOCKS, TOWER, "(and (on c a))") == ()
+    assert lp.plan(BLOCKS, TOWER, "(clear a)", after=("(unstack c a)",)) == ()
+    assert lp.plan(BLOCKS, TOWER, "(on c b)", after=("(unstack c a)",)) == ("(stack c b)",)
+    assert lp.plan(BLOCKS, TOWER, "(and (on a b) (on b a))") is None
+
+
+def test_what_a_planner_cannot_use_is_refused() -> None:
+    with pytest.raises(PDDLError, match="'d' in"):
+        lp.plan(BLOCKS, TOWER, "(and (on a d))")
+    with pytest.raises(PlanError, match="Step 1"):
+        lp.plan(BLOCKS, TOWER, after=("(unstack a c)",))
+    with pytest.raises(InvalidInputError, match="max_states >= 1"):
+        lp.plan(BLOCKS, TOWER, max_states=0)
+    with pytest.raises(InvalidInputError, match="seconds > 0"):
+        lp.plan(BLOCKS, TOWER, timeout=0)
+    with pytest.raises(InvalidTypeError, match="sequence of steps"):
+        lp.plan(BLOCKS, TOWER, after="(unstack c a)")
+    with pytest.raises(InvalidInputError, match="max_states >= 0"):
+        lp.pddl_plan(BLOCKS, TOWER, max_states=-1)
+
+
+def test_a_search_ends_at_its_limits() -> None:
+    cycle = "(and (on b0 b1) (on b1 b2) (on b2 b0))"
+    problem = all_blocks(8, cycle)  # no two of the three facts exclude each other
+    with pytest.raises(PlanSearchLimit, match="among 1,000 states.*max_states="):
+        lp.plan(BLOCKS, problem, max_states=1_000)
+    with pytest.raises(PlanSearchLimit, match=r"in 0.01 s.*timeout="):
+        lp.plan(BLOCKS, problem, timeout=0.01)
+    assert lp.plan(BLOCKS, all_blocks(4, cycle)) is None
+
+
+def test_a_program_asks_for_plans() -> None:
+    @lp.program
+    def steps_of_a_drawn_goal(lm: lp.LanguageModel) -> int | None:
+        goal = lp.sample("goal", lm("", max_tokens=1) & lp.choices(["(on a b)", "(on a a)"]))
+        plan = lp.cached(lp.plan, BLOCKS, TOWER, goal, timeout=60)
+        return None if plan is None else len(plan)
+
+    lm = lp.TableLM(["(on a b)", "(on a a)", "<end>"], [0.25, 0.75, 0.0], [[0.0, 0.0, 1.0]] * 3)
+    posterior = lp.infer(steps_of_a_drawn_goal, lm, method=lp.Enumerate(), key=0)
+    assert posterior.answers() == pytest.approx({4: 0.25, None: 0.75})
+
+
+@pytest.mark.parametrize("first", range(0, 300, 100))
+def test_plans_of_drawn_problems_agree_with_exhaustive_search(first: int) -> None:
+    solved = 0
+    for number in range(first, first + 100):
+        drawn_one = drawn(number)
+        steps = drawn_one.distances(400)
+        if steps is None:
+            continue
+        plan = lp.plan(drawn_one.domain_text(), drawn_one.problem_text())
+        least = min((taken for state, taken in steps.items() if drawn_one.is_reached(state)), default=None)
+        assert (None if plan is None else len(plan)) == least
+        solved += plan is not None and len(plan) > 0
+    assert solved > 10
+
+
+@pytest.mark.parametrize("listed", [20_000, 5, 0])
+def test_no_state_from_which_the_goal_is_reached_is_a_dead_end(listed: int) -> None:
+    number_dead = number_exact = 0
+    for number in range(200):
+        wrong, dead, exact = judged(drawn(number), listed, PackedTask)
+        assert not wrong
+        number_dead += dead
+        number_exact += exact
+    assert number_dead > 100
+    assert number_exact > (150 if listed else 30)
+
+
+def judged(drawn_one: DrawnTask, listed: int, pack: type[PackedTask]) -> tuple[int, int, bool]:
+    """Counts states that are told wrongly, and dead ends that are told; and says whether that is exact."""
+    steps = drawn_one.distances(400)
+    if steps is None:
+        return 0, 0, False
+    task, goal = read(drawn_one)
+    packed = pack(task)
+    outlook = Outlook(packed, packed.goal(goal), listed)
+    hopeful = drawn_one.hopeful(steps)
+    wrong = dead = 0
+    for state in steps:
+        is_open = outlook.is_open(packed.state(frozenset(map(written, state))))
+        wrong += (state in hopeful) > is_open or (outlook.is_exact and is_open != (state in hopeful))
+        dead += not is_open
+    return wrong, dead, outlook.is_exact
+
+
+class AddsNothingNew(PackedTask):
+    """A mutant: what an action adds is not held to go together with what it keeps."""
+
+    def pairs(self, state: int) -> list[int]:
+        together = super().pairs(state)
+        return [state if state >> number & 1 else each & 1 << number for number, each in enumerate(together)]
+
+
+class ForgetsDeletions(PackedTask):
+    """A mutant: nothing is ever undone."""
+
+    def __init__(self, task: Task):
+        super().__init__(task)
+        self.actions = tuple(action._replace(keeps=-1) for action in self.actions)
+
+
+@pytest.mark.parametrize("mutant", [AddsNothingNew, ForgetsDeletions])
+def test_a_mutant_that_misjudges_dead_ends_is_caught(mutant: type[PackedTask]) -> None:
+    assert any(judged(drawn(number), listed, mutant)[0] for number in range(200) for listed in (20_000, 0))
+
+
+def may_follow(other: PackedAction, action: PackedAction, known: int, possible: int) -> bool:
+    """A mutant: what an action can be taken after, undoes that one."""
+    return not other.needs & ~(known & action.keeps | action.adds)
+
+
+def takes_back(other: PackedAction, action: PackedAction, known: int, possible: int) -> bool:
+    """A mutant: what takes back the added facts that were not there for sure undoes an action."""
+    return may_follow(other, action, known, possible) and not action.adds & other.keeps & ~known
+
+
+@pytest.mark.parametrize("mutant", [lambda *said: True, may_follow, takes_back])
+def test_a_mutant_that_misjudges_what_undoes_an_action_is_caught(
+    mutant: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lmppl.constraints.domains.dead_ends._undoes", mutant)
+    assert any(judged(drawn(number), 20_000, PackedTask)[0] for number in range(200))
+
+
+def test_actions_that_another_undoes_are_told_from_those_that_none_does() -> None:
+    def told(domain: str | Path, problem: str) -> bool:
+        return is_reversible(PackedTask(read_task(domain, problem)))
+
+    assert told(BLOCKS, TOWER)
+    assert not told(ROAD, STARS)
+    assert told(ROAD, STARS.replace("(road a c)", "(road a c) (road c a) (road e b)"))
+    never = STARS.replace("(road a c)", "").replace("(road b e)", "")  # what lies beyond is not reached
+    assert told(ROAD, never)
+
+
+def test_a_way_that_leads_nowhere_is_refused_however_much_is_listed() -> None:
+    for listed in (20_000, 3, 0):
+        plan = lp.pddl_plan(ROAD, STARS, max_states=listed)
+        assert plan.advance(plan.initial(), b"(go a b)\n(go b") is not None
+        assert plan.advance(plan.initial(), b"(go a c") is None
+        assert plan.viable_is_exact == (listed >= 5)
+
+
+def test_recorded_problems_are_told_exactly_or_over_approximated(test_data: Path) -> None:
+    folder = test_data / "planetarium"
+    domain = (folder / "domains" / "blocksworld.pddl").read_text()
+    lines = (folder / "blocksworld.jsonl").read_text().splitlines()
+    small = 0
+    for line in lines[::2]:
+        problem = json.loads(line)["problem_pddl"]
+        task = read_task(domain, problem)
+        goal = read_goal(problem, task)
+        if len(task.objects) > 4:
+            continue
+        packed = PackedTask(task)
+        steps = distances(task)
+        least = min(taken for facts, taken in steps.items() if goal <= facts)
+        found = lp.plan(domain, problem)
+        assert found is not None
+        assert len(found) == least
+        for listed in (20_000, 0):
+            outlook = Outlook(packed, packed.goal(goal), listed)
+            assert all(outlook.is_open(packed.state(facts)) for facts in steps)  # all steps can be undone
+            assert outlook.is_exact or not listed
+        small += 1
+    assert small > 15
+
+
+def test_problems_with_very_many_states_are_answered_soon() -> None:
+    goal = "(and " + " ".join(f"(on b{i} b{i + 1})" for i in range(19)) + ")"
+    plan = lp.pddl_plan(BLOCKS, all_blocks(20, goal))
+    assert plan.advance(plan.initial(), b"(pick-up b3)\n(stack b3 b4)") is not None
+    assert plan.advance(plan.initial(), b"(pick-up b3)\n(pick-up") is None
+    with pytest.raises(PDDLError, match="No plan reaches"):
+        lp.pddl_plan(BLOCKS, all_blocks(20, "(and (on b0 b1) (on b2 b1))"))
