@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from lmppl.constraints.grammars.earley import Matcher, Recogniser
 from lmppl.constraints.grammars.earley_exactness import can_always_complete
-from lmppl.constraints.grammars.grammar_terminals import Terminal
+from lmppl.constraints.grammars.grammar_terminals import Terminal, compile_terminals
 from lmppl.constraints.grammars.lalr_tables import NotLalr
 from lmppl.constraints.grammars.lark_grammars import GrammarSource, LoadedGrammar
 from lmppl.constraints.grammars.left_contexts import LeftContexts
@@ -68,7 +68,10 @@ def lark(
     """
     source = GrammarSource.of(grammar, start, parser, lexer, import_paths, postlex)
     tell_compiling(f"lark(...), {source.parser}")
-    return _lark(source.loaded())
+    loaded = source.loaded()
+    made = _lark(loaded)
+    loaded.parts.keep()
+    return made
 
 
 @lru_cache(64)
@@ -97,8 +100,9 @@ def _scannerless(loaded: LoadedGrammar) -> Grammar:
     source = loaded.source
     complete = source.lexer == "dynamic_complete"
     terminals = [Terminal.of_lark(terminal, token) for token, terminal in enumerate(loaded.terminals)]
+    compile_terminals(terminals, loaded.parts)
     numbers = {terminal.name: terminal.token for terminal in terminals}
-    used = {str(symbol.name) for rule in loaded.rules for symbol in rule.expansion if symbol.is_term}
+    used = {symbol.name for rule in loaded.rules for symbol in rule.expansion if symbol.is_term}
     for name in sorted(used - numbers.keys()):  # declared, without a pattern: it matches nothing
         numbers[name] = len(numbers)
     for terminal in terminals:
@@ -111,12 +115,14 @@ def _scannerless(loaded: LoadedGrammar) -> Grammar:
     contexts = LeftContexts.of(terminals)
     variants = [variant for terminal in terminals for variant in _in_contexts(terminal, contexts)]
     live = frozenset(terminal.token for terminal, _ in variants if terminal.automaton.runs[0])
-    rules = grammar_rules(loaded, source.start, numbers, live)
-    ignored = {str(name) for name in loaded.ignore_tokens}
+    rules = grammar_rules(loaded.reading, source.start, numbers, live)
+    ignored = set(loaded.ignore_tokens)
     matchers = [Matcher(t.automaton, t.token, not complete, c) for t, c in variants if t.name in used]
     matchers += [Matcher(t.automaton, None, True, c) for t, c in variants if t.name in ignored]
     follow = followers(rules.productions, rules.nullable, rules.first_nonterminal)
-    is_exact = contexts is None and can_always_complete(matchers, follow)
+    is_exact = contexts is None and loaded.parts.get(
+        "can always complete", lambda: can_always_complete(matchers, follow)
+    )
     return Grammar(loaded, Recogniser(rules, matchers, is_exact, contexts))
 
 

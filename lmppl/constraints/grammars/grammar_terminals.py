@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
 
-from lmppl.constraints.character_sets import CharacterSet
+from lmppl.constraints.character_sets import CharacterSet, Partition
+from lmppl.constraints.grammars.lark_readings import LarkTerminal
 from lmppl.constraints.grammars.listed_words import word_automaton
 from lmppl.constraints.grammars.match_automata import MatchAutomaton
 from lmppl.constraints.grammars.pattern_automata import looked_at_before, match_automaton
+from lmppl.constraints.stored_compilations import StoredParts
 from lmppl.errors import ConstraintError
 
 
@@ -67,7 +69,27 @@ class Terminal:
 
     def after(self, before: str) -> Terminal:
         """Gives the same terminal where a character stands before it, or none if the text begins there."""
-        return replace(self, before=before)
+        made = replace(self, before=before)
+        if before in self._variants:
+            vars(made)["automaton"] = self._variants[before]
+        return made
+
+    @cached_property
+    def _variants(self) -> dict[str | None, MatchAutomaton]:
+        """The automata that are known by what stands before the terminal; None if that does not matter."""
+        return {}
+
+    def _compiled(self) -> Compiled:
+        if not self.looked_at:
+            return (), {None: self.automaton}
+        examples = ("", *Partition.of(self.looked_at).examples)
+        return self.looked_at, {before: self.after(before).automaton for before in examples}
+
+    def _remember(self, compiled: Compiled) -> None:
+        looked_at, automata = compiled
+        vars(self).update(looked_at=looked_at, _variants=automata)
+        if not looked_at:
+            vars(self)["automaton"] = automata[None]
 
     def _refusal(self, error: ConstraintError) -> ConstraintError:
         return ConstraintError(f"Terminal {self.name} of the grammar: {error}")
@@ -77,17 +99,26 @@ class Terminal:
         return _takes(self.pattern, word)
 
     @staticmethod
-    def of_lark(terminal: Any, token: int) -> Terminal:
-        """Reads a terminal of Lark's."""
-        pattern = terminal.pattern
-        return Terminal(
-            str(terminal.name),
-            token,
-            pattern.to_regexp(),
-            pattern.value if pattern.type == "str" else None,
-            frozenset(pattern.flags),
-            terminal.priority,
-        )
+    def of_lark(terminal: LarkTerminal, token: int) -> Terminal:
+        """Gives a terminal of Lark's its number."""
+        name, pattern, value, is_word, flags, priority, _ = terminal
+        return Terminal(name, token, pattern, value if is_word else None, flags, priority)
+
+
+Compiled = tuple[tuple[CharacterSet, ...], dict[str | None, MatchAutomaton]]
+"""What a terminal looks at before it, and its automata by what stands there; None if it looks at nothing."""
+
+
+def compile_terminals(terminals: Iterable[Terminal], parts: StoredParts) -> None:
+    """Compiles the terminals of a grammar, or reads those that are kept.
+
+    Raises:
+        ConstraintError: One has no automaton.
+    """
+    slow = [terminal for terminal in terminals if terminal.word is None or terminal.flags]
+    compiled = parts.get("terminals", lambda: {t.name: t._compiled() for t in slow})
+    for terminal in slow:
+        terminal._remember(compiled[terminal.name])
 
 
 @lru_cache(100_000)

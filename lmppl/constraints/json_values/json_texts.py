@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json as json_format
 from collections.abc import Container, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, cast
 
 from lmppl.constraints.character_automaton import TooLarge
@@ -13,10 +13,13 @@ from lmppl.constraints.json_values.acceptor import Machine
 from lmppl.constraints.json_values.acceptor import State as Standing
 from lmppl.constraints.json_values.documents import Document
 from lmppl.constraints.json_values.drafts import check_draft
-from lmppl.constraints.json_values.other_documents import OtherDocuments, check_documents
+from lmppl.constraints.json_values.nodes import Node
+from lmppl.constraints.json_values.other_documents import OtherDocuments, check_documents, drafts_version
 from lmppl.constraints.json_values.reachable_nodes import plan
 from lmppl.constraints.json_values.schema_reader import Reader
+from lmppl.constraints.json_values.stored_nodes import KINDS
 from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.stored_compilations import stored
 from lmppl.errors import (
     ConstraintError,
     InvalidInputError,
@@ -157,6 +160,14 @@ def _json(
     is_unique: bool = False,
 ) -> JsonText:
     tell_compiling(f"json({text[:40]})")
+    description = "json", text, formats, draft, documents, drafts_version((text, *dict(documents).values()))
+    nodes = stored(description, partial(_nodes, text, formats, draft, documents), KINDS)
+    machine = Machine(nodes, whitespace, is_unique)
+    return JsonText(text, model, whitespace, formats, draft, documents, is_unique, machine)
+
+
+def _nodes(text: str, formats: bool, draft: str | None, documents: tuple[tuple[str, str], ...]) -> list[Node]:
+    """Gives what can stand somewhere in a text; the first node is the whole."""
     schema = json_format.loads(text)
     others = OtherDocuments({uri: json_format.loads(each) for uri, each in documents})
     try:
@@ -170,8 +181,7 @@ def _json(
         raise UnsupportedSchema("The schema at '/' is nested too deeply. Use '$defs' and '$ref'.") from None
     if not nodes:
         raise ConstraintError(f"No value satisfies the JSON Schema {text[:80]!r}: its conditions contradict.")
-    machine = Machine(nodes, whitespace, is_unique)
-    return JsonText(text, model, whitespace, formats, draft, documents, is_unique, machine)
+    return nodes
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
