@@ -39,12 +39,13 @@ def lark(
     Where terminals overlap, the options matter: with `"if" NAME` and names of letters, `iffy` is one name
     to the basic lexer, and a keyword and a name to the dynamic one.
 
-    A prefix that is refused has no completion. Whether one that is let through always has one is known
-    for many grammars (`viable_is_exact`): if any lexeme can be ended for sure by something ignored, or by
-    what follows it; with a lexer elsewhere too, by a bounded search in each state. What is accepted is
-    right in any case. A grammar is read again when a file that it
-    imports has changed. States are made when first met, and remembered up to a bound; for LALR the time
-    for a byte does not depend on the length, unless the lexer has to keep many endings of one lexeme open.
+    A prefix that is refused has no completion. Whether one that is let through always has one is known for
+    many grammars (`viable_is_exact`): if any lexeme can be ended for sure by something ignored, or by what
+    follows it; with a lexer elsewhere too, by a bounded search in each state. What is accepted is right in
+    any case. A grammar is read again when a file that it imports has changed; what took more than 50 ms to
+    compile is kept on disk for other processes. States are made when first met, and remembered up to a bound;
+    for LALR the time for a byte does not depend on the length, unless the lexer has to keep many endings of
+    one lexeme open.
 
     Args:
         grammar: The text of a grammar, or the path of a file of it: a `Path`, or a str without line
@@ -119,9 +120,11 @@ def _scannerless(loaded: LoadedGrammar) -> Grammar:
     ignored = set(loaded.ignore_tokens)
     matchers = [Matcher(t.automaton, t.token, not complete, c) for t, c in variants if t.name in used]
     matchers += [Matcher(t.automaton, None, True, c) for t, c in variants if t.name in ignored]
-    follow = followers(rules.productions, rules.nullable, rules.first_nonterminal)
     is_exact = contexts is None and loaded.parts.get(
-        "can always complete", lambda: can_always_complete(matchers, follow)
+        "can always complete",
+        lambda: can_always_complete(
+            matchers, followers(rules.productions, rules.nullable, rules.first_nonterminal)
+        ),
     )
     return Grammar(loaded, Recogniser(rules, matchers, is_exact, contexts))
 

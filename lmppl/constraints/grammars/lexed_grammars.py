@@ -61,8 +61,10 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     if scanners.indentation is not None:
         blocks = IndentedParser(parser, scanners.indentation)
         return IndentedTexts(blocks, lambda stack: by_state[stack.state][0], can_complete)
+    masks = {tokens: sum(1 << token for token in tokens) for tokens in dict.fromkeys(wanted)}
     bits = [
-        sum(1 << token for token in {*s, *r}) for s, r in zip(table.shifts, table.reductions, strict=True)
+        masks[tokens] | (END in shifts or END in reductions) << END
+        for tokens, shifts, reductions in zip(wanted, table.shifts, table.reductions, strict=True)
     ]
     if scanners.contexts is not None:
         readers: dict[int, dict[tuple[Scanner, ...], None]] = {}
@@ -92,10 +94,16 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
 def _wanted(table: LalrTable) -> list[frozenset[int]]:
     """Gives, by state, the tokens that are not refused at once; equal ones are one."""
     known: dict[frozenset[int], frozenset[int]] = {}
+    reduced: dict[int, frozenset[int]] = {}  # many states that shift nothing share a row
     wanted = []
     for shifts, reductions in zip(table.shifts, table.reductions, strict=True):
-        tokens = frozenset((*shifts, *reductions)) - {END}
-        wanted.append(known.setdefault(tokens, tokens))
+        tokens = None if shifts else reduced.get(id(reductions))
+        if tokens is None:
+            tokens = frozenset((*shifts, *reductions)) - {END}
+            tokens = known.setdefault(tokens, tokens)
+            if not shifts:
+                reduced[id(reductions)] = tokens
+        wanted.append(tokens)
     return wanted
 
 

@@ -55,6 +55,8 @@ def json(
       tells names apart, only quotes, backslashes and control characters are escaped, as
       `json.dumps(ensure_ascii=False)` does. Elsewhere every escape is allowed but a lone surrogate.
 
+    What took more than 50 ms to compile is kept on disk for other processes.
+
     Args:
         schema: A JSON Schema as a dict, bool or JSON text; a pydantic model, dataclass or other type that
             pydantic knows; or None for all JSON texts.
