@@ -39,7 +39,7 @@ import pytest  # noqa: E402
 from beartype import BeartypeConf, beartype  # noqa: E402
 
 from lmppl.compilation import make_room_for_programs, use_compile_cache  # noqa: E402
-from lmppl.constraints import stored_automata  # noqa: E402
+from lmppl.constraints import stored_compilations  # noqa: E402
 from lmppl.constraints.protocol import Constraint, State  # noqa: E402
 
 TEST_DATA = "LMPPL_TEST_DATA"
@@ -64,11 +64,11 @@ jaxtyping.install_import_hook(CHECKED, f"{checker.__name__}.check")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_stored_automata() -> Iterator[None]:
-    """Keeps no automaton between runs: that of a mutant would be found again."""
-    before, stored_automata.LEAST_SECONDS = stored_automata.LEAST_SECONDS, math.inf
+def no_stored_compilations() -> Iterator[None]:
+    """Keeps no compiled constraint between runs: that of a mutant would be found again."""
+    before, stored_compilations.LEAST_SECONDS = stored_compilations.LEAST_SECONDS, math.inf
     yield
-    stored_automata.LEAST_SECONDS = before
+    stored_compilations.LEAST_SECONDS = before
 
 
 @pytest.fixture(scope="session")

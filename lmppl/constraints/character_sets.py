@@ -7,13 +7,16 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy as np
+
+from lmppl.constraints.stored_compilations import stored
 
 NUM_CHARACTERS = 0x110000 - 0x800  # surrogates are no characters: UTF-8 cannot write them
 _GAP = 0xD800
 _CODES = re.compile(r"\\(?:(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})|N\{([^}]*)\})")
+_SHARE = 0.2  # of what must have taken long to be kept: each process asks for it, and it is read in a moment
 _CATEGORIES = re.compile(r"\\[wWdDsS]")
 
 CharacterSet = tuple[tuple[int, int], ...]
@@ -71,6 +74,11 @@ def _edges_of(code: int) -> tuple[int, int]:
 @cache
 def _common_edges(categories: bool, cases: bool) -> np.ndarray:
     """Gives the edges of ASCII and Latin-1 characters; of runs of one category; of letters with cases."""
+    description = "edges of characters", categories, cases
+    return stored(description, partial(_found_edges, categories, cases), share=_SHARE)
+
+
+def _found_edges(categories: bool, cases: bool) -> np.ndarray:
     edges = {*range(257), _GAP}
     if categories:
         for others in (r"\W+", r"\D+", r"\S+"):  # longer runs than their opposites, so read in less time
@@ -102,6 +110,10 @@ def case_variants(character: str, flags: int) -> CharacterSet:
 @cache
 def _cased_characters() -> str:
     """Gives every character with another case; no other one is ever the variant of another."""
+    return stored("characters with cases", _found_cased_characters, share=_SHARE)
+
+
+def _found_cased_characters() -> str:
     every = every_character()
     blocks = (every[i : i + 256] for i in range(0, len(every), 256))
     cased = (block for block in blocks if block.lower() != block or block.upper() != block)

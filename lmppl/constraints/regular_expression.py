@@ -12,7 +12,7 @@ from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.regex_package import shown
 from lmppl.constraints.regex_syntax import Node, Repetition, Written, parse, walk
 from lmppl.constraints.regular_language import RegularLanguage
-from lmppl.constraints.stored_automata import stored
+from lmppl.constraints.stored_compilations import stored
 from lmppl.constraints.utf8_encoding import byte_automaton
 from lmppl.errors import ConstraintError, InvalidTypeError
 from lmppl.progress import tell_compiling

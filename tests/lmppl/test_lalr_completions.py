@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from lmppl.cache_places import COMPILE_CACHE
+from lmppl.constraints import stored_compilations
 from lmppl.constraints.grammars import lalr_completions
-from lmppl.constraints.grammars.lalr_completions import Completions
+from lmppl.constraints.grammars.lalr_completions import Completions, KeptAnswers, Outcomes, Question
 from lmppl.constraints.grammars.lalr_endings import ShortEndings
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, NotLalr, lalr_table
 from lmppl.constraints.grammars.short_sentences import nearest_endings
+from lmppl.constraints.stored_compilations import StoredParts
 
 TOKENS = (1, 2, 3)
 NONTERMINALS = (4, 5, 6)
@@ -127,6 +131,80 @@ def test_broken_summary_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) 
             Completions, "_act", lambda self, state, tokens, out: original_act(self, state, -1, out)
         )
     assert compare(seed=0, num=60)["wrong"]
+
+
+def compare_kept(seed: int, num: int, folder: Path) -> Counter[str]:
+    """Counts answers of completions that go on from what others have kept, after the first few stacks."""
+    rng = random.Random(seed)
+    found: Counter[str] = Counter()
+    for number, (_, parser, wanted, stacks) in enumerate(random_stacks(rng, num)):
+        written = [bits_of({*(t for t in sorted(tokens) if rng.random() < 0.9), END}) for tokens in wanted]
+        expected = [Completions(parser, written.__getitem__).exist(stack) for stack in stacks]
+        for few in (3, None, None):
+            kept = KeptAnswers(StoredParts((seed, number)), "completions")
+            completions = Completions(parser, written.__getitem__, kept)
+            answers = [completions.exist(stack) for stack in list(stacks)[:few]]
+            found["wrong"] += answers != expected[:few]
+            found["False"] += answers.count(False)
+    found["files"] = len(list(folder.iterdir()))
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that keeps all."""
+    monkeypatch.setenv(COMPILE_CACHE, str(tmp_path))
+    monkeypatch.setattr(stored_compilations, "LEAST_SECONDS", 0.0)
+    return tmp_path / "constraints"
+
+
+def test_answers_that_are_kept_are_those_that_would_be_found(folder: Path) -> None:
+    found = compare_kept(seed=1, num=60, folder=folder)
+    assert not found["wrong"]
+    assert found["False"] > 100
+    assert found["files"] == 60
+
+
+@pytest.mark.parametrize("mutant", ["rules are not told apart", "what is not known yet is kept too"])
+def test_broken_keeping_is_caught(mutant: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if mutant == "rules are not told apart":
+        monkeypatch.setattr(lalr_completions, "_key", lambda question: (question.state,))
+    else:
+        original = Completions._evaluated
+
+        def evaluated(self: Completions, question: Question) -> Outcomes:
+            if self._kept is not None:
+                self._kept.keep(0.0, self._questions)
+                monkeypatch.setattr(KeptAnswers, "keep", lambda *_: None)
+            return original(self, question)
+
+        monkeypatch.setattr(Completions, "_evaluated", evaluated)
+    assert compare_kept(seed=1, num=60, folder=folder)["wrong"]
+
+
+def test_a_search_that_was_interrupted_goes_on_where_it_was_left() -> None:
+    rng = random.Random(2)
+    num_interrupted = 0
+    for _, parser, wanted, stacks in random_stacks(rng, 60):
+        written = [bits_of({*tokens, END}) for tokens in wanted]
+        for after in range(1, 4):
+            left = [after]
+
+            def interrupted(state: int, left: list[int] = left, written: list[int] = written) -> int:
+                left[0] -= 1
+                if left[0] == 0:
+                    raise KeyboardInterrupt
+                return written[state]
+
+            completions = Completions(parser, interrupted)
+            for stack in stacks:
+                try:
+                    found = completions.exist(stack)
+                except KeyboardInterrupt:
+                    num_interrupted += 1
+                    found = completions.exist(stack)
+                assert found == Completions(parser, written.__getitem__).exist(stack)
+    assert num_interrupted > 100
 
 
 def test_short_endings_are_completions_and_mostly_found() -> None:

@@ -205,6 +205,11 @@ def test_flags_that_some_terminals_do_not_get_are_caught(
     assert found["wrong"] > 0
 
 
+def shown(value: object) -> str:
+    """Gives a name for a test, which is the same in each process."""
+    return re.sub(r" at 0x\w+", "", str(value))
+
+
 NEUTRAL: dict[str, list[Any]] = {
     "keep_all_tokens": [True],
     "maybe_placeholders": [False],
@@ -228,7 +233,7 @@ NEUTRAL: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [(name, v) for name, values in NEUTRAL.items() for v in values], ids=str
+    ("name", "value"), [(name, v) for name, values in NEUTRAL.items() for v in values], ids=shown
 )
 def test_options_that_say_nothing_of_the_language_are_taken(name: str, value: Any) -> None:
     parser = "lalr" if name == "cache" else "earley"
@@ -310,7 +315,7 @@ class Lexer(lark_package.lexer.Lexer):
         ({"import_paths": [3]}, InvalidTypeError, r"`import_paths`.*list of folders.*given \[3\]"),
         ({"source_path": 3}, InvalidTypeError, r"`source_path` of lark\(\) is a path"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_options_that_cannot_be_had_say_so(
     options: dict[str, Any], error: type[LmpplError], message: str

@@ -10,7 +10,7 @@ from typing import IO, Any, Protocol, Unpack, cast
 
 from lmppl.constraints.grammars.earley import Matcher, Recogniser
 from lmppl.constraints.grammars.earley_exactness import can_always_complete
-from lmppl.constraints.grammars.grammar_terminals import Terminal
+from lmppl.constraints.grammars.grammar_terminals import Terminal, compile_terminals
 from lmppl.constraints.grammars.lalr_tables import NotLalr
 from lmppl.constraints.grammars.lark_grammars import GrammarSource, LoadedGrammar, Loader
 from lmppl.constraints.grammars.lark_options import LanguageOptions, TreeOptions
@@ -47,12 +47,13 @@ def lark(
     Where terminals overlap, the options matter: with `"if" NAME` and names of letters, `iffy` is one name
     to the basic lexer, and a keyword and a name to the dynamic one.
 
-    A prefix that is refused has no completion. Whether one that is let through always has one is known
-    for many grammars (`viable_is_exact`): if any lexeme can be ended for sure by something ignored, or by
-    what follows it; with a lexer elsewhere too, by a bounded search in each state. What is accepted is
-    right in any case. A grammar is read again when a file that it
-    imports has changed. States are made when first met, and remembered up to a bound; for LALR the time
-    for a byte does not depend on the length, unless the lexer has to keep many endings of one lexeme open.
+    A prefix that is refused has no completion. Whether one that is let through always has one is known for
+    many grammars (`viable_is_exact`): if any lexeme can be ended for sure by something ignored, or by what
+    follows it; with a lexer elsewhere too, by a bounded search in each state. What is accepted is right in
+    any case. A grammar is read again when a file that it imports has changed; what took more than 50 ms to
+    compile is kept on disk for other processes. States are made when first met, and remembered up to a bound;
+    for LALR the time for a byte does not depend on the length, unless the lexer has to keep many endings of
+    one lexeme open.
 
     Args:
         grammar: The text of a grammar, or the path of a file of it: a `Path`, or a str without line
@@ -95,7 +96,10 @@ def lark(
     )
     source = GrammarSource.of(grammar, start, parser, lexer, import_paths, postlex, source_path, options)
     tell_compiling(f"lark(...), {source.parser}")
-    return _lark(source.loaded())
+    loaded = source.loaded()
+    made = _lark(loaded)
+    loaded.parts.keep()
+    return made
 
 
 @lru_cache(64)
@@ -128,8 +132,9 @@ def _scannerless(loaded: LoadedGrammar) -> Grammar:
         Terminal.of_lark(terminal, token, options.flags, options.by_regex)
         for token, terminal in enumerate(loaded.terminals)
     ]
+    compile_terminals(terminals, loaded.parts)
     numbers = {terminal.name: terminal.token for terminal in terminals}
-    used = {str(symbol.name) for rule in loaded.rules for symbol in rule.expansion if symbol.is_term}
+    used = {symbol.name for rule in loaded.rules for symbol in rule.expansion if symbol.is_term}
     for name in sorted(used - numbers.keys()):  # declared, without a pattern: it matches nothing
         numbers[name] = len(numbers)
     for terminal in terminals:
@@ -142,12 +147,16 @@ def _scannerless(loaded: LoadedGrammar) -> Grammar:
     contexts = LeftContexts.of(terminals)
     variants = [variant for terminal in terminals for variant in _in_contexts(terminal, contexts)]
     live = frozenset(terminal.token for terminal, _ in variants if terminal.automaton.runs[0])
-    rules = grammar_rules(loaded, source.start, numbers, live)
-    ignored = {str(name) for name in loaded.ignore_tokens}
+    rules = grammar_rules(loaded.reading, source.start, numbers, live)
+    ignored = set(loaded.ignore_tokens)
     matchers = [Matcher(t.automaton, t.token, not complete, c) for t, c in variants if t.name in used]
     matchers += [Matcher(t.automaton, None, True, c) for t, c in variants if t.name in ignored]
-    follow = followers(rules.productions, rules.nullable, rules.first_nonterminal)
-    is_exact = contexts is None and can_always_complete(matchers, follow)
+    is_exact = contexts is None and loaded.parts.get(
+        "can always complete",
+        lambda: can_always_complete(
+            matchers, followers(rules.productions, rules.nullable, rules.first_nonterminal)
+        ),
+    )
     return Grammar(loaded, Recogniser(rules, matchers, is_exact, contexts))
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
 
 from lmppl.constraints import regex_package
-from lmppl.constraints.character_sets import CharacterSet
+from lmppl.constraints.character_sets import CharacterSet, Partition
+from lmppl.constraints.grammars.lark_readings import LarkTerminal
 from lmppl.constraints.grammars.listed_words import word_automaton
 from lmppl.constraints.grammars.match_automata import MatchAutomaton
 from lmppl.constraints.grammars.pattern_automata import looked_at_before, match_automaton
+from lmppl.constraints.stored_compilations import StoredParts
 from lmppl.errors import ConstraintError
 
 
@@ -73,7 +75,27 @@ class Terminal:
 
     def after(self, before: str) -> Terminal:
         """Gives the same terminal where a character stands before it, or none if the text begins there."""
-        return replace(self, before=before)
+        made = replace(self, before=before)
+        if before in self._variants:
+            vars(made)["automaton"] = self._variants[before]
+        return made
+
+    @cached_property
+    def _variants(self) -> dict[str | None, MatchAutomaton]:
+        """The automata that are known by what stands before the terminal; None if that does not matter."""
+        return {}
+
+    def _compiled(self) -> Compiled:
+        if not self.looked_at:
+            return (), {None: self.automaton}
+        examples = ("", *Partition.of(self.looked_at).examples)
+        return self.looked_at, {before: self.after(before).automaton for before in examples}
+
+    def _remember(self, compiled: Compiled) -> None:
+        looked_at, automata = compiled
+        vars(self).update(looked_at=looked_at, _variants=automata)
+        if not looked_at:
+            vars(self)["automaton"] = automata[None]
 
     def _refusal(self, error: ConstraintError) -> ConstraintError:
         needs_regex = not self.by_regex and regex_package.PROPERTY.search(self.pattern)
@@ -85,19 +107,29 @@ class Terminal:
         return (regex_package.takes if self.by_regex else _takes)(self.pattern, word, self.common_flags)
 
     @staticmethod
-    def of_lark(terminal: Any, token: int, common_flags: int = 0, by_regex: bool = False) -> Terminal:
-        """Reads a terminal of Lark's, as the options say."""
-        pattern = terminal.pattern
-        return Terminal(
-            str(terminal.name),
-            token,
-            pattern.to_regexp(),
-            pattern.value if pattern.type == "str" else None,
-            frozenset(pattern.flags),
-            terminal.priority,
-            common_flags,
-            by_regex,
-        )
+    def of_lark(
+        terminal: LarkTerminal, token: int, common_flags: int = 0, by_regex: bool = False
+    ) -> Terminal:
+        """Gives a terminal of Lark's its number, and reads it as the options say."""
+        name, pattern, value, is_word, flags, priority, _ = terminal
+        word = value if is_word else None
+        return Terminal(name, token, pattern, word, flags, priority, common_flags, by_regex)
+
+
+Compiled = tuple[tuple[CharacterSet, ...], dict[str | None, MatchAutomaton]]
+"""What a terminal looks at before it, and its automata by what stands there; None if it looks at nothing."""
+
+
+def compile_terminals(terminals: Iterable[Terminal], parts: StoredParts) -> None:
+    """Compiles the terminals of a grammar, or reads those that are kept.
+
+    Raises:
+        ConstraintError: One has no automaton.
+    """
+    slow = [terminal for terminal in terminals if terminal.word is None or terminal.flags]
+    compiled = parts.get("terminals", lambda: {t.name: t._compiled() for t in slow})
+    for terminal in slow:
+        terminal._remember(compiled[terminal.name])
 
 
 @lru_cache(100_000)

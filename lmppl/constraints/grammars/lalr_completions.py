@@ -8,13 +8,16 @@ leaves the stack. Then a rule is being applied, before a token that is read and 
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
 from lmppl.constraints.grammars.lalr_tables import END
+from lmppl.constraints.stored_compilations import StoredParts
 
 MAX_ANSWERS = 200_000
 
@@ -60,15 +63,64 @@ class _Actions(NamedTuple):
     empty: list[tuple[int, Question]]
 
 
+class KeptAnswers:
+    """Answers that an earlier process has kept.
+
+    Args:
+        parts: Of the grammar; all that the answers depend on.
+        name: What completions these are.
+    """
+
+    def __init__(self, parts: StoredParts, name: str):
+        self._parts = parts
+        self._name = name
+        self._found: dict[tuple, tuple[int, ...]] = parts.found(name) or {}
+
+    def given(self, question: Question) -> Question:
+        """Gives a question with its answer, if that is known."""
+        found = self._found.get(_key(question))
+        if found is not None and question.outcomes is None:
+            parts = zip(found[::3], found[1::3], found[2::3], strict=True)
+            question.outcomes = {Popped(name, more): tokens for name, more, tokens in parts}
+        return question
+
+    def keep(self, seconds: float, questions: Callable[[], Iterable[Question]]) -> None:
+        """Keeps all answers, once it took long enough to find them.
+
+        Args:
+            seconds: What it took since this was called before.
+            questions: Gives those that are answered, with whatever they lead to.
+        """
+        self._parts.spend(seconds)
+        if self._parts.are_worth_keeping:
+            answered = ((_key(each), each.outcomes) for each in questions() if each.outcomes is not None)
+            found = {
+                key: tuple(chain.from_iterable((*p, t) for p, t in out.items())) for key, out in answered
+            }
+            self._parts.add(self._name, {**self._found, **found})
+            self._parts.keep()
+
+
+def _flat(outcomes: Outcomes) -> tuple[int, ...]:
+    return tuple(chain.from_iterable((*popped, tokens) for popped, tokens in outcomes.items()))
+
+
+def _key(question: Question) -> tuple:
+    shifted = -1 if question.shifted is None else question.shifted.state
+    return question.state, shifted, *(question.rule or ())
+
+
 class Completions:
     """What can be completed, for one parser. Questions are answered once, when they come up.
 
     Args:
         parser: Its stacks are asked about.
         written: Gives the tokens that can be written in a state, as bits; with END if the text can end there.
+        kept: Answers for the same parser and tokens.
     """
 
-    def __init__(self, parser: LalrParser, written: Callable[[int], int]):
+    def __init__(self, parser: LalrParser, written: Callable[[int], int], kept: KeptAnswers | None = None):
+        self._kept = kept
         self._parser = parser
         self._table = parser.table
         self._written = written
@@ -146,7 +198,12 @@ class Completions:
         return outcomes
 
     def _question(self, state: int) -> Question:
-        return self._on_top.setdefault(state, Question(state))
+        if state not in self._on_top:
+            self._on_top[state] = self._given(Question(state))
+        return self._on_top[state]
+
+    def _given(self, question: Question) -> Question:
+        return question if self._kept is None else self._kept.given(question)
 
     def _answer(self, question: Question) -> Outcomes:
         """Gives the outcomes as far as they are known, and all of them if no other question is asked."""
@@ -161,17 +218,31 @@ class Completions:
 
     def _solve(self) -> None:
         """Answers open questions anew until nothing changes: outcomes only become more."""
+        if not self._open:
+            return
+        started = time.perf_counter()
         while self._open:
             question = next(iter(self._open))
             del self._open[question]
             self._asking = question
             try:
                 outcomes = self._evaluated(question)
+            except BaseException:  # an interrupt: what is asked next goes on from here
+                self._open[question] = None
+                raise
             finally:
                 self._asking = None
             if outcomes != question.outcomes:
                 question.outcomes = outcomes
                 self._open.update(question.readers)
+        if self._kept is not None:
+            self._kept.keep(time.perf_counter() - started, self._questions)
+
+    def _questions(self) -> Iterator[Question]:
+        yield from self._on_top.values()
+        for shifts, _, empty in self._actions.values():
+            for _, question in (*shifts, *empty):
+                yield question
 
     def _evaluated(self, question: Question) -> Outcomes:
         outcomes: Outcomes = defaultdict(int)
@@ -220,10 +291,10 @@ class Completions:
             shifts[target] |= 1 << token
         reductions = self._table.reductions[state]
         self._actions[state] = _Actions(
-            [(bits, Question(state, self._question(target))) for target, bits in shifts.items()],
+            [(bits, self._given(Question(state, self._question(target)))) for target, bits in shifts.items()],
             self._popped(reductions),
             [
-                (1 << token, Question(state, rule=(name, 1 << token)))
+                (1 << token, self._given(Question(state, rule=(name, 1 << token))))
                 for token, (name, length) in reductions.items()
                 if not length
             ],

@@ -5,18 +5,23 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
 from lmppl.constraints import regex_package
-from lmppl.constraints.grammars.imported_files import Imports, Loader, Where, digest, looked_up, sources_of
+from lmppl.constraints.grammars.imported_files import Imports, Loader, Where, sources_of
 from lmppl.constraints.grammars.indentation import Indentation
 from lmppl.constraints.grammars.lark_options import LanguageOptions
+from lmppl.constraints.grammars.lark_readings import LarkRule, LarkSymbol, LarkTerminal, Reading
 from lmppl.constraints.grammars.lark_refusals import refusals
 from lmppl.constraints.grammars.rule_alternatives import bound_alternatives, bound_literals, bound_terminals
+from lmppl.constraints.grammars.stored_grammars import KINDS
 from lmppl.constraints.grammars.template_uses import bound_templates
+from lmppl.constraints.stored_compilations import StoredParts
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError, MissingExtraError
 
 LEXERS = {"earley": ("dynamic", "dynamic_complete", "basic"), "lalr": ("contextual", "basic")}
@@ -142,28 +147,63 @@ class LoadedGrammar:
 
     Attributes:
         source: What the user passed.
-        files: Where imported grammars were looked for (folder or function, grammar that imports, name), and
-            the digest of what was found; None if nothing.
-        terminals: Lark's own, those that are used.
-        rules: Lark's own: imports, templates and EBNF are expanded.
-        ignore_tokens: Names of the terminals that are left out.
+        files: As of `Reading`.
+        reading: What Lark makes of it.
+        parts: What else is compiled of it, as far as it is kept.
     """
 
     source: GrammarSource
     files: tuple[tuple[Where, str | None], ...]
-    terminals: list[Any] = field(compare=False, repr=False)
-    rules: list[Any] = field(compare=False, repr=False)
-    ignore_tokens: list[str] = field(compare=False, repr=False)
+    reading: Reading = field(compare=False, repr=False)
+    parts: StoredParts = field(compare=False, repr=False)
+
+    @property
+    def terminals(self) -> tuple[LarkTerminal, ...]:
+        """Those that are used."""
+        return self.reading.terminals
+
+    @property
+    def rules(self) -> tuple[LarkRule, ...]:
+        """The rules: imports, templates and EBNF are expanded."""
+        return self.reading.rules
+
+    @property
+    def ignore_tokens(self) -> tuple[str, ...]:
+        """Names of the terminals that are left out."""
+        return self.reading.ignored
 
     def is_current(self) -> bool:
         """Says whether the same files would be found, and hold the same."""
-        return all(digest(looked_up(*where)) == found for where, found in self.files)
+        return self.reading.is_current()
 
 
 _LOADED: dict[GrammarSource, LoadedGrammar] = {}
 
 
 def _loaded(source: GrammarSource) -> LoadedGrammar:
+    parts = StoredParts(_description(source), KINDS, _is_current)
+    reading = parts.get("reading", lambda: _read_by_lark(source))
+    return LoadedGrammar(source, reading.files, reading, parts)
+
+
+def _is_current(parts: Mapping[str, Any]) -> bool:
+    return isinstance(parts.get("reading"), Reading) and parts["reading"].is_current()
+
+
+def _description(source: GrammarSource) -> object:
+    """Gives all that a grammar depends on but the files that it imports; None where that has no name."""
+    if source.options.edit_terminals is not None or any(map(callable, source.import_paths)):
+        return None
+    try:
+        versions = [version("lark")]
+    except PackageNotFoundError:
+        return None
+    with suppress(PackageNotFoundError):  # Lark uses it where it is there
+        versions.append(version("regex"))
+    return "lark", versions, source
+
+
+def _read_by_lark(source: GrammarSource) -> Reading:
     options = source.options
     imports = Imports(source.import_paths)
     with refusals(source.text, imports):
@@ -188,7 +228,32 @@ def _loaded(source: GrammarSource) -> LoadedGrammar:
             f"Lark cannot read the grammar: it has no rule {source.start!r}. Name the rule that stands for "
             f"the whole string in `start`{f', such as start={first!r}' if first else ''}."
         )
-    return LoadedGrammar(source, tuple(imports.digests.items()), terminals, rules, ignored)
+    return Reading(
+        tuple(imports.digests.items()),
+        tuple(map(_terminal, terminals)),
+        tuple(
+            LarkRule(_symbol(rule.origin), tuple(map(_symbol, rule.expansion)), rule.options.priority or 0)
+            for rule in rules
+        ),
+        tuple(map(str, ignored)),
+    )
+
+
+def _terminal(terminal: Any) -> LarkTerminal:
+    pattern = terminal.pattern
+    return LarkTerminal(
+        str(terminal.name),
+        str(pattern.to_regexp()),
+        str(pattern.value),
+        pattern.type == "str",
+        frozenset(map(str, pattern.flags)),
+        int(terminal.priority),
+        int(pattern.max_width),
+    )
+
+
+def _symbol(symbol: Any) -> LarkSymbol:
+    return LarkSymbol(str(symbol.name), bool(symbol.is_term))
 
 
 def _check_properties(patterns: list[str], flags: int) -> None:

@@ -7,13 +7,14 @@ from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
-from lmppl.constraints.grammars.grammar_terminals import Terminal
+from lmppl.constraints.grammars.grammar_terminals import Terminal, compile_terminals
 from lmppl.constraints.grammars.indented_blocks import IndentedParser
 from lmppl.constraints.grammars.indented_texts import IndentedTexts
-from lmppl.constraints.grammars.lalr_completions import Completions
+from lmppl.constraints.grammars.lalr_completions import Completions, KeptAnswers
 from lmppl.constraints.grammars.lalr_stacks import LalrParser
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, lalr_table
 from lmppl.constraints.grammars.lark_grammars import LoadedGrammar
+from lmppl.constraints.grammars.lark_readings import LarkSymbol, LarkTerminal
 from lmppl.constraints.grammars.left_contexts import START, LeftContexts
 from lmppl.constraints.grammars.lexed_texts import LexedTexts
 from lmppl.constraints.grammars.lexer_exactness import lexemes_can_be_ended
@@ -35,7 +36,7 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     """
     scanners = _Scanners(loaded)
     rules, root = _rules(loaded, start, scanners.tokens)
-    table = lalr_table(rules, len(scanners.tokens) + 1, root)
+    table = loaded.parts.get("table", lambda: lalr_table(rules, len(scanners.tokens) + 1, root))
     wanted = _wanted(table)
     anywhere = scanners.everywhere
     by_state = [
@@ -44,20 +45,26 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     ]
     parser = LalrParser(table)
     all_derive = not table.has_conflicts and _all_derive(loaded)
-    all_is_found = all_derive and all(
-        _can_find(in_contexts, token)
-        for in_contexts, tokens in dict.fromkeys(zip(by_state, wanted, strict=True))
-        for token in tokens - scanners.injected
+    all_is_found = all_derive and loaded.parts.get(
+        "all is found",
+        lambda: all(
+            _can_find(in_contexts, token)
+            for in_contexts, tokens in dict.fromkeys(zip(by_state, wanted, strict=True))
+            for token in tokens - scanners.injected
+        ),
     )
     can_complete = None
     if not all_is_found:
         found = lru_cache(None)(partial(_found, scanners.injected))
-        can_complete = Completions(parser, lambda state: found(by_state[state], wanted[state])).exist
+        kept = KeptAnswers(loaded.parts, "completions")
+        can_complete = Completions(parser, lambda state: found(by_state[state], wanted[state]), kept).exist
     if scanners.indentation is not None:
         blocks = IndentedParser(parser, scanners.indentation)
         return IndentedTexts(blocks, lambda stack: by_state[stack.state][0], can_complete)
+    masks = {tokens: sum(1 << token for token in tokens) for tokens in dict.fromkeys(wanted)}
     bits = [
-        sum(1 << token for token in {*s, *r}) for s, r in zip(table.shifts, table.reductions, strict=True)
+        masks[tokens] | (END in shifts or END in reductions) << END
+        for tokens, shifts, reductions in zip(wanted, table.shifts, table.reductions, strict=True)
     ]
     if scanners.contexts is not None:
         readers: dict[int, dict[tuple[Scanner, ...], None]] = {}
@@ -65,19 +72,19 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
             for token in tokens:
                 readers.setdefault(token, {})[in_contexts] = None
         texts = scanners.texts_in_context(scanners.contexts, readers)
-        sure = SureCompletions(WrittenLalr(parser, rules, bits, by_state, texts, all_derive), texts)
+        written = WrittenLalr(parser, rules, bits, by_state, texts, all_derive, loaded.parts)
         return TextsInContext(
             parser,
             scanners.contexts,
             lambda stack, context: by_state[stack.state][context],
             can_complete,
-            SureInContext(sure, texts).exist,
+            SureInContext(SureCompletions(written, texts), texts).exist,
         )
     is_sure = None
     only = [scanner for scanner, *_ in by_state]
     if not scanners.lexemes_can_be_ended:
         texts = scanners.texts()
-        written = WrittenLalr(parser, rules, bits, only, texts, all_derive)
+        written = WrittenLalr(parser, rules, bits, only, texts, all_derive, loaded.parts)
         is_sure = SureCompletions(written, texts).exist
     return LexedTexts(
         parser, lambda stack: only[stack.state], can_complete, scanners.lexemes_can_be_ended, is_sure
@@ -87,10 +94,16 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
 def _wanted(table: LalrTable) -> list[frozenset[int]]:
     """Gives, by state, the tokens that are not refused at once; equal ones are one."""
     known: dict[frozenset[int], frozenset[int]] = {}
+    reduced: dict[int, frozenset[int]] = {}  # many states that shift nothing share a row
     wanted = []
     for shifts, reductions in zip(table.shifts, table.reductions, strict=True):
-        tokens = frozenset((*shifts, *reductions)) - {END}
-        wanted.append(known.setdefault(tokens, tokens))
+        tokens = None if shifts else reduced.get(id(reductions))
+        if tokens is None:
+            tokens = frozenset((*shifts, *reductions)) - {END}
+            tokens = known.setdefault(tokens, tokens)
+            if not shifts:
+                reduced[id(reductions)] = tokens
+        wanted.append(tokens)
     return wanted
 
 
@@ -113,10 +126,8 @@ def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Any]:
     scanners = _Scanners(loaded)
     in_contexts = scanners.in_contexts(scanners.tokens.values())
     scanner = in_contexts[0]
-    found = frozenset().union(*(scanner.sampled for scanner in in_contexts))
-    for each in in_contexts:
-        found |= each.tokens(found)
-    rules = grammar_rules(loaded, start, scanners.tokens, found | scanners.injected)
+    found = frozenset(loaded.parts.get("found", lambda: tuple(sorted(_all_found(in_contexts)))))
+    rules = grammar_rules(loaded.reading, start, scanners.tokens, found | scanners.injected)
     sets = EarleySets(rules)
     if scanners.indentation is not None:
         blocks = IndentedParser(_EarleyParser(sets), scanners.indentation)
@@ -142,22 +153,30 @@ def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Any]:
     )
 
 
+def _all_found(scanners: Sequence[Scanner]) -> frozenset[int]:
+    """Gives the tokens that one of the scanners may find in some text."""
+    found = frozenset().union(*(scanner.sampled for scanner in scanners))
+    for scanner in scanners:
+        found |= scanner.tokens(found)
+    return found
+
+
 def never_found(loaded: LoadedGrammar) -> list[str]:
     """Says of each terminal that no lexer finds, wherever it is wanted, what its texts are taken for."""
     scanners = _Scanners(loaded)
     said = []
     for terminal in loaded.terminals:
-        token = scanners.tokens[str(terminal.name)]
+        token = scanners.tokens[terminal.name]
         alone = loaded.source.lexer == "contextual"
         in_contexts = scanners.in_contexts({token} if alone else scanners.tokens.values())
         if terminal.name not in loaded.ignore_tokens and not _can_find(in_contexts, token):
-            said.append(scanners.taker(str(terminal.name), in_contexts[0]))
+            said.append(scanners.taker(terminal.name, in_contexts[0]))
     return said
 
 
 def _all_derive(loaded: LoadedGrammar) -> bool:
     """Says whether every nonterminal derives a string, if every terminal is found."""
-    sides = [(str(r.origin.name), {str(s.name) for s in r.expansion if not s.is_term}) for r in loaded.rules]
+    sides = [(r.origin.name, {s.name for s in r.expansion if not s.is_term}) for r in loaded.rules]
     derive: set[str] = set()
     size = -1
     while size != len(derive):
@@ -171,12 +190,12 @@ def _rules(loaded: LoadedGrammar, start: str, tokens: dict[str, int]) -> tuple[l
     first = len(tokens) + 1
     numbers: dict[str, int] = {}
 
-    def number(symbol: Any) -> int:
-        name = str(symbol.name)
-        return tokens[name] if symbol.is_term else numbers.setdefault(name, first + len(numbers))
+    def number(symbol: LarkSymbol) -> int:
+        name, is_term = symbol
+        return tokens[name] if is_term else numbers.setdefault(name, first + len(numbers))
 
     rules = [
-        GrammarRule(number(rule.origin), tuple(map(number, rule.expansion)), rule.options.priority or 0)
+        GrammarRule(number(rule.origin), tuple(map(number, rule.expansion)), rule.priority)
         for rule in loaded.rules
     ]
     return rules, numbers[start]
@@ -186,19 +205,18 @@ class _Scanners:
     """The scanners of a grammar, by the tokens that they may find."""
 
     def __init__(self, loaded: LoadedGrammar):
-        declared = {str(s.name) for rule in loaded.rules for s in rule.expansion if s.is_term}
-        names = dict.fromkeys([str(terminal.name) for terminal in loaded.terminals] + sorted(declared))
+        declared = {s.name for rule in loaded.rules for s in rule.expansion if s.is_term}
+        names = dict.fromkeys([terminal.name for terminal in loaded.terminals] + sorted(declared))
         self.tokens = {name: token for token, name in enumerate(names, 1)}
         in_order = sorted(loaded.terminals, key=_rank)
         options = loaded.source.options
         self._terminals = [
-            Terminal.of_lark(t, self.tokens[str(t.name)], options.flags, options.by_regex) for t in in_order
+            Terminal.of_lark(t, self.tokens[t.name], options.flags, options.by_regex) for t in in_order
         ]
+        self._parts = loaded.parts
+        compile_terminals(self._terminals, self._parts)
         self.contexts = LeftContexts.of(self._terminals)
-        for terminal in self._terminals:
-            if not terminal.looked_at:
-                _ = terminal.automaton  # so that one that is not supported is refused now
-        self._ignored = frozenset(map(str, loaded.ignore_tokens))
+        self._ignored = frozenset(loaded.ignore_tokens)
         self._scanners: dict[tuple[frozenset[int], int], Scanner] = {}
         indentation = loaded.source.indentation
         if indentation is not None and self.contexts is not None:
@@ -221,7 +239,9 @@ class _Scanners:
 
     @cached_property
     def lexemes_can_be_ended(self) -> bool:
-        return lexemes_can_be_ended(self._terminals, self._ignored)
+        return self._parts.get(
+            "lexemes can be ended", lambda: lexemes_can_be_ended(self._terminals, self._ignored)
+        )
 
     def taker(self, name: str, scanner: Scanner) -> str:
         """Says that a terminal is never found, and what a scanner takes a text of it for."""
@@ -264,10 +284,9 @@ class _Scanners:
         return self._scanners[key]
 
 
-def _rank(terminal: Any) -> tuple[int, int, int, str]:
+def _rank(terminal: LarkTerminal) -> tuple[int, int, int, str]:
     """Gives the place of a terminal in the order in which Lark's lexers try them."""
-    pattern = terminal.pattern
-    return -terminal.priority, -pattern.max_width, -len(pattern.value), terminal.name
+    return -terminal.priority, -terminal.max_width, -len(terminal.value), terminal.name
 
 
 class _EarleyParser:

@@ -36,6 +36,11 @@ class Label(NamedTuple):
 class MatchAutomaton:
     """The states of one pattern; 0 is the start.
 
+    Args:
+        table: The next state by state and byte.
+        labels: By state.
+        runs: By state, if it is known.
+
     Attributes:
         flat: The next state of `state` is at `256 * state + byte`, -1 if nothing is found that way.
         labels: By state.
@@ -43,14 +48,14 @@ class MatchAutomaton:
         runs: By state, whether more matches may be met.
     """
 
-    def __init__(self, table: np.ndarray, labels: list[Label]):
+    def __init__(self, table: np.ndarray, labels: list[Label], runs: list[bool] | None = None):
         self.flat = np.ascontiguousarray(table, np.int32).reshape(-1).data
         self.labels = labels
         self.settled = [
             label.certain and label.slots is not None and len(label.slots) == 1 and not goes_on
             for label, goes_on in zip(labels, (table != DEAD).any(1).tolist(), strict=True)
         ]
-        self.runs = running(table, labels).tolist()
+        self.runs = running(table, labels).tolist() if runs is None else runs
         self._representatives: dict[int, list[int]] = {}
         self._endings: dict[int, bytes | None] = {}
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Any
 
-from lmppl.constraints.grammars.lark_grammars import LoadedGrammar
+from lmppl.constraints.grammars.lark_readings import LarkSymbol, Reading
 from lmppl.errors import ConstraintError
 
 Sides = Mapping[int, Mapping[tuple[int, ...], None]]
@@ -32,11 +31,11 @@ class Rules:
     start: int
 
 
-def grammar_rules(loaded: LoadedGrammar, start: str, terminals: Mapping[str, int], live: Set[int]) -> Rules:
-    """Reads the rules of a grammar that Lark has loaded: imports, templates and EBNF are expanded.
+def grammar_rules(reading: Reading, start: str, terminals: Mapping[str, int], live: Set[int]) -> Rules:
+    """Gives the rules of a grammar that Lark has read: imports, templates and EBNF are expanded.
 
     Args:
-        loaded: The grammar as Lark reads it.
+        reading: The grammar as Lark reads it.
         start: The rule that stands for the whole text.
         terminals: The number of each terminal.
         live: The terminals that may occur in a text.
@@ -48,11 +47,11 @@ def grammar_rules(loaded: LoadedGrammar, start: str, terminals: Mapping[str, int
     rules: dict[str, int] = {}
     sides: dict[int, dict[tuple[int, ...], None]] = defaultdict(dict)
 
-    def number(symbol: Any) -> int:
-        name = str(symbol.name)
-        return terminals[name] if symbol.is_term else rules.setdefault(name, first + len(rules))
+    def number(symbol: LarkSymbol) -> int:
+        name, is_term = symbol
+        return terminals[name] if is_term else rules.setdefault(name, first + len(rules))
 
-    for rule in loaded.rules:
+    for rule in reading.rules:
         sides[number(rule.origin)][tuple(map(number, rule.expansion))] = None
     derive = _closed(live, sides)
     productions = {
@@ -61,7 +60,7 @@ def grammar_rules(loaded: LoadedGrammar, start: str, terminals: Mapping[str, int
         if origin in derive
     }
     if rules[start] not in derive:
-        declared = sorted(terminals.keys() - {str(terminal.name) for terminal in loaded.terminals})
+        declared = sorted(terminals.keys() - {terminal.name for terminal in reading.terminals})
         hint = "".join(
             f" Terminal {n} is declared but has no pattern, so it matches nothing." for n in declared
         )

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
-from lmppl.constraints.grammars.lalr_completions import Completions
+from lmppl.constraints.grammars.lalr_completions import Completions, KeptAnswers
 from lmppl.constraints.grammars.lalr_endings import ShortEndings
 from lmppl.constraints.grammars.lalr_stacks import LalrParser, Stack
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule
@@ -21,6 +21,7 @@ from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 from lmppl.constraints.grammars.short_sentences import few_tokens, nearest_endings
 from lmppl.constraints.grammars.token_neighbours import avoidable, followers
 from lmppl.constraints.grammars.token_texts import WrittenTokens
+from lmppl.constraints.stored_compilations import StoredParts
 
 MAX_ANSWERS = 200_000
 
@@ -92,6 +93,7 @@ class WrittenLalr(Generic[Reader]):
         scanners: By state, what reads the next token there.
         texts: Of the tokens.
         all_is_completed: Whether every viable sequence of tokens can be completed by more.
+        parts: Of the grammar, as far as they are kept.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class WrittenLalr(Generic[Reader]):
         scanners: Sequence[Reader],
         texts: WrittenTokens[Reader],
         all_is_completed: bool,
+        parts: StoredParts,
     ):
         self._parser = parser
         self._wanted = wanted
@@ -117,8 +120,16 @@ class WrittenLalr(Generic[Reader]):
         endings = nearest_endings(rules, parser.table.rests)
         self._endings = ShortEndings(parser, endings, self._is_found, self._following)
         self._few = few_tokens(endings) | 1 << END
-        self._short = Completions(parser, lambda state: self._written(state, self._few))
-        self._all = Completions(parser, lambda state: self._written(state, texts.all))
+        self._short = Completions(
+            parser,
+            lambda state: self._written(state, self._few),
+            KeptAnswers(parts, "completions by few tokens"),
+        )
+        self._all = Completions(
+            parser,
+            lambda state: self._written(state, texts.all),
+            KeptAnswers(parts, "completions by written tokens"),
+        )
         self._all_is_written = all_is_completed and all(
             self._written(state, texts.all) == wanted[state] for state in (0, *self._before)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json as json_format
 from collections.abc import Container, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, cast
 
 from lmppl.constraints.character_automaton import TooLarge
@@ -14,12 +14,15 @@ from lmppl.constraints.json_values.acceptor import Machine
 from lmppl.constraints.json_values.acceptor import State as Standing
 from lmppl.constraints.json_values.documents import Document
 from lmppl.constraints.json_values.drafts import check_draft
-from lmppl.constraints.json_values.other_documents import OtherDocuments, check_documents
+from lmppl.constraints.json_values.nodes import Node
+from lmppl.constraints.json_values.other_documents import OtherDocuments, check_documents, drafts_version
 from lmppl.constraints.json_values.python_types import Validates, schema_of, schema_says_all, value_of
 from lmppl.constraints.json_values.reachable_nodes import plan
 from lmppl.constraints.json_values.schema_reader import Reader
+from lmppl.constraints.json_values.stored_nodes import KINDS
 from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.constraints.python_check import check
+from lmppl.constraints.stored_compilations import stored
 from lmppl.errors import (
     ConstraintError,
     InvalidInputError,
@@ -57,6 +60,8 @@ def json(
     Of a type, the texts are allowed that pydantic takes and its schema says. Where a type has more to say
     than its schema, in a validator or by a setting, pydantic is asked when the text ends, and
     `viable_is_exact` is False. (Integers of more than 4,300 digits are allowed, and refused by `parse`.)
+
+    What took more than 50 ms to compile is kept on disk for other processes.
 
     Args:
         schema: A JSON Schema as a dict, bool or JSON text; a pydantic model, dataclass or other type that
@@ -138,10 +143,25 @@ def _json(
     is_unique: bool = False,
 ) -> JsonText:
     tell_compiling(f"json({text[:40]})")
+    others = drafts_version((text, *dict(documents).values()))
+    reading = text, formats, draft, documents, model is not None
+    nodes = stored(("json", *reading, others), partial(_nodes, *reading), KINDS)
+    machine = Machine(nodes, whitespace, is_unique)
+    return JsonText(text, model, whitespace, formats, draft, documents, is_unique, machine)
+
+
+def _nodes(
+    text: str,
+    formats: bool,
+    draft: str | None,
+    documents: tuple[tuple[str, str], ...],
+    whole_integers: bool,
+) -> list[Node]:
+    """Gives what can stand somewhere in a text; the first node is the whole."""
     schema = json_format.loads(text)
     others = OtherDocuments({uri: json_format.loads(each) for uri, each in documents})
     try:
-        reader = Reader(Document(schema, draft, others), formats, whole_integers=model is not None)
+        reader = Reader(Document(schema, draft, others), formats, whole_integers)
         nodes = plan(reader.values, reader.wanted(reader.document.root))
     except TooLarge:
         raise UnsupportedSchema(
@@ -151,8 +171,7 @@ def _json(
         raise UnsupportedSchema("The schema at '/' is nested too deeply. Use '$defs' and '$ref'.") from None
     if not nodes:
         raise ConstraintError(f"No value satisfies the JSON Schema {text[:80]!r}: its conditions contradict.")
-    machine = Machine(nodes, whitespace, is_unique)
-    return JsonText(text, model, whitespace, formats, draft, documents, is_unique, machine)
+    return nodes
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urldefrag
 
 from lmppl.constraints.json_values.drafts import named_draft
 from lmppl.errors import InvalidTypeError
 
+_SITE = "json-schema.org"
 _OF_DRAFTS = ("http://json-schema.org/draft-", "https://json-schema.org/draft/")
 
 
@@ -52,6 +54,16 @@ class OtherDocuments:
         if uri.startswith(_OF_DRAFTS) and (named_draft(uri) or "/meta/" in uri):
             return "Install the drafts' own schemas: pip install 'lmppl[json]'."
         return f"Give that schema: json(..., documents={{{uri!r}: ...}}), or put it under '$defs'."
+
+
+def drafts_version(texts: Iterable[str]) -> str | None:
+    """Gives the version of the drafts' own schemas, where one of some JSON texts may refer to them."""
+    if not any(_SITE in text for text in texts):
+        return None
+    try:
+        return version("jsonschema-specifications")
+    except PackageNotFoundError:
+        return None
 
 
 @cache
