@@ -33,14 +33,14 @@ class Effort:
         places: Of a sample, at most, at which candidates are checked.
         check_seconds: For all checks of a task; places behind are left out.
         mask_places: At most, at which whole masks are made.
-        mask_seconds: After which a mask is given up. No other is made after a third of it.
+        mask_seconds: After which a mask is given up. No other is made after a tenth of it.
         states: That are kept, to see what they take.
     """
 
     repeats: int = 5
-    places: int = 32
-    check_seconds: float = 15.0
-    mask_places: int = 8
+    places: int = 16
+    check_seconds: float = 6.0
+    mask_places: int = 4
     mask_seconds: float = 30.0
     states: int = 2_000
 
@@ -166,7 +166,7 @@ class _Times:
 
     def mask(self, engine: Engine, state: Any, effort: Effort) -> None:
         """Times a mask, unless those before took too long."""
-        if sum(self.first_masks) > effort.mask_seconds / 3 or self.without_mask:
+        if sum(self.first_masks) > effort.mask_seconds / 10 or self.without_mask:
             return
         try:
             with _interrupted_after(effort.mask_seconds):

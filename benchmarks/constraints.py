@@ -63,7 +63,8 @@ GRAMMAR_LIMIT = 10.0  # times genlm-control's BoolCFG
 GOAL = "checks <= 1.5x the fastest on regex and JSON, grammars <= 1 s, and checked >= 10x faster than BoolCFG"
 RIVAL_SCRIPT = Path(__file__).resolve().parent / "rival_constraints.py"
 RIVAL_SECONDS = 900
-RIVAL_MASK_SECONDS = 10.0
+RIVAL_MASK_SECONDS = 5.0
+RIVAL_COMPILE_SECONDS = 10.0  # after which a task is not tried with a larger vocabulary
 TOKENIZER = Path("tokenizers", "o200k_base.tokenizer.json")
 WITHOUT_VOCABULARY = f"No vocabulary was found. Let LMPPL_TEST_DATA name the folder that holds {TOKENIZER}."
 
@@ -92,9 +93,22 @@ def own_rows(
 
 
 def rival_rows(
-    python: Path, name: str, tasks: Sequence[Task], data: Path, size: int, effort: Effort
+    python: Path,
+    name: str,
+    tasks: Sequence[Task],
+    data: Path,
+    size: int,
+    effort: Effort,
+    left_out: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """Measures one of the others in its own process; what it does not finish in time is an error."""
+    """Measures one of the others in its own process; what it does not finish in time is an error.
+
+    Args:
+        python, name: The process and the engine.
+        tasks, data, size, effort: What is measured, and how often.
+        left_out: Tasks that are not tried, and why.
+    """
+    tasks = [task for task in tasks if task.name not in left_out]
     effort = replace(effort, mask_seconds=min(effort.mask_seconds, RIVAL_MASK_SECONDS))
     command = [str(python), str(RIVAL_SCRIPT), name, str(data / TOKENIZER), str(size), effort.written()]
     command += [str(data), *(task.name for task in tasks)]
@@ -106,7 +120,18 @@ def rival_rows(
     rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     if why:
         rows.append({"engine": name, "task": "", "of": "", "vocab": size, "error": why})
+    for task, reason in left_out.items():
+        rows.append({"engine": name, "task": task, "of": "", "vocab": size, "error": reason})
     return rows
+
+
+def too_slow(rows: Iterable[Mapping[str, Any]], engine: str) -> dict[str, str]:
+    """Gives the tasks that took an engine too long to compile with a smaller vocabulary, and what it took."""
+    return {
+        row["task"]: f"compiled in {row['compile_s']:.0f} s at {row['vocab']:,} ids"
+        for row in rows
+        if row["engine"] == engine and row.get("compile_s", 0.0) > RIVAL_COMPILE_SECONDS
+    }
 
 
 def check_ratios(rows: Iterable[Mapping[str, Any]], column: str = "check_us") -> dict[tuple[int, str], float]:
@@ -205,7 +230,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for row in own_rows(tasks, data, read_vocabulary(data / TOKENIZER, size), effort):
                 records.add(kind="constraint", **row)
         for name in [name for name in engines if name != OURS]:
-            for row in rival_rows(options.peer_python, name, shared, data, size, effort):
+            slow = too_slow(records.of("constraint"), name)
+            for row in rival_rows(options.peer_python, name, shared, data, size, effort, slow):
                 records.add(kind="constraint", **row)
     if options.tasks is None or GRAMMARS in options.tasks.split(","):
         for row in compile_grammars(data, repeats=1 if options.quick else 3):

@@ -192,7 +192,7 @@ class GenLM:
         potential, text = state
         texts = [list(text + self._tokens[token]) for token in candidates]
         weights = self._loop.run_until_complete(potential.batch_prefix(texts))
-        return [weight > -float("inf") for weight in weights]
+        return [bool(weight > -float("inf")) for weight in weights]
 
     def mask(self, state: Any) -> int:
         return sum(self.check(state, range(len(self._tokens) - 1)))
