@@ -55,8 +55,15 @@ QUICK = Effort(repeats=2, places=4, check_seconds=0.3, mask_places=2, mask_secon
 class Engine(Protocol):
     """A constraint engine over one vocabulary. States are whatever it hands out."""
 
-    name: str
-    kinds: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        ...
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What it can be told."""
+        ...
 
     def compile(self, task: Task) -> Any:
         """Makes a constraint from its text, nothing remembered from before."""

@@ -67,7 +67,7 @@ class Ours:
         tokenizer: The `tokenizer.json` that they are the first of; `lp.canonical` needs it.
     """
 
-    name = OURS
+    name: str = OURS
 
     def __init__(self, tokens: list[bytes], tokenizer: Path | None = None):
         self._vocabulary = Vocabulary((*tokens[:-1], b""), frozenset({len(tokens) - 1}))

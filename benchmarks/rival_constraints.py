@@ -191,7 +191,11 @@ class GenLM:
     def check(self, state: Any, candidates: Sequence[int]) -> list[bool]:
         potential, text = state
         texts = [list(text + self._tokens[token]) for token in candidates]
-        weights = self._loop.run_until_complete(potential.batch_prefix(texts))
+        try:
+            weights = self._loop.run_until_complete(potential.batch_prefix(texts))
+        except BaseException:  # a mask that was given up: the loop cannot go on
+            self._loop = asyncio.new_event_loop()
+            raise
         return [bool(weight > -float("inf")) for weight in weights]
 
     def mask(self, state: Any) -> int:
