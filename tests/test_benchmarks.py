@@ -333,6 +333,20 @@ def test_tasks_are_chosen_by_constraint_and_by_name():
         chosen("zzz")
 
 
+def test_what_compiled_slowly_is_left_out_of_larger_vocabularies_and_named():
+    constraints = script("constraints")
+    rows = [
+        {"engine": "a", "task": "date", "vocab": 10, "compile_s": 9.0},
+        {"engine": "a", "task": "email", "vocab": 10, "compile_s": 11.0},
+        {"engine": "b", "task": "date", "vocab": 10, "compile_s": 12.0},
+        {"engine": "a", "task": "person", "vocab": 10, "error": "refused"},
+    ]
+    slow = constraints.too_slow(rows, "a")
+    assert slow == {"email": "compiled in 11 s at 10 ids"}
+    row = {"error": slow["email"]}
+    assert constraints.missing(row) == "not measured: compiled in 11 s at 10 ids"
+
+
 def test_memos_of_constraints_are_forgotten_before_a_compilation_is_timed():
     import lmppl as lp
 
