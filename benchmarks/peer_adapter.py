@@ -27,6 +27,7 @@ OPERATOR: "=" | "<" | ">"
 VALUE: /[0-9]{1,4}/ | /'[a-z]{1,8}'/
 NAME: /[a-z]{1,8}/
 """
+MEMOS = {"_LOADED", "_kept", "_living"}  # grammars that were read, and answers of checks
 
 
 class LmpplBackend:
@@ -150,10 +151,10 @@ def end_token(ckpt: str) -> str:
     return token["content"] if isinstance(token, dict) else token
 
 
-def forget_constraints(vocabulary: Any) -> None:
+def forget_constraints(vocabulary: Any = None) -> None:
     """Empties the memos of constraints, so that a run pays for its states and masks as the peer's does.
 
-    The layout of the vocabulary stays, as the peer's does: it is made once a model.
+    Those of a vocabulary too, if one is given. Its layout stays, as the peer's does: it is made once a model.
     """
     rooms = ("lmppl.acceptance", "lmppl.constraints.", "lmppl.inference.text_rows", "lmppl.inference.token_")
     for name, module in list(sys.modules.items()):
@@ -161,7 +162,9 @@ def forget_constraints(vocabulary: Any) -> None:
             for memo in list(vars(module).values()):
                 if hasattr(memo, "cache_clear"):
                     memo.cache_clear()
-    for memo in ("_cache", "_classes", "_spent"):
+            for memo in MEMOS & vars(module).keys():
+                vars(module)[memo].clear()
+    for memo in ("_cache", "_classes", "_spent") if vocabulary is not None else ():
         _empty(vocabulary, memo)
 
 

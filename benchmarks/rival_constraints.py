@@ -1,8 +1,8 @@
 """Other constraint engines, timed as ours is. Runs in the peers' environment; imports no lmppl.
 
-    PEER_PYTHON rival_constraints.py ENGINE TOKENIZER_JSON VOCAB_SIZE REPEATS
+    PEER_PYTHON rival_constraints.py ENGINE TOKENIZER_JSON VOCAB_SIZE EFFORT DATA TASK...
 
-Writes one JSON line a task. `benchmarks/constraints.py` starts it.
+Writes one JSON line a task, of those that the engine can be told. `benchmarks/constraints.py` starts it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import asyncio
 import contextlib
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from constraint_timing import TASKS, Segmentation, Task, measure, read_vocabulary
+from constraint_tasks import TASKS, Task
+from constraint_timing import Effort, Segmentation, measure, read_vocabulary
 
 
 class LLGuidance:
@@ -62,8 +65,9 @@ class LLGuidance:
         state.consume_token(token)
         return state
 
-    def check(self, state: Any, token: int) -> bool:
-        return state.validate_tokens([token]) == 1
+    def check(self, state: Any, candidates: Sequence[int]) -> list[bool]:
+        validate = state.validate_tokens
+        return [validate([token]) == 1 for token in candidates]
 
     def mask(self, state: Any) -> int:
         return _num_bits(state.compute_bitmask())
@@ -102,11 +106,14 @@ class XGrammar:
         state.accept_token(token)
         return state
 
-    def check(self, state: Any, token: int) -> bool:
-        accepted = state.accept_token(token)
-        if accepted:
-            state.rollback(1)
-        return accepted
+    def check(self, state: Any, candidates: Sequence[int]) -> list[bool]:
+        answers = []
+        for token in candidates:
+            accepted = state.accept_token(token)
+            if accepted:
+                state.rollback(1)
+            answers.append(accepted)
+        return answers
 
     def mask(self, state: Any) -> int:
         state.fill_next_token_bitmask(self._bits)
@@ -144,9 +151,9 @@ class OutlinesCore:
         index, number = state
         return index, index.get_next_state(number, token)
 
-    def check(self, state: Any, token: int) -> bool:
+    def check(self, state: Any, candidates: Sequence[int]) -> list[bool]:
         index, number = state
-        return index.get_next_state(number, token) is not None
+        return [index.get_next_state(number, token) is not None for token in candidates]
 
     def mask(self, state: Any) -> int:
         index, number = state
@@ -159,7 +166,7 @@ class OutlinesCore:
 class GenLM:
     """genlm-control's potentials over bytes: the weight of a longer prefix, charts remembered."""
 
-    name, kinds = "genlm-control", ("regex", "lark")
+    name, kinds = "genlm-control", ("regex", "json", "lark")
 
     def __init__(self, tokens: list[bytes]):
         import genlm.control  # type: ignore[import-not-found]
@@ -170,6 +177,8 @@ class GenLM:
     def compile(self, task: Task) -> Any:
         if task.kind == "regex":
             return self._module.BoolFSA.from_regex(task.source)
+        if task.kind == "json":
+            return self._module.JsonSchema(json.loads(task.source))
         return self._module.BoolCFG.from_lark(task.source)
 
     def initial(self, compiled: Any) -> Any:
@@ -179,13 +188,18 @@ class GenLM:
         potential, text = state
         return potential, text + self._tokens[token]
 
-    def check(self, state: Any, token: int) -> bool:
+    def check(self, state: Any, candidates: Sequence[int]) -> list[bool]:
         potential, text = state
-        weight = self._loop.run_until_complete(potential.prefix(list(text + self._tokens[token])))
-        return weight > -float("inf")
+        texts = [list(text + self._tokens[token]) for token in candidates]
+        try:
+            weights = self._loop.run_until_complete(potential.batch_prefix(texts))
+        except BaseException:  # a mask that was given up: the loop cannot go on
+            self._loop = asyncio.new_event_loop()
+            raise
+        return [bool(weight > -float("inf")) for weight in weights]
 
     def mask(self, state: Any) -> int:
-        return sum(self.check(state, token) for token in range(len(self._tokens) - 1))
+        return sum(self.check(state, range(len(self._tokens) - 1)))
 
     def fork(self, state: Any) -> Any:
         return state  # bytes
@@ -198,20 +212,23 @@ def _num_bits(bits: bytes) -> int:
     return int.from_bytes(bits, "little").bit_count()
 
 
-def main(name: str, tokenizer: str, size: str, repeats: str) -> None:
-    """Measures one engine on all tasks that it takes."""
+def main(name: str, tokenizer: str, size: str, effort: str, data: str, *names: str) -> None:
+    """Measures one engine on all tasks that it can be told."""
     tokens = read_vocabulary(Path(tokenizer), int(size))
     engine = ENGINES[name](tokens)
     for task in TASKS:
-        if task.kind not in engine.kinds:
+        read = task.read(Path(data)) if task.name in names else task
+        form = read.form_for(engine.kinds)
+        if task.name not in names or form is None:
             continue
         with contextlib.redirect_stdout(sys.stderr):
             try:
-                row = measure(engine, task, tokens, int(repeats))
+                told = replace(read, kind=form[0], source=form[1])
+                row = measure(engine, told, tokens, Effort(**json.loads(effort)))
             except Exception as error:  # what an engine refuses is a result
-                row = {"engine": name, "task": task.name, "of": task.kind, "vocab": len(tokens)}
+                row = {"engine": name, "task": task.name, "vocab": len(tokens)}
                 row["error"] = f"{type(error).__name__}: {error}"[:200]
-        sys.stdout.write(json.dumps(row) + "\n")
+        sys.stdout.write(json.dumps({**row, "of": task.kind}) + "\n")
         sys.stdout.flush()
 
 

@@ -6,8 +6,10 @@ import importlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -252,14 +254,116 @@ TOKENS = [b"a", b"b", b"ab", b"1", b"-", b"<|end|>"]
 def test_constraints_are_asked_along_a_sample_by_longest_match():
     timing = script("constraint_timing")
     assert timing.Segmentation(TOKENS)(b"abba1") == [2, 1, 0, 3]
-    engine = script("constraints").Ours(TOKENS)
-    task = timing.Task("ab", "regex", "(ab)+-1", "abab-1")
-    row = timing.measure(engine, task, TOKENS, 2)
+    engine = script("own_constraints").Ours(TOKENS)
+    tasks = script("constraint_tasks")
+    task = tasks.Task("ab", "regex", "(ab)+-1", "abab-1")
+    effort = timing.Effort(repeats=2, states=8)
+    row = timing.measure(engine, task, TOKENS, effort)
     assert row["masked"] == 2 + 3 + 3 + 1  # a, ab; a, ab, -, twice; 1
     assert row["allowed"] >= 4
+    assert row["places"] == row["mask_places"] == 4
     assert row["check_us"] > 0
+    assert row["state_bytes"] > 0
+    assert timing.bytes_of_first_reading(engine, task, [2, 2, 4, 3]) > 0
     with pytest.raises(ValueError, match="refuses b'1'"):
-        timing.measure(engine, timing.Task("ab", "regex", "(ab)+", "ab1"), TOKENS, 1)
+        timing.measure(engine, tasks.Task("ab", "regex", "(ab)+", "ab1"), TOKENS, effort)
+
+
+def test_a_mask_that_takes_too_long_is_given_up_and_named():
+    timing = script("constraint_timing")
+    engine = script("own_constraints").Ours(TOKENS)
+    engine.mask = lambda state: time.sleep(30) or 0
+    task = script("constraint_tasks").Task("ab", "regex", "(ab)+-1", "abab-1")
+    row = timing.measure(engine, task, TOKENS, timing.Effort(repeats=1, states=4, mask_seconds=0.05))
+    assert row["mask_us"] is None
+    assert row["without_mask"] == "not measured: over 0.05 s"
+    assert script("constraints").missing(row) == "mask not measured: over 0.05 s"
+    assert row["check_us"] > 0
+
+
+def test_every_constraint_of_the_documentation_is_timed():
+    page = (ROOT / "docs" / "constraints.md").read_text()
+    functions = re.findall(r"^\| `lp\.(\w+)\(", page, re.MULTILINE)
+    combinations = re.findall(r"^\| `(~|a (?:\\?\||&|\+|\.repeat)|a\.repeat)", page, re.MULTILINE)
+    operators = [each.removeprefix("a").strip(" .\\") for each in combinations]
+    assert len(functions) >= 17
+    assert sorted(operators) == sorted(["&", "|", "+", "repeat", "~"])
+    tasks = script("constraint_tasks").TASKS
+    potentials = {"potential", "expert"}  # which the page has too
+    assert {*functions, *operators} - potentials == {task.kind for task in tasks}
+    assert {task.kind for task in tasks} <= {*script("own_constraints").Ours(TOKENS).kinds}
+    assert len({task.name for task in tasks}) == len(tasks)
+    modes = {dict(task.options).get("lexer", "dynamic") for task in tasks if task.kind == "lark"}
+    assert modes >= {"contextual", "basic", "dynamic", "dynamic_complete"}
+
+
+def test_every_timed_constraint_allows_its_sample(test_data: Path):
+    own, tasks = script("own_constraints"), script("constraint_tasks").TASKS
+    for task in tasks:
+        if task.kind != "canonical":  # which is asked about tokens
+            read = task.read(test_data)
+            constraint = own.MAKERS[task.kind](read)
+            state = constraint.advance(constraint.initial(), read.sample.encode())
+            assert state is not None, task.name
+            assert constraint.accepts(state), task.name
+
+
+def test_engines_without_a_constraint_are_told_a_regular_expression_of_the_same_strings():
+    told = 0
+    for task in script("constraint_tasks").TASKS:
+        assert task.form_for(()) is None
+        form = task.form_for(("regex",))
+        if task.pattern:
+            assert form == ("regex", task.pattern)
+            assert re.fullmatch(task.pattern, task.sample), task.name
+            told += 1
+        else:
+            assert (form is not None) == (task.kind == "regex")
+    assert told >= 3
+
+
+def test_tasks_are_chosen_by_constraint_and_by_name():
+    chosen = script("constraints").chosen
+    assert len(chosen(None)) == len(script("constraint_tasks").TASKS)
+    assert [task.name for task in chosen("choices,dat")] == ["date", "1,000 names"]
+    assert [task.kind for task in chosen("&,~")] == ["&", "~"]
+    assert {task.kind for task in chosen("lark")} == {"lark"}
+    assert chosen("grammars") == []
+    with pytest.raises(SystemExit, match="No task is named 'zzz'"):
+        chosen("zzz")
+
+
+def test_what_compiled_slowly_is_left_out_of_larger_vocabularies_and_named():
+    constraints = script("constraints")
+    rows = [
+        {"engine": "a", "task": "date", "vocab": 10, "compile_s": 9.0},
+        {"engine": "a", "task": "email", "vocab": 10, "compile_s": 11.0},
+        {"engine": "b", "task": "date", "vocab": 10, "compile_s": 12.0},
+        {"engine": "a", "task": "person", "vocab": 10, "error": "refused"},
+    ]
+    slow = constraints.too_slow(rows, "a")
+    assert slow == {"email": "compiled in 11 s at 10 ids"}
+    row = {"error": slow["email"]}
+    assert constraints.missing(row) == "not measured: compiled in 11 s at 10 ids"
+
+
+def test_memos_of_constraints_are_forgotten_before_a_compilation_is_timed():
+    import lmppl as lp
+
+    adapter = script("peer_adapter")
+    check = lp.check("short", prefix=lambda text: len(text) < 3)
+    assert check.advance(check.initial(), b"ab") is not None
+    lp.lark('start: "a"').initial()
+    memos = [getattr(importlib.import_module(f"lmppl.constraints.{module}"), name) for module, name in MEMOS]
+    assert all(len(memo) for memo in memos)
+    adapter.forget_constraints()
+    assert not any(len(memo) for memo in memos)
+
+
+MEMOS = [
+    ("grammars.lark_grammars", "_LOADED"),
+    ("remembered_answers", "_kept"),
+]
 
 
 def test_a_byte_level_vocabulary_is_read_in_the_order_of_its_ids(tmp_path: Path):
@@ -287,13 +391,13 @@ def test_checks_are_judged_against_the_fastest_engine():
     ]
     ratios = constraints.check_ratios(rows)
     assert ratios == {(10, "date"): 1.5, (10, "p"): 1.0}
-    grammars = [{"compile_s": 0.2}, {"compile_s": 1.0}]
+    grammars = [{"compile_s": 0.2, "bytes_s": 0.0}, {"compile_s": 0.75, "bytes_s": 0.25}]
     assert math.isnan(constraints.grammar_speedup(rows))
     assert constraints.grammar_speedup([*rows, row("genlm-control", "g", "lark", 90.0)]) == 10.0
     assert constraints.verdict(ratios, grammars, 10.0)[1]
     assert not constraints.verdict(ratios, grammars, 9.9)[1]
     assert not constraints.verdict(ratios, grammars, math.nan)[1]
-    assert not constraints.verdict(ratios, [*grammars, {"compile_s": 1.1}], 10.0)[1]
+    assert not constraints.verdict(ratios, [*grammars, {"compile_s": 0.9, "bytes_s": 0.2}], 10.0)[1]
     assert not constraints.verdict({**ratios, (10, "q"): 1.6}, grammars, 10.0)[1]
     assert not constraints.verdict({}, grammars, 10.0)[1]
     assert not constraints.verdict(ratios, [], 10.0)[1]

@@ -54,7 +54,12 @@ class ByteSteps:
         return found
 
     def step(self, standing: Standing, byte: int) -> Standing | None:
-        """Gives where a text stands after one byte more, or None if that is refused."""
+        """Gives where a text stands after one byte more, or None if that is refused.
+
+        From where the part of the text has ended that a local state tells of, nothing leads on.
+        """
+        if standing.state is OUTSIDE:
+            return standing
         if byte in standing.after:
             return standing.after[byte]
         if standing.next is None:
@@ -80,7 +85,7 @@ class ByteSteps:
 
     def is_viable(self, standing: Standing, data: bytes) -> bool:
         """Says whether a text may go on with some bytes: by the part under way, as far as that tells."""
-        at = standing.local or self._local(standing)
+        at = standing.local or self.part(standing)
         for byte in data:
             if at.state is OUTSIDE:
                 break
@@ -93,7 +98,8 @@ class ByteSteps:
             return True
         return self._is_viable_whole(standing, data)
 
-    def _local(self, standing: Standing) -> Standing:
+    def part(self, standing: Standing) -> Standing:
+        """Gives where the part of the text under way stands (`Constraint.local`), or what is `OUTSIDE`."""
         state = self._constraint.local(standing.state)
         standing.local = self.standing(OUTSIDE if state is None else state)
         return standing.local

@@ -74,6 +74,7 @@ def _may_interrupt() -> bool:
 
 
 _HAS_TIMERS = hasattr(signal, "setitimer")
+_AGAIN = 0.05  # seconds; what is raised inside a finaliser or a callback of the garbage collector is lost
 # Without the search for a name of the handler, which takes longer than all else that a call does: CPython's
 # own function, where `signal` wraps it.
 _handler_of: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
@@ -136,6 +137,7 @@ class _AlarmClock:
         now = time.monotonic()
         for call in self.calls:
             if now >= call.deadline and call.deadline < self.previous_deadline:
+                signal.setitimer(signal.ITIMER_REAL, _AGAIN)
                 raise _Alarm(call)
         if now >= self.previous_deadline:
             self.ring_previous(number, frame)

@@ -12,11 +12,11 @@ from jaxtyping import Bool, Int, UInt8
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.byte_steps import ByteSteps, Standing, steps_of
 from lmppl.constraints.combinators import Conjunction
-from lmppl.constraints.protocol import Constraint, State, has_mask
+from lmppl.constraints.protocol import OUTSIDE, Constraint, State, has_mask
 from lmppl.constraints.token_classes import TokenClasses, classes_of
 from lmppl.constraints.transition_tables import DEAD
 from lmppl.constraints.vocabulary_trie import VocabularyTrie
-from lmppl.constraints.wide_states import wide
+from lmppl.constraints.wide_states import LEAST_STAYING, num_staying, wide
 from lmppl.errors import InvalidInputError
 from lmppl.language_model import Vocabulary
 
@@ -142,6 +142,8 @@ class VocabularyIndex:
             start = steps.standing(state)
             if constraint.revisits_states and self._size >= LEAST_FOR_WIDE:
                 found = self._walked_wide(steps, start)
+                if found is None:
+                    found = self._walked_apart(steps, start)
                 if found is not None:
                     return found
             walked = self._trie.walk(0, _Numbered(steps, start, constraint.revisits_states).walk)
@@ -160,6 +162,22 @@ class VocabularyIndex:
                 self._tries.popitem(last=False)
         return classes.mask(0) | (trie.walk(0, _Numbered(steps, start, True).walk) != DEAD)
 
+    def _walked_apart(self, steps: ByteSteps, start: Standing) -> Bool[np.ndarray, " vocab"] | None:
+        """Walks from the part of the text under way, if nearly any text stays in it; None elsewhere.
+
+        As in a name that must be new: the state is another after each letter, but that of the part is not.
+        What the part does not tell is asked about one by one.
+        """
+        part = steps.part(start)
+        if part.state is OUTSIDE or num_staying(steps, part) < LEAST_STAYING:
+            return None
+        numbered = _Numbered(steps, part, True)
+        walked = self._trie.walk(0, numbered.walk)
+        mask = walked != DEAD
+        for token in np.flatnonzero(np.isin(walked, numbered.outside)).tolist():
+            mask[token] = steps.is_viable(start, self._vocabulary.texts[token])
+        return mask
+
 
 class _Numbered:
     """A constraint's states as numbers in the order in which they are met, from one state on."""
@@ -169,6 +187,11 @@ class _Numbered:
         self._asks_freely = asks_freely
         self._standings = [start]
         self._numbers = {start: 0}
+
+    @property
+    def outside(self) -> list[int]:
+        """The numbers of what does not tell whether it is viable."""
+        return [number for number, each in enumerate(self._standings) if each.state is OUTSIDE]
 
     def walk(
         self, states: Int[np.ndarray, " nodes"], data: UInt8[np.ndarray, " nodes"]

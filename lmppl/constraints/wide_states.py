@@ -10,7 +10,7 @@ from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.byte_steps import ByteSteps, Standing
 from lmppl.constraints.transition_tables import DEAD
 
-_LEAST_STAYING = 64  # bytes that stay in the state itself
+LEAST_STAYING = 64  # bytes that stay in the state itself
 _MOST_LEAVING = 16
 _MOST_STATES = 32  # 8 for the characters of UTF-8
 _NUM_ASCII = 128
@@ -33,7 +33,7 @@ def wide(steps: ByteSteps, start: Standing) -> Wide | None:
     """Gives what stays in a state; None where that is little, or the rest is not told by single bytes."""
     viable = steps.viable(start)
     leaving = {byte for byte, each in viable.items() if byte < _NUM_ASCII and each is not start}
-    if sum(each is start for each in viable.values()) < _LEAST_STAYING or len(leaving) > _MOST_LEAVING:
+    if num_staying(steps, start) < LEAST_STAYING or len(leaving) > _MOST_LEAVING:
         return None
     numbers: dict[Standing, int] = {start: 0}
     rows = []
@@ -51,3 +51,8 @@ def wide(steps: ByteSteps, start: Standing) -> Wide | None:
         rows.append(row)
     machine = ByteAutomaton(np.array(rows, np.int32), np.ones(len(rows), bool))
     return Wide(machine, bytes(sorted(leaving)))
+
+
+def num_staying(steps: ByteSteps, standing: Standing) -> int:
+    """Gives how many bytes stay in a state itself."""
+    return sum(each is standing for each in steps.viable(standing).values())

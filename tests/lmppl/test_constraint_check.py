@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import gc
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -167,6 +169,37 @@ def alarm() -> Iterator[list[float]]:
     yield rung
     signal.signal(signal.SIGALRM, before)
     signal.setitimer(signal.ITIMER_REAL, *running)
+
+
+def test_a_call_is_ended_though_its_time_is_over_inside_a_callback_that_swallows_errors(
+    monkeypatch: pytest.MonkeyPatch, alarm: list[float]
+) -> None:
+    """JAX has such a callback of the garbage collector."""
+    swallowed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda error: swallowed.append(error.exc_type))
+
+    def callback(phase: str, info: object) -> None:
+        if phase == "start" and not swallowed:
+            _spin(0.3)
+
+    def collecting(argument: object) -> None:
+        gc.collect()
+        _spin(5.0)
+
+    gc.callbacks.append(callback)
+    try:
+        with pytest.raises(TimeLimitReached):
+            call_within(0.05, collecting, "")
+    finally:
+        gc.callbacks.remove(callback)
+    assert swallowed
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def _spin(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
 
 
 def test_timer_and_handler_that_were_set_before_are_restored(alarm: list[float]) -> None:

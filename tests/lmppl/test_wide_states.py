@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -102,3 +103,53 @@ def test_strings_of_all_places_share_their_classes() -> None:
         index.mask(constraint, constraint.advance(constraint.initial(), head))
     assert len(index._classes) == 1
     assert list(index._tries) == [b'"\\']
+
+
+OPEN = {"properties": {"ab": True}, "propertyNames": {"pattern": "^[^c]"}}
+NAMES: list[tuple[Constraint, bytes]] = [
+    (lp.json(), b'{"a'),
+    (lp.json({}), b'{"'),
+    (lp.json({}), b'{"axyz": 1, "ax'),
+    (lp.json(OPEN), b'{"a'),
+    (lp.json({"properties": {"ab": {"type": "integer"}}}) | lp.choices(['{"no', '{"xy']), b'{"x'),
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("constraint", "head"), NAMES, ids=lambda case: str(case)[:30])
+def test_masks_inside_names_that_must_be_new_are_what_advance_says(
+    constraint: Constraint, head: bytes, seed: int
+) -> None:
+    masks_agree(constraint, head, seed)
+
+
+def test_a_mask_inside_a_name_asks_about_few_single_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    step = ByteSteps.step
+
+    def counted(self: ByteSteps, standing, byte: int):
+        asked.append(byte)
+        return step(self, standing, byte)
+
+    monkeypatch.setattr(ByteSteps, "step", counted)
+    tokens = [bytes(pair) for pair in itertools.product(range(97, 123), repeat=2)]
+    vocabulary = Vocabulary((*tokens, b"ab, ", b'c": ', b""), frozenset({678}))
+    constraint = lp.json({})
+    state = constraint.advance(constraint.initial(), b'{"name')
+    assert state is not None
+    assert VocabularyIndex(vocabulary).mask(constraint, state)[:678].all()
+    assert len(asked) < 600
+    monkeypatch.setattr(VocabularyIndex, "_walked_apart", lambda self, steps, start: None)
+    steps_of.cache_clear()
+    asked.clear()
+    assert VocabularyIndex(vocabulary).mask(constraint, state)[:678].all()
+    assert len(asked) > 600
+
+
+def test_the_comparison_catches_a_name_that_is_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = vocabulary_mask._Numbered.outside
+    monkeypatch.setattr(vocabulary_mask._Numbered, "outside", property(lambda self: []))
+    with pytest.raises(AssertionError):
+        masks_agree(lp.json({}), b'{"a": 1, "a', 0)
+    monkeypatch.setattr(vocabulary_mask._Numbered, "outside", outside)
+    masks_agree(lp.json({}), b'{"a": 1, "a', 0)

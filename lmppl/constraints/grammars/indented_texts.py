@@ -40,7 +40,8 @@ class IndentedTexts(LexedTexts[Block[Stack]]):
         self._newline = parser.indentation.newline
 
     def _within(self, stack: Block[Stack], byte: int) -> Block[Stack]:
-        return stack._replace(column=self._blocks.indentation.column(stack.column, byte))
+        column = self._blocks.indentation.column(stack.column, byte)
+        return stack if column == stack.column else stack._replace(column=column)
 
     def _made(
         self,

@@ -48,14 +48,14 @@ def lalr_texts(loaded: LoadedGrammar, start: str, contextual: bool) -> LexedText
     all_is_found = all_derive and loaded.parts.get(
         "all is found",
         lambda: all(
-            _can_find(in_contexts, token)
+            scanners.can_find(in_contexts, token)
             for in_contexts, tokens in dict.fromkeys(zip(by_state, wanted, strict=True))
             for token in tokens - scanners.injected
         ),
     )
     can_complete = None
     if not all_is_found:
-        found = lru_cache(None)(partial(_found, scanners.injected))
+        found = lru_cache(None)(partial(_found, scanners))
         kept = KeptAnswers(loaded.parts, "completions")
         can_complete = Completions(parser, lambda state: found(by_state[state], wanted[state]), kept).exist
     if scanners.indentation is not None:
@@ -107,14 +107,10 @@ def _wanted(table: LalrTable) -> list[frozenset[int]]:
     return wanted
 
 
-def _found(injected: frozenset[int], scanners: Sequence[Scanner], tokens: frozenset[int]) -> int:
-    return sum(1 << token for token in tokens if token in injected or _can_find(scanners, token)) | 1 << END
-
-
-def _can_find(scanners: Sequence[Scanner], token: int) -> bool:
-    """Says whether one of the scanners of a place may find a token; what takes least is tried first."""
-    is_sampled = len(scanners) > 1 and any(s.samples(lambda found: found == token) for s in scanners)
-    return is_sampled or any(scanner.can_find(token) for scanner in scanners)
+def _found(scanners: _Scanners, in_contexts: Sequence[Scanner], tokens: frozenset[int]) -> int:
+    injected = scanners.injected
+    found = (token for token in tokens if token in injected or scanners.can_find(in_contexts, token))
+    return sum(1 << token for token in found) | 1 << END
 
 
 def earley_texts(loaded: LoadedGrammar, start: str) -> LexedTexts[Any]:
@@ -169,7 +165,7 @@ def never_found(loaded: LoadedGrammar) -> list[str]:
         token = scanners.tokens[terminal.name]
         alone = loaded.source.lexer == "contextual"
         in_contexts = scanners.in_contexts({token} if alone else scanners.tokens.values())
-        if terminal.name not in loaded.ignore_tokens and not _can_find(in_contexts, token):
+        if terminal.name not in loaded.ignore_tokens and not scanners.can_find(in_contexts, token):
             said.append(scanners.taker(terminal.name, in_contexts[0]))
     return said
 
@@ -218,6 +214,7 @@ class _Scanners:
         self.contexts = LeftContexts.of(self._terminals)
         self._ignored = frozenset(loaded.ignore_tokens)
         self._scanners: dict[tuple[frozenset[int], int], Scanner] = {}
+        self._hidden: dict[int, bool] = {}
         indentation = loaded.source.indentation
         if indentation is not None and self.contexts is not None:
             looking = next(terminal.name for terminal in self._terminals if terminal.looked_at)
@@ -262,6 +259,29 @@ class _Scanners:
     ) -> WrittenInContext:
         """Gives how the tokens can be written, for the scanners of the places where each is wanted."""
         return WrittenInContext(self._terminals, self._ignored, contexts, readers)
+
+    def can_find(self, in_contexts: Sequence[Scanner], token: int) -> bool:
+        """Says whether one of the scanners of a place may find a token; what takes least is tried first."""
+
+        def is_token(found: int) -> bool:
+            return found == token
+
+        if any(token in scanner.start.later or scanner.samples(is_token) for scanner in in_contexts):
+            return True
+        return not self._is_hidden(token) and any(scanner.can_find(token) for scanner in in_contexts)
+
+    def _is_hidden(self, token: int) -> bool:
+        """Says that no scanner finds a token, since what is left out comes before each of its matches.
+
+        Beside more terminals an expression is found in fewer texts. Not so a word: another expression may
+        be matched first, which then turns out to be that word.
+        """
+        if token not in self._hidden:
+            alone = [t for t in self._terminals if t.token == token or t.name in self._ignored]
+            is_known = self.contexts is None and all(t.word is None for t in alone if t.token == token)
+            alone = [t for t in alone if t.word is None]
+            self._hidden[token] = is_known and not Scanner(alone, self._ignored).can_find(token)
+        return self._hidden[token]
 
     def in_contexts(self, tokens: Iterable[int]) -> tuple[Scanner, ...]:
         """Gives the scanner of some terminals, and of the ignored ones, in each context; else only one."""
