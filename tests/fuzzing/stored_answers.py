@@ -162,7 +162,7 @@ def main() -> None:
             (json_texts, "plan"),
             (lark_grammars, "_read_by_lark"),
             (lexed_grammars, "_all_found"),
-            (lexed_grammars, "_can_find"),
+            (lexed_grammars._Scanners, "can_find"),
             (lexed_grammars, "lalr_table"),
             (lexed_grammars, "lexemes_can_be_ended"),
         ):

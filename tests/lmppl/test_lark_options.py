@@ -181,8 +181,8 @@ class Mutant:
 
     def __call__(self, terminal: Any, token: int, flags: int = 0, by_regex: bool = False) -> Terminal:
         kinds = {
-            "strings": terminal.pattern.type == "str",
-            "expressions": terminal.pattern.type == "re",
+            "strings": terminal.is_word,
+            "expressions": not terminal.is_word,
             "ignored": terminal.name.startswith("__IGNORE"),
             "imported": terminal.name.startswith("FAR"),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from lmppl.constraints.grammars import grammar, lark_grammars
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.grammars.grammar_terminals import Terminal, compile_terminals
 from lmppl.constraints.grammars.lark_grammars import GrammarSource
+from lmppl.constraints.grammars.lark_options import LanguageOptions
 from lmppl.constraints.grammars.match_automata import MatchAutomaton
 from lmppl.constraints.plain_values import read, written
 from lmppl.constraints.protocol import Constraint
@@ -100,7 +102,7 @@ def test_parts_of_shared_grammars_are_read_as_they_were_made(
             file, _, start = name.partition(" ")
             path = test_data / "lark_grammars" / f"{file}.lark"
             start = start or ("file_input" if name == "lark_python" else "start")
-            found.append(GrammarSource.of(path, start, *mode, ()).loaded())
+            found.append(GrammarSource.of(path, start, *mode, (), None, None, LanguageOptions()).loaded())
         return found
 
     made = loaded()
@@ -185,6 +187,7 @@ def pairs(folder: Path) -> dict[str, list[dict[str, Any]]]:
         "lexer": [{"grammar": HIDDEN, "parser": "lalr", "lexer": each} for each in ("contextual", "basic")],
         "path": [{"grammar": folder / name / "main.lark"} for name in ("one", "two")],
         "import_paths": [{"grammar": NAMES, "import_paths": [folder / name]} for name in ("one", "two")],
+        "options": [{"grammar": "start: /A/", "g_regex_flags": flags} for flags in (0, re.IGNORECASE)],
         "indentation": [
             {"grammar": BETWEEN, "parser": "lalr", "postlex": e} for e in (None, PythonIndenter())
         ],
@@ -225,8 +228,9 @@ def test_a_key_that_forgets_an_option_is_caught(
     option: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = lark_grammars._description
+    left_out = {"options": LanguageOptions(), "import_paths": ()}.get(option)
     monkeypatch.setattr(
-        lark_grammars, "_description", lambda source: original(replace(source, **{option: None}))
+        lark_grammars, "_description", lambda source: original(replace(source, **{option: left_out}))
     )
     assert confused(pairs(tmp_path)[option], monkeypatch)
 
