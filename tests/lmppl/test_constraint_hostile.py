@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import re
 import subprocess
@@ -22,7 +23,13 @@ from viable_prefixes import accepted
 
 import lmppl as lp
 from lmppl.constraints import automaton_operations, repetition
-from lmppl.constraints.grammars import template_uses
+from lmppl.constraints.grammars import (
+    earley_exactness,
+    numbered_rules,
+    sure_completions,
+    template_uses,
+    token_neighbours,
+)
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import ConstraintError
 
@@ -284,6 +291,27 @@ def test_a_sum_of_many_literals_is_built_at_linear_cost(monkeypatch: pytest.Monk
     assert len(calls) == 2 * 199
     assert accepted(constraint, b"c" * 200 + b"a" + b"b" * 200)
     assert not accepted(constraint, b"c" * 200 + b"a" + b"b" * 199)
+
+
+@pytest.mark.parametrize("lexer", ["dynamic", "basic"])
+def test_strings_that_may_follow_one_another_cost_their_number(
+    lexer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The work is counted: followers that are looked at, of which all strings have the same."""
+    looked_at = []
+
+    def bits(symbols: int) -> Iterator[int]:
+        for symbol in numbered_rules.bits(symbols):
+            looked_at.append(symbol)
+            yield symbol
+
+    for module in (earley_exactness, sure_completions, token_neighbours):
+        monkeypatch.setattr(module, "bits", bits)
+    words = [f"{'abc'[i % 3]}{i}x" for i in range(300)]
+    listed = f"start: item+\nitem: {' | '.join(map(json.dumps, words))}\n%ignore /#.*/"
+    constraint = lp.lark(listed, lexer=lexer)
+    assert accepted(constraint, "".join(words).encode())
+    assert 300 <= len(looked_at) < 10 * 300
 
 
 def test_memory_is_bounded_too() -> None:

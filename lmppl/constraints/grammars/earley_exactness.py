@@ -13,21 +13,23 @@ only. From there another completion is written, and there are fewer bets to lose
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import cache, partial
 
 from lmppl.constraints.grammars.earley import Matcher
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
+from lmppl.constraints.grammars.numbered_rules import bits
 from lmppl.constraints.transition_tables import DEAD
 
 CHARACTERS = [bytes((byte,)) for byte in range(128)]
 
 
-def can_always_complete(matchers: Sequence[Matcher], follow: Mapping[int, Set[int]]) -> bool:
+def can_always_complete(matchers: Sequence[Matcher], follow: Mapping[int, int]) -> bool:
     """Says whether viability is exact for sure. False means that it is not known.
 
     Args:
         matchers: Of the recogniser.
-        follow: For each symbol of a matcher, those that may come right after it.
+        follow: For each symbol of a matcher, as bits, those that may come right after it.
     """
     begins = {m.symbol: _beginnings(m.automaton) for m in matchers if m.symbol is not None}
     separators = {
@@ -37,12 +39,20 @@ def can_always_complete(matchers: Sequence[Matcher], follow: Mapping[int, Set[in
         for byte in range(128)
         if _separates(m.automaton, byte, list(begins.values()))
     }
-    for matcher in matchers:
-        after = begins.keys() if matcher.symbol is None else follow.get(matcher.symbol, set())
-        ways = [separators | begins[symbol] for symbol in after]
-        if matcher.only_best and not _can_always_end(matcher.automaton, ways):
-            return False
-    return True
+
+    @cache  # in a list of thousands of strings the same may come after each of them
+    def ways(symbols: int) -> list[frozenset[bytes]]:
+        return [*dict.fromkeys(frozenset(separators | begins[symbol]) for symbol in bits(symbols))]
+
+    everything = sum(1 << symbol for symbol in begins)
+    return all(
+        _can_always_end(
+            matcher.automaton,
+            partial(ways, everything if matcher.symbol is None else follow.get(matcher.symbol, 0)),
+        )
+        for matcher in matchers
+        if matcher.only_best
+    )
 
 
 def _open(automaton: MatchAutomaton) -> list[int]:
@@ -52,8 +62,13 @@ def _open(automaton: MatchAutomaton) -> list[int]:
     ]
 
 
-def _can_always_end(automaton: MatchAutomaton, ways: Sequence[Set[bytes]]) -> bool:
-    """Says whether each open state, or one that it leads to, is ended by some text of each set."""
+def _can_always_end(automaton: MatchAutomaton, ways: Callable[[], Sequence[Set[bytes]]]) -> bool:
+    """Says whether each open state, or one that it leads to, is ended by some text of each set.
+
+    Args:
+        automaton: Of a terminal.
+        ways: Gives the sets, if there are open states.
+    """
     states = _open(automaton)
     if any(not automaton.labels[s].certain or len(automaton.labels[s].slots or ()) != 1 for s in states):
         return False  # a condition is open, and nothing but what follows decides it
@@ -62,7 +77,7 @@ def _can_always_end(automaton: MatchAutomaton, ways: Sequence[Set[bytes]]) -> bo
     ]  # or the bet was made before
     if not ends:
         return True
-    for way in dict.fromkeys(map(frozenset, ways)):
+    for way in ways():
         ended = {s for s in ends if any(_ends(automaton, s, text) for text in way)}
         if not all(ended & _reached(automaton, s) for s in ends if s not in ended):
             return False

@@ -185,7 +185,8 @@ class WrittenEarley(Generic[Reader]):
         tokens = {token for token in tokens if token < rules.first_nonterminal}
         after = {token: texts.following(token, [scanner]) for token in tokens}
         self._unwritten = {token for token in tokens if not texts.is_found(scanner, token)}
-        self._unwritten |= {t for token in tokens for t in follow.get(token, ()) if not after[token] >> t & 1}
+        for unwritten in {follow.get(token, 0) & ~after[token] for token in tokens}:
+            self._unwritten.update(bits(unwritten))
         self.is_known = all(after[token] >> END & 1 for token in tokens) and avoidable(self._unwritten, rules)
 
     def after(self, stack: Frame, token: int) -> Frame | None:

@@ -10,8 +10,8 @@ from lmppl.constraints.grammars.numbered_rules import Rules, bits
 Productions = Mapping[int, tuple[tuple[int, ...], ...]]
 
 
-def followers(productions: Productions, nullable: Set[int], first_nonterminal: int) -> dict[int, set[int]]:
-    """Gives for each terminal those that may come right after it; one that may end the text has no more.
+def followers(productions: Productions, nullable: Set[int], first_nonterminal: int) -> dict[int, int]:
+    """Gives for each terminal, as bits, those that may come right after it; one at the end has none.
 
     Args:
         productions: Nonterminal -> right-hand sides.
@@ -33,7 +33,7 @@ def followers(productions: Productions, nullable: Set[int], first_nonterminal: i
     for left, found in behind.items():
         for terminal in bits(last.get(left, 1 << left) & terminals):
             after[terminal] |= found & terminals
-    return {terminal: set(bits(found)) for terminal, found in after.items()}
+    return dict(after)
 
 
 def avoidable(terminals: Set[int], rules: Rules) -> bool:
