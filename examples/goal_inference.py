@@ -23,7 +23,7 @@ from planning import plan_length, states_ahead
 from problem_folder import Problem, problem_names, read_problem, read_truth
 
 import lmppl as lp
-from lmppl.constraints.domains.strips import Goal, State, Task
+from lmppl.constraints.domains.planning.strips import Goal, State, Task
 
 PROBLEMS = Path(__file__).resolve().parent / "blocksworld"
 

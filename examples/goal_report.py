@@ -9,7 +9,7 @@ from typing import Any
 
 from problem_folder import Problem
 
-from lmppl.constraints.domains.strips import Goal
+from lmppl.constraints.domains.planning.strips import Goal
 
 WIDTH = 88
 

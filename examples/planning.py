@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from functools import lru_cache
 
-from lmppl.constraints.domains.shortest_plans import shortest_plan
-from lmppl.constraints.domains.strips import Goal, State, Task
+from lmppl.constraints.domains.planning.shortest_plans import shortest_plan
+from lmppl.constraints.domains.planning.strips import Goal, State, Task
 
 
 def plan_length(task: Task, goal: Goal) -> int | None:

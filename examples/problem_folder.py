@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmppl.constraints.domains.pddl_files import read_goal, read_plan, read_task
-from lmppl.constraints.domains.strips import Goal, Task
+from lmppl.constraints.domains.planning.pddl_files import read_goal, read_plan, read_task
+from lmppl.constraints.domains.planning.strips import Goal, Task
 
 
 @dataclass(frozen=True)

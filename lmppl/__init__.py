@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from lmppl import errors, testing
     from lmppl.constraints.alternatives import choices
     from lmppl.constraints.canonical_tokens import canonical
-    from lmppl.constraints.domains.linear_records import linear
-    from lmppl.constraints.domains.pddl_goals import pddl_goal
-    from lmppl.constraints.domains.pddl_plans import pddl_plan
-    from lmppl.constraints.domains.python_source import python_code
-    from lmppl.constraints.domains.shortest_plans import plan
+    from lmppl.constraints.domains.planning.pddl_goals import pddl_goal
+    from lmppl.constraints.domains.planning.pddl_plans import pddl_plan
+    from lmppl.constraints.domains.planning.shortest_plans import plan
+    from lmppl.constraints.domains.python.python_source import python_code
+    from lmppl.constraints.domains.records.linear_records import linear
+    from lmppl.constraints.domains.records.smt_records import smt
     from lmppl.constraints.domains.smiles_strings import smiles
-    from lmppl.constraints.domains.smt_records import smt
-    from lmppl.constraints.domains.sql_queries import sql
+    from lmppl.constraints.domains.sql.sql_queries import sql
     from lmppl.constraints.grammars.grammar import lark
     from lmppl.constraints.json_values.field_checks import json_check
     from lmppl.constraints.json_values.json_texts import json
@@ -71,14 +71,14 @@ __version__ = "0.1.0"
 _HOMES = {
     "lmppl.constraints.alternatives": ("choices",),
     "lmppl.constraints.canonical_tokens": ("canonical",),
-    "lmppl.constraints.domains.linear_records": ("linear",),
-    "lmppl.constraints.domains.pddl_goals": ("pddl_goal",),
-    "lmppl.constraints.domains.pddl_plans": ("pddl_plan",),
-    "lmppl.constraints.domains.python_source": ("python_code",),
-    "lmppl.constraints.domains.shortest_plans": ("plan",),
+    "lmppl.constraints.domains.records.linear_records": ("linear",),
+    "lmppl.constraints.domains.planning.pddl_goals": ("pddl_goal",),
+    "lmppl.constraints.domains.planning.pddl_plans": ("pddl_plan",),
+    "lmppl.constraints.domains.python.python_source": ("python_code",),
+    "lmppl.constraints.domains.planning.shortest_plans": ("plan",),
     "lmppl.constraints.domains.smiles_strings": ("smiles",),
-    "lmppl.constraints.domains.smt_records": ("smt",),
-    "lmppl.constraints.domains.sql_queries": ("sql",),
+    "lmppl.constraints.domains.records.smt_records": ("smt",),
+    "lmppl.constraints.domains.sql.sql_queries": ("sql",),
     "lmppl.constraints.grammars.grammar": ("lark",),
     "lmppl.constraints.json_values.field_checks": ("json_check",),
     "lmppl.constraints.json_values.json_texts": ("json",),

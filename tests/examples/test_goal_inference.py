@@ -26,8 +26,8 @@ from planning import plan_length, states_ahead
 from problem_folder import Problem, problem_names, read_problem, read_truth
 
 import lmppl as lp
-from lmppl.constraints.domains.pddl_files import parse_domain
-from lmppl.constraints.domains.strips import Goal, Task
+from lmppl.constraints.domains.planning.pddl_files import parse_domain
+from lmppl.constraints.domains.planning.strips import Goal, Task
 from lmppl.testing import assert_unbiased
 
 NAMES = problem_names(PROBLEMS)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from planning import distances, plan_length, states_ahead
 
-from lmppl.constraints.domains.pddl_files import parse_domain, parse_goal, parse_problem
-from lmppl.constraints.domains.shortest_plans import shortest_plan
-from lmppl.constraints.domains.strips import Goal, State, Task
+from lmppl.constraints.domains.planning.pddl_files import parse_domain, parse_goal, parse_problem
+from lmppl.constraints.domains.planning.shortest_plans import shortest_plan
+from lmppl.constraints.domains.planning.strips import Goal, State, Task
 from lmppl.errors import PlanError
 
 DOMAIN_FILE = Path(__file__).resolve().parents[2] / "examples" / "blocksworld" / "domain.pddl"

@@ -9,7 +9,7 @@ from fractions import Fraction
 from drawn_bytes import Draws
 from drawn_records import NUMBERS, Condition, DrawnRecord, Values, drawn_record, judged_record
 
-from lmppl.constraints.domains.linear_records import linear
+from lmppl.constraints.domains.records.linear_records import linear
 
 MAX_BYTES = 40
 SIGNS: dict[str, Callable[[Fraction, Fraction], bool]] = {

@@ -8,8 +8,8 @@ from drawn_bytes import Draws
 from drawn_planning_tasks import DrawnTask, drawn_task, written
 from viable_prefixes import stepped
 
-from lmppl.constraints.domains.pddl_files import parse_goal, read_task
-from lmppl.constraints.domains.pddl_goals import pddl_goal
+from lmppl.constraints.domains.planning.pddl_files import parse_goal, read_task
+from lmppl.constraints.domains.planning.pddl_goals import pddl_goal
 from lmppl.errors import PDDLError
 
 MAX_BYTES = 60

@@ -8,8 +8,8 @@ from drawn_bytes import Draws
 from drawn_planning_tasks import DrawnTask, Facts, drawn_task, written
 from viable_prefixes import stepped
 
-from lmppl.constraints.domains.pddl_plans import pddl_plan
-from lmppl.constraints.domains.shortest_plans import plan
+from lmppl.constraints.domains.planning.pddl_plans import pddl_plan
+from lmppl.constraints.domains.planning.shortest_plans import plan
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import PDDLError
 

@@ -8,7 +8,7 @@ import warnings
 from drawn_bytes import Draws
 from viable_prefixes import stepped
 
-from lmppl.constraints.domains.python_source import python_code
+from lmppl.constraints.domains.python.python_source import python_code
 
 MAX_BYTES = 60
 SIMPLE = (

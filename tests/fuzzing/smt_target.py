@@ -10,7 +10,7 @@ from typing import Any
 from drawn_bytes import Draws
 from drawn_records import NUMBERS, TEXTS, Condition, DrawnRecord, Values, drawn_record, judged_record
 
-from lmppl.constraints.domains.smt_records import smt
+from lmppl.constraints.domains.records.smt_records import smt
 
 MAX_BYTES = 48
 MAX_DEPTH = 3

@@ -10,7 +10,7 @@ from drawn_bytes import Draws
 from drawn_queries import SCHEMA, drawn_query, spaced
 from viable_prefixes import stepped
 
-from lmppl.constraints.domains.sql_queries import sql
+from lmppl.constraints.domains.sql.sql_queries import sql
 
 MAX_BYTES = 160
 _MOST_CHARACTERS = 240  # of a text

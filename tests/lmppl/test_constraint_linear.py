@@ -14,9 +14,9 @@ from viable_prefixes import accepted
 
 import lmppl as lp
 from lmppl.constraints.automaton_algebra import words
-from lmppl.constraints.domains import linear_feasibility, linear_records, number_ranges
-from lmppl.constraints.domains.linear_feasibility import is_feasible, with_combinations
-from lmppl.constraints.domains.number_ranges import NumberField
+from lmppl.constraints.domains.records import linear_feasibility, linear_records, number_ranges
+from lmppl.constraints.domains.records.linear_feasibility import is_feasible, with_combinations
+from lmppl.constraints.domains.records.number_ranges import NumberField
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.regular_expression import compiled
 from lmppl.constraints.remembered_answers import CheckTimedOut

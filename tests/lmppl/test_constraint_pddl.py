@@ -12,10 +12,10 @@ import pytest
 from viable_prefixes import accepted
 
 import lmppl as lp
-from lmppl.constraints.domains.dead_ends import Outlook
-from lmppl.constraints.domains.packed_tasks import PackedTask
-from lmppl.constraints.domains.pddl_files import parse_goal, read_goal, read_task
-from lmppl.constraints.domains.strips import Goal, Task
+from lmppl.constraints.domains.planning.dead_ends import Outlook
+from lmppl.constraints.domains.planning.packed_tasks import PackedTask
+from lmppl.constraints.domains.planning.pddl_files import parse_goal, read_goal, read_task
+from lmppl.constraints.domains.planning.strips import Goal, Task
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import PDDLError, PlanError
 from lmppl.testing import check_constraint

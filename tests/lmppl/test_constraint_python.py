@@ -11,8 +11,8 @@ import pytest
 from viable_prefixes import accepted
 
 import lmppl as lp
-from lmppl.constraints.domains import python_blocks
-from lmppl.constraints.domains.python_source import python_code
+from lmppl.constraints.domains.python import python_blocks
+from lmppl.constraints.domains.python.python_source import python_code
 from lmppl.testing import check_constraint
 
 LIBRARY = Path(os.__file__).parent

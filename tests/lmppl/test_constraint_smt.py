@@ -14,7 +14,7 @@ from viable_prefixes import accepted
 
 import lmppl as lp
 from lmppl.constraints.automaton_algebra import words
-from lmppl.constraints.domains import smt_records
+from lmppl.constraints.domains.records import smt_records
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.regular_expression import compiled
 from lmppl.constraints.remembered_answers import CheckTimedOut

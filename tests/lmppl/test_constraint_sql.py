@@ -16,11 +16,11 @@ import pytest
 from viable_prefixes import accepted
 
 import lmppl as lp
-from lmppl.constraints.domains import sql_names, sql_queries, sql_schema
-from lmppl.constraints.domains.sql_cores import Core
-from lmppl.constraints.domains.sql_names import can_exist
-from lmppl.constraints.domains.sql_schema import read_database
-from lmppl.constraints.domains.sql_words import lexemes
+from lmppl.constraints.domains.sql import sql_names, sql_queries, sql_schema
+from lmppl.constraints.domains.sql.sql_cores import Core
+from lmppl.constraints.domains.sql.sql_names import can_exist
+from lmppl.constraints.domains.sql.sql_schema import read_database
+from lmppl.constraints.domains.sql.sql_words import lexemes
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import InvalidInputError, InvalidTypeError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lmppl.constraints.domains.pddl_files import parse_domain, parse_goal, parse_problem, read_plan
+from lmppl.constraints.domains.planning.pddl_files import parse_domain, parse_goal, parse_problem, read_plan
 from lmppl.errors import PDDLError
 
 KITCHEN = """

@@ -13,10 +13,10 @@ from drawn_bytes import Draws
 from drawn_planning_tasks import DrawnTask, drawn_task, written
 
 import lmppl as lp
-from lmppl.constraints.domains.dead_ends import Outlook, is_reversible
-from lmppl.constraints.domains.packed_tasks import PackedAction, PackedTask
-from lmppl.constraints.domains.pddl_files import read_goal, read_task
-from lmppl.constraints.domains.strips import Goal, Task
+from lmppl.constraints.domains.planning.dead_ends import Outlook, is_reversible
+from lmppl.constraints.domains.planning.packed_tasks import PackedAction, PackedTask
+from lmppl.constraints.domains.planning.pddl_files import read_goal, read_task
+from lmppl.constraints.domains.planning.strips import Goal, Task
 from lmppl.errors import InvalidInputError, InvalidTypeError, PDDLError, PlanError, PlanSearchLimit
 
 BLOCKS = Path(__file__).resolve().parents[2] / "examples" / "blocksworld" / "domain.pddl"
@@ -195,7 +195,7 @@ def takes_back(other: PackedAction, action: PackedAction, known: int, possible: 
 def test_a_mutant_that_misjudges_what_undoes_an_action_is_caught(
     mutant: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lmppl.constraints.domains.dead_ends._undoes", mutant)
+    monkeypatch.setattr("lmppl.constraints.domains.planning.dead_ends._undoes", mutant)
     assert any(judged(drawn(number), 20_000, PackedTask)[0] for number in range(200))
 
 

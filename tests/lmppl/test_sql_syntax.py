@@ -18,11 +18,11 @@ from drawn_queries import SCHEMA, drawn_query, spaced
 from sql_target import complaint, mutated, takes
 
 import lmppl as lp
-from lmppl.constraints.domains import sql_syntax
-from lmppl.constraints.domains.sql_names import can_exist
-from lmppl.constraints.domains.sql_schema import read_database
-from lmppl.constraints.domains.sql_syntax import can_go_on
-from lmppl.constraints.domains.sql_words import lexemes
+from lmppl.constraints.domains.sql import sql_syntax
+from lmppl.constraints.domains.sql.sql_names import can_exist
+from lmppl.constraints.domains.sql.sql_schema import read_database
+from lmppl.constraints.domains.sql.sql_syntax import can_go_on
+from lmppl.constraints.domains.sql.sql_words import lexemes
 
 pytestmark = pytest.mark.once
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from lmppl.constraints.domains.sql_words import KEYWORDS, Lexeme
+from lmppl.constraints.domains.sql.sql_words import KEYWORDS, Lexeme
 
 _NO_TOKEN = "\x01"
 _MAX_REMEMBERED = 16_384  # beginnings

@@ -10,7 +10,7 @@ import ast
 import warnings
 from dataclasses import dataclass, replace
 
-from lmppl.constraints.domains.python_lines import LogicalLine
+from lmppl.constraints.domains.python.python_lines import LogicalLine
 
 _CONTINUES = ("elif", "else", "except", "finally")
 

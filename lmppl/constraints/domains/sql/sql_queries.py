@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lmppl.constraints.described_check import DescribedCheck
-from lmppl.constraints.domains.sql_names import can_exist
-from lmppl.constraints.domains.sql_schema import Database, Schema, read_database
-from lmppl.constraints.domains.sql_syntax import can_go_on
-from lmppl.constraints.domains.sql_words import lexemes
+from lmppl.constraints.domains.sql.sql_names import can_exist
+from lmppl.constraints.domains.sql.sql_schema import Database, Schema, read_database
+from lmppl.constraints.domains.sql.sql_syntax import can_go_on
+from lmppl.constraints.domains.sql.sql_words import lexemes
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.python_check import Check
 from lmppl.constraints.remembered_answers import Answers, require_askable

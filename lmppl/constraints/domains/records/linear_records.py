@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
-from lmppl.constraints.domains import arithmetic
-from lmppl.constraints.domains.linear_feasibility import (
+from lmppl.constraints.domains.records import arithmetic
+from lmppl.constraints.domains.records.linear_feasibility import (
     Inequality,
     conflicting,
     is_feasible,
     whole,
     with_combinations,
 )
-from lmppl.constraints.domains.number_ranges import NumberField, Ranges
-from lmppl.constraints.domains.record_layouts import Layout
-from lmppl.constraints.domains.records import Conditions, Known, Records, require_record
+from lmppl.constraints.domains.records.number_ranges import NumberField, Ranges
+from lmppl.constraints.domains.records.record_layouts import Layout
+from lmppl.constraints.domains.records.records import Conditions, Known, Records, require_record
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.remembered_answers import require_askable
 from lmppl.constraints.time_limits import TimeLimitReached, call_within

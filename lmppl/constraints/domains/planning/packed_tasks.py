@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from lmppl.constraints.domains.strips import Goal, Task
-from lmppl.constraints.domains.strips import State as Facts
+from lmppl.constraints.domains.planning.strips import Goal, Task
+from lmppl.constraints.domains.planning.strips import State as Facts
 
 IMPOSSIBLE = 1 << 30  # rounds
 

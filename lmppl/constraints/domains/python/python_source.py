@@ -6,8 +6,8 @@ import warnings
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
-from lmppl.constraints.domains.python_blocks import START, Blocks, after_line
-from lmppl.constraints.domains.python_lines import split_lines
+from lmppl.constraints.domains.python.python_blocks import START, Blocks, after_line
+from lmppl.constraints.domains.python.python_lines import split_lines
 from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.constraints.utf8_decoding import decodable_head
 

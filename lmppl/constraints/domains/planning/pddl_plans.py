@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from lmppl.constraints.domains.dead_ends import Outlook
-from lmppl.constraints.domains.packed_tasks import PackedAction, PackedTask
-from lmppl.constraints.domains.pddl_files import read_goal, read_task
-from lmppl.constraints.domains.strips import Goal, Task
+from lmppl.constraints.domains.planning.dead_ends import Outlook
+from lmppl.constraints.domains.planning.packed_tasks import PackedAction, PackedTask
+from lmppl.constraints.domains.planning.pddl_files import read_goal, read_task
+from lmppl.constraints.domains.planning.strips import Goal, Task
 from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.errors import InvalidInputError, PDDLError
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lmppl.constraints.domains.sql_cores import Names
+from lmppl.constraints.domains.sql.sql_cores import Names
 from lmppl.errors import InvalidInputError, InvalidTypeError
 
 Schema = Mapping[str, Iterable[str]] | sqlite3.Connection | str | Path

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from lmppl.constraints.domains.packed_tasks import PackedAction, PackedTask, ones
-from lmppl.constraints.domains.shortest_plans import some_plan
-from lmppl.constraints.domains.strips import Goal, Task
+from lmppl.constraints.domains.planning.packed_tasks import PackedAction, PackedTask, ones
+from lmppl.constraints.domains.planning.shortest_plans import some_plan
+from lmppl.constraints.domains.planning.strips import Goal, Task
 from lmppl.errors import PlanSearchLimit
 
 MAX_TESTS = 4_000_000  # of actions in states: below a second

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lmppl.constraints.domains.packed_tasks import PackedTask
-from lmppl.constraints.domains.pddl_files import read_goal, read_task
-from lmppl.constraints.domains.strips import Goal, Task
+from lmppl.constraints.domains.planning.packed_tasks import PackedTask
+from lmppl.constraints.domains.planning.pddl_files import read_goal, read_task
+from lmppl.constraints.domains.planning.strips import Goal, Task
 from lmppl.errors import InvalidInputError, InvalidTypeError, PlanSearchLimit
 
 LOOK_AT_CLOCK = 64  # states between two looks

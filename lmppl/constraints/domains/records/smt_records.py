@@ -10,11 +10,11 @@ from typing import Any
 
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.automaton_algebra import word_counts, words
-from lmppl.constraints.domains import arithmetic
-from lmppl.constraints.domains.number_ranges import NumberField
-from lmppl.constraints.domains.record_layouts import Layout
-from lmppl.constraints.domains.records import Conditions, Known, Records, require_record
-from lmppl.constraints.domains.smt_terms import Translator, text_term
+from lmppl.constraints.domains.records import arithmetic
+from lmppl.constraints.domains.records.number_ranges import NumberField
+from lmppl.constraints.domains.records.record_layouts import Layout
+from lmppl.constraints.domains.records.records import Conditions, Known, Records, require_record
+from lmppl.constraints.domains.records.smt_terms import Translator, text_term
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.remembered_answers import require_askable
 from lmppl.constraints.time_limits import TimeLimitReached

@@ -8,7 +8,7 @@ from functools import reduce
 from types import ModuleType
 from typing import Any
 
-from lmppl.constraints.domains.arithmetic import Condition, number
+from lmppl.constraints.domains.records.arithmetic import Condition, number
 from lmppl.errors import ConstraintError
 
 MAX_POWER = 9

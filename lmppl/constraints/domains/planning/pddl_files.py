@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from lmppl.constraints.domains.strips import Domain, Goal, Operator, Pattern, Task, fact
+from lmppl.constraints.domains.planning.strips import Domain, Goal, Operator, Pattern, Task, fact
 from lmppl.errors import InvalidTypeError, PDDLError
 
 

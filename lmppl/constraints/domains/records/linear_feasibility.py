@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from lmppl.constraints.domains.number_ranges import Ranges
+from lmppl.constraints.domains.records.number_ranges import Ranges
 
 Inequality = tuple[tuple[int, ...], int]
 """Whole weights, one for each variable, and the bound: `sum(weight * value) <= bound`."""

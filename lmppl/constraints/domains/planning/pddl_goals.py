@@ -6,8 +6,8 @@ from functools import reduce
 from pathlib import Path
 
 from lmppl.constraints.alternatives import choices
-from lmppl.constraints.domains.pddl_files import read_task
-from lmppl.constraints.domains.strips import Task
+from lmppl.constraints.domains.planning.pddl_files import read_task
+from lmppl.constraints.domains.planning.strips import Task
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.regular_language import RegularLanguage
 from lmppl.errors import PDDLError

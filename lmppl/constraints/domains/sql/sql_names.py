@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lmppl.constraints.domains.sql_cores import Core, Names, begins_one, is_among
-from lmppl.constraints.domains.sql_words import KEYWORDS, RESERVED, Lexeme
+from lmppl.constraints.domains.sql.sql_cores import Core, Names, begins_one, is_among
+from lmppl.constraints.domains.sql.sql_words import KEYWORDS, RESERVED, Lexeme
 
 _DATABASES = frozenset({"main", "temp"})
 _SCHEMA_TABLES = frozenset({"sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema"})

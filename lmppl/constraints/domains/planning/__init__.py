@@ -1,0 +1,1 @@
+"""Planning problems in PDDL: goals, plans, and what can still be reached."""

@@ -1,0 +1,1 @@
+"""Texts with fields: conditions on their values, linear or any that a solver decides."""
