@@ -163,7 +163,8 @@ def forget_constraints(vocabulary: Any = None) -> None:
                 if hasattr(memo, "cache_clear"):
                     memo.cache_clear()
             for memo in MEMOS & vars(module).keys():
-                vars(module)[memo].clear()
+                if not callable(vars(module)[memo]):  # a function that happens to have the name
+                    vars(module)[memo].clear()
     for memo in ("_cache", "_classes", "_spent") if vocabulary is not None else ():
         _empty(vocabulary, memo)
 
