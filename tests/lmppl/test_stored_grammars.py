@@ -24,7 +24,7 @@ from lmppl.constraints.grammars import grammar, lark_grammars
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.grammars.grammar_terminals import Terminal, compile_terminals
 from lmppl.constraints.grammars.lark_grammars import GrammarSource
-from lmppl.constraints.grammars.lark_options import LanguageOptions
+from lmppl.constraints.grammars.lark_options import DEFAULTS
 from lmppl.constraints.grammars.match_automata import MatchAutomaton
 from lmppl.constraints.plain_values import read, written
 from lmppl.constraints.protocol import Constraint
@@ -102,7 +102,7 @@ def test_parts_of_shared_grammars_are_read_as_they_were_made(
             file, _, start = name.partition(" ")
             path = test_data / "lark_grammars" / f"{file}.lark"
             start = start or ("file_input" if name == "lark_python" else "start")
-            found.append(GrammarSource.of(path, start, *mode, (), None, None, LanguageOptions()).loaded())
+            found.append(GrammarSource.of(path, start, *mode, ()).loaded())
         return found
 
     made = loaded()
@@ -228,7 +228,7 @@ def test_a_key_that_forgets_an_option_is_caught(
     option: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = lark_grammars._description
-    left_out = {"options": LanguageOptions(), "import_paths": ()}.get(option)
+    left_out = {"options": DEFAULTS, "import_paths": ()}.get(option)
     monkeypatch.setattr(
         lark_grammars, "_description", lambda source: original(replace(source, **{option: left_out}))
     )

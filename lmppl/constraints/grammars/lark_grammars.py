@@ -15,7 +15,7 @@ from typing import IO, Any
 from lmppl.constraints import regex_package
 from lmppl.constraints.grammars.imported_files import Imports, Loader, Where, sources_of
 from lmppl.constraints.grammars.indentation import Indentation
-from lmppl.constraints.grammars.lark_options import LanguageOptions
+from lmppl.constraints.grammars.lark_options import DEFAULTS, LanguageOptions
 from lmppl.constraints.grammars.lark_readings import LarkRule, LarkSymbol, LarkTerminal, Reading
 from lmppl.constraints.grammars.lark_refusals import refusals
 from lmppl.constraints.grammars.rule_alternatives import bound_alternatives, bound_literals, bound_terminals
@@ -61,9 +61,9 @@ class GrammarSource:
         parser: str,
         lexer: str,
         import_paths: Iterable[str | os.PathLike[str] | Loader],
-        postlex: Any,
-        source_path: str | os.PathLike[str] | None,
-        options: LanguageOptions,
+        postlex: Any = None,
+        source_path: str | os.PathLike[str] | None = None,
+        options: LanguageOptions = DEFAULTS,
     ) -> GrammarSource:
         """Checks what a user passed, and reads the file if it is one."""
         if isinstance(start, list | tuple) and len(start) == 1:

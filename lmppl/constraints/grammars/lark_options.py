@@ -161,6 +161,10 @@ class LanguageOptions:
             terminal.priority = -terminal.priority if self.priority else 0
 
 
+DEFAULTS = LanguageOptions()
+"""As Lark has them where nothing is said."""
+
+
 def _flags(given: int, by_regex: bool) -> int:
     """Gives the flags of `re` that mean what a user passed."""
     if not isinstance(given, int) or isinstance(given, bool):
