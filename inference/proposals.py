@@ -114,12 +114,12 @@ class Auto(Proposal):
     """Chooses by cost: the exact mask where it is cheap, rejection with look-ahead elsewhere.
 
     A constraint with an automaton is masked on the device, which costs a few per cent of a step, one with a
-    `mask` of its own on the host. Other
-    exact constraints (`lp.lark`) are masked on the host for vocabularies of at most 64 tokens: each state
-    is asked about all tokens once, which is less than what the rejections of some particles cost. All else is
-    checked by rejection. Where that has spent its budget on an exact constraint, the mask is computed after
-    all: no particle is lost that could go on. `lp.json` and exact grammars, whose masks cost as much as few
-    hundred checks, are masked after 80 checks already. `Diagnostics.text_sites` says what was chosen,
+    `mask` of its own on the host. Other exact constraints (`lp.lark`) are masked on the host for vocabularies
+    of at most 64 tokens: each state is asked about all tokens once, which is less than what the rejections of
+    some particles cost. All else is checked by rejection. Where that has spent its budget on an exact
+    constraint, the mask is computed after all: no particle is lost that could go on. `lp.json` and exact
+    grammars, whose masks cost as much as few hundred checks, are masked after 80 checks already.
+    `Diagnostics.text_sites` says what was chosen,
     `check_seconds` what checks cost.
 
     Checks that answer many questions together (`lp.check`) are asked about 80 candidates of a particle at

@@ -118,8 +118,8 @@ class Constraint(abc.ABC):
         """Gives True for each id whose bytes `advance` takes from a state; None if it has to be asked.
 
         Whoever knows that at once, better than by asking about each token, overrides this; `Auto` masks it
-        then. Masks are remembered by state. What is said of ids that end a string, or have no bytes, does not
-        count.
+        then, in each state, so None should be rare: all tokens are asked about there. Masks are remembered by
+        state. What is said of ids that end a string, or have no bytes, does not count.
 
         Args:
             state: Where the string stands.

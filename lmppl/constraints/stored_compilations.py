@@ -1,9 +1,10 @@
 """What took long to compile, kept on disk between processes by what it is made of.
 
-It lies in the folder `constraints` of lmppl's cache, 256 MB at most; what was used longest ago is dropped.
-The name of a file is a digest of what it was compiled from, of lmppl's own code and of Python's version, on
-whose tables of Unicode it depends. A file is plain data: reading one runs no code, and one that is damaged,
-or was written for something else, is made again.
+It lies in the folder `constraints` of lmppl's cache, 256 MB and 4,096 files at most; what was used longest
+ago is dropped. The name of a file is a digest of what it was compiled from, of lmppl's own code, of Python's
+version, on whose tables of Unicode it depends, and of those of the packages that had a part in it. A file is
+plain data: reading one runs no code, and one that is damaged, or was written for something else, is made
+again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ LEAST_SECONDS = 0.05
 """What compiles in less is not kept: reading it would take about as long."""
 
 MAX_BYTES = 256 * 2**20
+MAX_FILES = 4_096
 
 Value = TypeVar("Value")
 
@@ -204,8 +206,10 @@ def _drop_the_oldest(folder: Path) -> None:
         with contextlib.suppress(FileNotFoundError):  # another process drops too
             entries.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
     excess = sum(size for _, size, _ in entries) - MAX_BYTES
+    excess_files = len(entries) - MAX_FILES
     for _, size, path in sorted(entries):
-        if excess <= 0:
+        if excess <= 0 and excess_files <= 0:
             return
         Path(path).unlink(missing_ok=True)
         excess -= size
+        excess_files -= 1

@@ -18,7 +18,7 @@ from viable_prefixes import accepted
 
 import lmppl as lp
 from lmppl.constraints.protocol import Constraint
-from lmppl.errors import CheckError, InvalidInputError
+from lmppl.errors import CheckError, InvalidInputError, InvalidTypeError
 
 pydantic = pytest.importorskip("pydantic")
 Field = pydantic.Field
@@ -259,6 +259,11 @@ def test_dates_are_refused_at_the_first_character_that_fits_none() -> None:
     assert constraint.advance(constraint.initial(), b'"2023-02-2') is not None
     assert constraint.advance(constraint.initial(), b'"2023-02-3') is None
     assert constraint.advance(constraint.initial(), b'"0000') is None
+
+
+def test_a_pattern_that_pydantic_cannot_read_is_a_clear_error() -> None:
+    with pytest.raises(InvalidTypeError, match=r"no look-around: ask for that by lp\.json_check"):
+        lp.json(Annotated[str, Field(pattern="a(?=b)")])
 
 
 def test_a_validator_that_fails_otherwise_is_an_error() -> None:

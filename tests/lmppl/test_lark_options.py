@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import itertools
 import random
@@ -19,6 +20,7 @@ from lark_target import MODES, compared, loaded, parses
 from lmppl.constraints.grammars import grammar_terminals, lark_options
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.grammars.grammar_terminals import Terminal
+from lmppl.constraints.grammars.lark_options import HONOURED
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError, LmpplError, MissingExtraError
 
@@ -471,6 +473,13 @@ def test_functions_find_what_is_imported_and_a_change_is_noticed() -> None:
     assert accepts(first, "one")
     with pytest.raises(InvalidTypeError, match="gives the path and the text of a file"):
         lark("start: WORD\n%import other.WORD", import_paths=[lambda base, name: "text"])
+    with pytest.raises(InvalidInputError, match=r"raised KeyError for 'other.lark': .* FileNotFoundError"):
+        lark("start: WORD\n%import other.WORD", import_paths=[lambda base, name: {}[name]])
+
+
+def test_every_option_is_named_in_the_error_about_an_unknown_one() -> None:
+    parameters = inspect.signature(lark).parameters
+    assert set(HONOURED) == parameters.keys() - {"grammar", "others"}
 
 
 def test_a_grammar_comes_from_where_source_path_says(tmp_path: Path) -> None:

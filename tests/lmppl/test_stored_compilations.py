@@ -173,6 +173,15 @@ def test_those_used_longest_ago_are_dropped(folder: Path, monkeypatch: pytest.Mo
     assert len(list(folder.iterdir())) == 2
 
 
+def test_the_number_of_files_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_compilations, "MAX_FILES", 2)
+    for number in range(4):
+        compile_anew(rf"[\w .,]{{1,{number + 2}}}")
+        for path in folder.iterdir():
+            os.utime(path, (path.stat().st_mtime - 1,) * 2)
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_what_is_kept_is_small(folder: Path) -> None:
     made = compile_anew(r"[\w .,]{1,9}")
     assert isinstance(made, ByteAutomaton)

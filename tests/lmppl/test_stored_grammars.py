@@ -194,6 +194,7 @@ def pairs(folder: Path) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+OPTIONS = [field.name for field in fields(GrammarSource) if field.name != "folder"]
 TEXTS = ("a", "b", "a0a1", "one", "two", "xyb", "(a\na)")
 
 
@@ -218,12 +219,12 @@ def confused(options: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_option_is_in_the_key(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = pairs(tmp_path)
-    assert options.keys() == {field.name for field in fields(GrammarSource)}
+    assert options.keys() == set(OPTIONS)
     for name, pair in options.items():
         assert not confused(pair, monkeypatch), name
 
 
-@pytest.mark.parametrize("option", [field.name for field in fields(GrammarSource)])
+@pytest.mark.parametrize("option", OPTIONS)
 def test_a_key_that_forgets_an_option_is_caught(
     option: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +234,27 @@ def test_a_key_that_forgets_an_option_is_caught(
         lark_grammars, "_description", lambda source: original(replace(source, **{option: left_out}))
     )
     assert confused(pairs(tmp_path)[option], monkeypatch)
+
+
+@pytest.mark.parametrize("is_script", [True, False], ids=["script", "notebook"])
+def test_a_text_imports_from_beside_the_script_that_runs(
+    is_script: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in Lark: the same text in another script, or in a notebook's other folder, is another grammar."""
+    pairs(tmp_path)  # writes files of one name into two folders
+    for name, other in (("one", "two"), ("two", "one")) * 2:
+        main = sys.modules["__main__"]
+        if is_script:
+            monkeypatch.setattr(main, "__file__", str(tmp_path / name / "script.py"), raising=False)
+        else:
+            monkeypatch.delattr(main, "__file__", raising=False)
+            monkeypatch.chdir(tmp_path / name)
+        for remembered in (False, True):
+            if not remembered:
+                forget()
+            constraint = lark(BESIDE)
+            assert accepted(constraint, name)
+            assert not accepted(constraint, other)
 
 
 @pytest.mark.parametrize("package", ["lark", "regex"])

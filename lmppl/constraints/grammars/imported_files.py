@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from lmppl.errors import ConstraintError, InvalidTypeError
+from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
 
 Loader: TypeAlias = Callable[[Any, str], tuple[Any, str]]
 """A function as Lark's `FromPackageLoader`: gives place and text of an imported file, or an OSError."""
@@ -58,6 +58,11 @@ def looked_up(source: str | Loader, base: Any, name: str) -> tuple[Any, bytes] |
         found = source(base, name)
     except OSError:
         return None
+    except Exception as error:
+        raise InvalidInputError(
+            f"A function of `import_paths` of lark(), {source!r}, raised {type(error).__name__} for "
+            f"{name!r}: {error}. Where it has no such file it raises an OSError, as FileNotFoundError."
+        ) from error
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], str)):
         raise InvalidTypeError(
             f"A function of `import_paths` of lark() gives the path and the text of a file, but {source!r} "

@@ -94,9 +94,7 @@ class KeptAnswers:
         self._parts.spend(seconds)
         if self._parts.are_worth_keeping:
             answered = ((_key(each), each.outcomes) for each in questions() if each.outcomes is not None)
-            found = {
-                key: tuple(chain.from_iterable((*p, t) for p, t in out.items())) for key, out in answered
-            }
+            found = {key: _flat(outcomes) for key, outcomes in answered}
             self._parts.add(self._name, {**self._found, **found})
             self._parts.keep()
 

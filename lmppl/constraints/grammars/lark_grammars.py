@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ LEXERS = {"earley": ("dynamic", "dynamic_complete", "basic"), "lalr": ("contextu
 """The lexers of each parser, the one that Lark chooses first."""
 
 MAX_LOADED = 64
+_BESIDE = re.compile(r"%import\s*\.")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class GrammarSource:
         import_paths: Folders to look for imported grammars in, and functions that find them.
         options: What else decides the language.
         indentation: How blocks are indented, where a lexer is told.
+        folder: Where a text without a path looks for what it imports from beside it.
     """
 
     text: str
@@ -53,6 +56,7 @@ class GrammarSource:
     import_paths: tuple[str | Loader, ...]
     options: LanguageOptions
     indentation: Indentation | None = None
+    folder: str | None = None
 
     @staticmethod
     def of(
@@ -96,7 +100,8 @@ class GrammarSource:
         lexer = lexers[0] if lexer == "auto" else lexer
         indentation = None if postlex is None else Indentation.of(postlex)
         folders = sources_of(import_paths)
-        return GrammarSource(text, start, parser, lexer, path, folders, options, indentation)
+        folder = _folder() if path is None and _BESIDE.search(text) else None
+        return GrammarSource(text, start, parser, lexer, path, folders, options, indentation, folder)
 
     def loaded(self) -> LoadedGrammar:
         """Reads the grammar, with what it imports. It is not read again unless a file has changed.
@@ -137,7 +142,7 @@ class GrammarSource:
                 priority=self.options.priority,
                 strict=self.options.strict,
                 keep_all_tokens=self.options.keep_all_tokens,
-                edit_terminals=self.options.edit_terminals,
+                edit_terminals=self.options.edit,
             )
 
 
@@ -296,6 +301,12 @@ def _check_terminal(terminal: Any, options: LanguageOptions, is_lexed: bool) -> 
             f"Lark cannot read the grammar: Terminal {terminal.name} matches the empty string, so no lexer "
             "could go on."
         )
+
+
+def _folder() -> str:
+    """Gives the folder that Lark takes for that of a grammar without a file: the script's, or this one."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    return os.getcwd() if script is None else os.path.dirname(os.path.abspath(script))
 
 
 def _read(grammar: str | os.PathLike[str] | IO[str]) -> tuple[str, str | None]:

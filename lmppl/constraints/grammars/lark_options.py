@@ -42,19 +42,18 @@ class TreeOptions(TypedDict, total=False):
     _plugins: Mapping[str, Any]
 
 
-_HONOURED = (
-    *(
-        "start",
-        "parser",
-        "lexer",
-        "import_paths",
-        "postlex",
-        "source_path",
-        "g_regex_flags",
-        "regex",
-        "priority",
-    ),
-    *("strict", "edit_terminals"),
+HONOURED = (
+    "start",
+    "parser",
+    "lexer",
+    "import_paths",
+    "postlex",
+    "source_path",
+    "g_regex_flags",
+    "regex",
+    "priority",
+    "strict",
+    "edit_terminals",
 )
 _BOOLS = ("keep_all_tokens", "maybe_placeholders", "debug", "cache_grammar", "ordered_sets")
 _REFUSED = {
@@ -133,25 +132,31 @@ class LanguageOptions:
             edit_terminals,
         )
 
+    def edit(self, terminal: Any) -> None:
+        """Lets a terminal of Lark's be changed, where the user wants that. Raises as `apply`."""
+        if self.edit_terminals is None:
+            return
+        name = terminal.name
+        try:
+            self.edit_terminals(terminal)
+        except Exception as error:
+            raise InvalidInputError(
+                f"`edit_terminals` of lark() raised {type(error).__name__} for terminal {name}: {error}"
+            ) from error
+        if terminal.name != name:
+            raise InvalidInputError(
+                f"`edit_terminals` of lark() renames terminal {name} to {terminal.name!r}, by which no "
+                "rule knows it. Change its pattern or its priority only."
+            )
+
     def apply(self, terminals: list[Any], rules: list[Any]) -> None:
         """Changes Lark's terminals and rules as Lark itself would, once they are compiled.
 
         Raises:
             InvalidInputError: `edit_terminals` raises, or gives a terminal another name.
         """
-        for terminal in terminals if self.edit_terminals else ():
-            name = terminal.name
-            try:
-                self.edit_terminals(terminal)  # type: ignore[misc]
-            except Exception as error:
-                raise InvalidInputError(
-                    f"`edit_terminals` of lark() raised {type(error).__name__} for terminal {name}: {error}"
-                ) from error
-            if terminal.name != name:
-                raise InvalidInputError(
-                    f"`edit_terminals` of lark() renames terminal {name} to {terminal.name!r}, by which no "
-                    "rule knows it. Change its pattern or its priority only."
-                )
+        for terminal in terminals:
+            self.edit(terminal)
         if self.priority == "normal":
             return
         for rule in rules:
@@ -200,7 +205,7 @@ def _check_others(parser: str, others: Mapping[str, Any]) -> None:
     """Checks the options that do not decide the language."""
     for name in others:
         if name not in TreeOptions.__annotations__:
-            known = [*_HONOURED, *(each for each in TreeOptions.__annotations__ if each[0] != "_")]
+            known = [*HONOURED, *(each for each in TreeOptions.__annotations__ if each[0] != "_")]
             close = difflib.get_close_matches(name, known, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise InvalidTypeError(f"lark() has no option {name!r}.{hint} It has Lark's: {', '.join(known)}.")

@@ -32,6 +32,8 @@ def refusals(text: str, imports: Imports | None = None) -> Iterator[ModuleType]:
             else f"The grammar imports {circle!r} again and again: that file imports itself, or files that "
             "import it. Let imports go one way, and put what both sides need into a file of its own."
         ) from error
+    except RuntimeError as error:  # a file holds another text when it is read again
+        raise ConstraintError(f"Lark cannot read the grammar: {error}") from error
     except (OSError, AssertionError) as error:  # Lark asserts that a missing file is not in this folder
         raise ConstraintError(
             f"Lark cannot read the grammar: it imports a file that cannot be read, {error}. Files are "

@@ -39,11 +39,6 @@ def containing(pattern: str) -> ByteAutomaton:
     return compiled(source, re.ASCII, look_around=True, written=Written(pattern, places))
 
 
-def python_syntax(pattern: str) -> str:
-    """Gives a pattern of Python's `re`, under its flag ASCII, with the same language."""
-    return "".join(text for _, text in _Reader(pattern).pieces())
-
-
 class _Reader:
     """A position in a pattern."""
 

@@ -93,10 +93,17 @@ def schema_of(type_: Any) -> Any:
         from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
     except ImportError as error:
         raise MissingExtraError("json() of a type needs pydantic: pip install 'lmppl[json]'") from error
+    from pydantic_core import SchemaError  # comes with it
+
     try:
         return _adapter(type_).json_schema(schema_generator=_generator())
     except (PydanticUserError, PydanticUndefinedAnnotation, NameError) as error:
         raise InvalidTypeError(f"pydantic makes no JSON Schema of {type_!r}: {error}") from error
+    except SchemaError as error:
+        raise InvalidTypeError(
+            f"pydantic cannot read {type_!r}: {error}. Its patterns have no look-around: ask for that by "
+            "lp.json_check, or give json() a JSON Schema."
+        ) from error
 
 
 def value_of(type_: Any, data: bytes) -> Any:
@@ -184,15 +191,7 @@ def _parts(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if schema["type"] not in _KEPT:
         return
     for name in _KEPT[schema["type"]]:
-        if name in (
-            "schema",
-            "fields",
-            "items_schema",
-            "keys_schema",
-            "values_schema",
-            "choices",
-            "definitions",
-        ):
+        if name in _WITH_PARTS:
             for each in _within(schema.get(name)):
                 yield from _parts(each)
 

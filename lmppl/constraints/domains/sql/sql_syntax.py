@@ -18,7 +18,7 @@ from functools import lru_cache
 from lmppl.constraints.domains.sql.sql_words import KEYWORDS, Lexeme
 
 _NO_TOKEN = "\x01"
-_MAX_REMEMBERED = 16_384  # beginnings
+_MAX_REMEMBERED = 4_096  # beginnings
 _CHANGES = ("delete", "insert", "update", "into")  # reserved words of statements that do not only read
 _CHANGE = re.compile("|".join(_CHANGES), re.IGNORECASE)
 _SORTED = sorted(KEYWORDS.difference(_CHANGES, ("replace",)))  # which begins a statement, or is a name
