@@ -314,7 +314,12 @@ def test_the_tests_of_a_task_are_bounded_and_so_is_what_is_told(monkeypatch: pyt
     assert not Outlook(packed, goal, 20_000).is_exact
     assert not Outlook(full, goal, 20_000).is_exact
     assert 3 < len(budgets) < 10
+    assert {budget.most for budget in budgets} <= {0, 500}
     assert all(budget.spent < 500 + 2 * len(packed.actions) for budget in budgets)
+    budgets.clear()
+    monkeypatch.setattr(dead_ends, "MAX_TESTS", 5_000)  # enough to tell that all can be undone
+    Outlook(full, goal, 20_000)
+    assert [budget.most for budget in budgets] == [0, 5_000, 5_000]
 
 
 @pytest.mark.parametrize("most", [0, 30, 300])
@@ -325,8 +330,9 @@ def test_few_tests_make_no_state_a_dead_end_that_is_none(most: int, monkeypatch:
     assert not any(judged(drawn(number), 20_000, PackedTask)[0] for number in range(200))
 
 
-def many_ways(monkeypatch: pytest.MonkeyPatch, share: int) -> tuple[Plan, list[int]]:
-    """Gives plans through one of 40 roads, the last, and a list to which each state is added that h2 judges.
+def many_ways(monkeypatch: pytest.MonkeyPatch, share: int) -> tuple[Plan, Outlook, list[int]]:
+    """Gives plans through one of 40 roads, the last, what is told about them, and a list to which the granted
+    tests are added whenever h2 is asked about a state.
 
     `share` is how many of them one question may be about.
     """
@@ -339,28 +345,30 @@ def many_ways(monkeypatch: pytest.MonkeyPatch, share: int) -> tuple[Plan, list[i
     task = read_task(ROAD, problem)
     packed = PackedTask(task)
     assert packed.cost is not None
-    monkeypatch.setattr(dead_ends, "ASKED_TESTS", 2 * packed.cost * share)
+    monkeypatch.setattr(dead_ends, "ASKED_TESTS", 2 * packed.cost * share + packed.cost)
     asked: list[int] = []
 
     def may_reach(state: int, goal: int, budget: Budget) -> bool:
-        asked.append(state)
+        asked.append(budget.most)
         return PackedTask.may_reach(packed, state, goal, budget)
 
     goal = read_goal(problem, task)
     monkeypatch.setattr(packed, "may_reach", may_reach)
-    plan = Plan(task, goal, 0)
-    plan.__dict__["_packed"] = packed
-    plan.__dict__["_outlook"] = Outlook(packed, packed.goal(goal), 0)
+    outlook = Outlook(packed, packed.goal(goal), 0)
+    monkeypatch.setattr(PackedTask, "of", lambda task: packed)
+    monkeypatch.setattr(Outlook, "of", lambda *given: outlook)
     asked.clear()
-    return plan, asked
+    return Plan(task, goal, 0), outlook, asked
 
 
 @pytest.mark.parametrize("share", [0, 1, 5, 40])
 def test_a_question_asks_h2_about_few_states(share: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, asked = many_ways(monkeypatch, share)
+    plan, outlook, asked = many_ways(monkeypatch, share)
     assert not plan.viable_is_exact
     assert plan.advance(plan.initial(), b"(") is not None
     assert len(asked) == share
+    assert sum(asked) <= dead_ends.ASKED_TESTS
+    assert outlook.is_open(0) == (share == 0)  # nothing holds
     assert (plan.advance(plan.initial(), b"(go a p10") is None) == (share > 0)
     assert (plan.advance(plan.initial(), b"(go a p1") is None) == (share >= 10)  # ten dead ends
     assert plan.advance(plan.initial(), b"(go a p49)\n(go p49 e)") is not None
@@ -372,7 +380,7 @@ def test_what_is_told_does_not_depend_on_what_was_asked_before(monkeypatch: pyte
     told = []
     for order in range(4):
         monkeypatch.setattr(dead_ends, "MAX_REMEMBERED", 3 if order % 2 else 4_096)
-        plan, _ = many_ways(monkeypatch, 5)
+        plan, _, _ = many_ways(monkeypatch, 5)
         random.Random(order).shuffle(prefixes)
         told.append({text: plan.advance(plan.initial(), text.encode()) is not None for text in prefixes})
     assert all(each == told[0] for each in told)
@@ -383,21 +391,23 @@ def test_what_is_told_does_not_depend_on_what_was_asked_before(monkeypatch: pyte
 @pytest.mark.parametrize("slow", ["read_task", "read_goal", "packing", "search"])
 def test_the_time_limit_includes_all_work(slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=0.0)
+    begun = []
     monkeypatch.setattr(shortest_plans, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
-    def slowed(function: Callable) -> Callable:
+    def slowed(work: str, function: Callable) -> Callable:
         def called(*arguments: object) -> object:
-            clock.now += 10
+            begun.append(work)
+            clock.now += 10 * (work == slow)
             return function(*arguments)
 
         return called
 
-    if slow == "packing":
-        monkeypatch.setattr(PackedTask, "of", slowed(PackedTask.of))
-    else:
-        name = "searched" if slow == "search" else slow
-        monkeypatch.setattr(shortest_plans, name, slowed(getattr(shortest_plans, name)))
+    monkeypatch.setattr(shortest_plans, "read_task", slowed("read_task", shortest_plans.read_task))
+    monkeypatch.setattr(shortest_plans, "read_goal", slowed("read_goal", shortest_plans.read_goal))
+    monkeypatch.setattr(PackedTask, "of", slowed("packing", PackedTask.of))
+    monkeypatch.setattr(shortest_plans, "searched", slowed("search", shortest_plans.searched))
     with pytest.raises(PlanSearchLimit, match=r"in 5 s.*timeout="):
         lp.plan(BLOCKS, TOWER, timeout=5)
+    assert begun[-1] == ("read_goal" if slow == "read_task" else slow)  # what comes after is not begun
     clock.now = 0
     assert lp.plan(BLOCKS, TOWER, timeout=20) is not None

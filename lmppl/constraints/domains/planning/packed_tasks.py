@@ -29,8 +29,8 @@ class Budget:
     """
 
     def __init__(self, most: int):
+        self.most = most
         self.spent = 0
-        self._most = most
 
     def spend(self, number: int) -> None:
         """Counts tests.
@@ -39,7 +39,7 @@ class Budget:
             OverBudget: There were fewer left.
         """
         self.spent += number
-        if self.spent > self._most:
+        if self.spent > self.most:
             raise OverBudget
 
 

@@ -40,8 +40,9 @@ def pddl_plan(domain: str | Path, problem: str | Path, *, max_states: int = 20_0
     action, a plan, and the states. So no more than 4,000,000 / actions states are listed even if `max_states`
     is more, and a plan is looked for among as many, but 1,000 at most. Where the tests do not suffice,
     nothing is concluded. In problems that are not exact each letter takes up to 400,000 tests more, the end
-    of a step twice as many; where h2 takes over 200,000, it is not asked about what follows a step. In problems with 2,000 facts or more
-    a test counts as several. Beside that, time and memory grow with actions times facts.
+    of a step twice as many; where h2 takes over 200,000, it is not asked about what follows a step. In
+    problems with 2,000 facts or more a test counts as several. Beside that, time and memory grow with actions
+    times facts.
 
     Args:
         domain: The PDDL text of a domain, or a `pathlib.Path` to it: STRIPS with types,
