@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from functools import lru_cache
 
+# `lp.plan` reads a problem from PDDL; these tasks are made and gone on with in the program, as values.
 from lmppl.constraints.domains.planning.shortest_plans import shortest_plan
 from lmppl.constraints.domains.planning.strips import Goal, State, Task
 

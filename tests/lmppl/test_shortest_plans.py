@@ -7,15 +7,18 @@ import random
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from drawn_bytes import Draws
 from drawn_planning_tasks import DrawnTask, drawn_task, written
 
 import lmppl as lp
+from lmppl.constraints.domains.planning import dead_ends, packed_tasks, shortest_plans
 from lmppl.constraints.domains.planning.dead_ends import Outlook, is_reversible
-from lmppl.constraints.domains.planning.packed_tasks import PackedAction, PackedTask
+from lmppl.constraints.domains.planning.packed_tasks import Budget, OverBudget, PackedAction, PackedTask
 from lmppl.constraints.domains.planning.pddl_files import read_goal, read_task
+from lmppl.constraints.domains.planning.pddl_plans import Plan
 from lmppl.constraints.domains.planning.strips import Goal, Task
 from lmppl.errors import InvalidInputError, InvalidTypeError, PDDLError, PlanError, PlanSearchLimit
 
@@ -88,6 +91,9 @@ def test_what_a_planner_cannot_use_is_refused() -> None:
         lp.plan(BLOCKS, TOWER, max_states=0)
     with pytest.raises(InvalidInputError, match="seconds > 0"):
         lp.plan(BLOCKS, TOWER, timeout=0)
+    for wrong in ("5", True):
+        with pytest.raises(InvalidTypeError, match="seconds for `timeout=`"):
+            lp.plan(BLOCKS, TOWER, timeout=wrong)  # type: ignore[arg-type]
     with pytest.raises(InvalidTypeError, match="sequence of steps"):
         lp.plan(BLOCKS, TOWER, after="(unstack c a)")
     with pytest.raises(InvalidInputError, match="max_states >= 0"):
@@ -163,8 +169,8 @@ def judged(drawn_one: DrawnTask, listed: int, pack: type[PackedTask]) -> tuple[i
 class AddsNothingNew(PackedTask):
     """A mutant: what an action adds is not held to go together with what it keeps."""
 
-    def pairs(self, state: int) -> list[int]:
-        together = super().pairs(state)
+    def pairs(self, state: int, budget: Budget) -> list[int]:
+        together = super().pairs(state, budget)
         return [state if state >> number & 1 else each & 1 << number for number, each in enumerate(together)]
 
 
@@ -201,7 +207,7 @@ def test_a_mutant_that_misjudges_what_undoes_an_action_is_caught(
 
 def test_actions_that_another_undoes_are_told_from_those_that_none_does() -> None:
     def told(domain: str | Path, problem: str) -> bool:
-        return is_reversible(PackedTask(read_task(domain, problem)))
+        return is_reversible(PackedTask(read_task(domain, problem)), Budget(1_000))
 
     assert told(BLOCKS, TOWER)
     assert not told(ROAD, STARS)
@@ -250,3 +256,158 @@ def test_problems_with_very_many_states_are_answered_soon() -> None:
     assert plan.advance(plan.initial(), b"(pick-up b3)\n(pick-up") is None
     with pytest.raises(PDDLError, match="No plan reaches"):
         lp.pddl_plan(BLOCKS, all_blocks(20, "(and (on b0 b1) (on b2 b1))"))
+
+
+def in_a_row(number: int) -> tuple[Task, Goal, PackedTask]:
+    goal = "(and " + " ".join(f"(on b{i} b{i + 1})" for i in range(number - 1)) + ")"
+    task = read_task(BLOCKS, all_blocks(number, goal))
+    return task, read_goal(goal, task), PackedTask(task)
+
+
+def test_each_part_of_the_work_ends_when_its_tests_are_spent() -> None:
+    _, wanted, packed = in_a_row(6)
+    goal = packed.goal(wanted)
+    assert goal is not None
+    assert packed.cost is not None
+    after = packed.actions[0].adds
+    rounds = Budget(1_000_000)
+    packed.rounds(packed.init, goal, rounds)
+    assert rounds.spent > len(packed.actions)  # more than one round
+    undone = Budget(1_000_000)
+    assert is_reversible(packed, undone)
+    assert undone.spent >= len(packed.actions)
+    pairs = Budget(packed.cost)  # what was found out with all actions takes fewer with those that are left
+    assert packed.pairs(packed.init, pairs) == packed.together
+    possible = sum(each.bit_count() for each in packed.together)
+    assert pairs.spent > possible / 2  # each pair that is added counts
+    for work in (
+        lambda: packed.pairs(packed.init, Budget(pairs.spent - 1)),
+        lambda: packed.rounds(packed.init, goal, Budget(rounds.spent - 1)),
+        lambda: shortest_plans.some_plan(packed, goal, 1_000, Budget(1_000)),
+    ):
+        with pytest.raises(OverBudget):
+            work()
+    assert not is_reversible(packed, Budget(undone.spent - 1))
+    impossible = packed.goal(frozenset(("(on b0 b1)", "(on b2 b1)")))
+    assert impossible is not None
+    assert not packed.may_reach(after, impossible, Budget(1_000_000))
+    assert packed.may_reach(after, impossible, Budget(10))
+
+
+def test_the_tests_of_a_task_are_bounded_and_so_is_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets = []
+
+    class Recorded(Budget):
+        def __init__(self, most: int):
+            super().__init__(most)
+            budgets.append(self)
+
+    _, wanted, full = in_a_row(6)
+    goal = full.goal(wanted)
+    assert Outlook(full, goal, 20_000).is_exact
+    for module in (packed_tasks, dead_ends):
+        monkeypatch.setattr(module, "MAX_TESTS", 500)
+        monkeypatch.setattr(module, "Budget", Recorded)
+    _, _, packed = in_a_row(6)
+    assert packed.cost is None
+    assert len(packed.actions) > len(full.actions)  # those of a block on itself stay
+    assert not Outlook(packed, goal, 20_000).is_exact
+    assert not Outlook(full, goal, 20_000).is_exact
+    assert 3 < len(budgets) < 10
+    assert {budget.most for budget in budgets} <= {0, 500}
+    assert all(budget.spent < 500 + 2 * len(packed.actions) for budget in budgets)
+    budgets.clear()
+    monkeypatch.setattr(dead_ends, "MAX_TESTS", 5_000)  # enough to tell that all can be undone
+    Outlook(full, goal, 20_000)
+    assert [budget.most for budget in budgets] == [0, 5_000, 5_000]
+
+
+@pytest.mark.parametrize("most", [0, 30, 300])
+def test_few_tests_make_no_state_a_dead_end_that_is_none(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (packed_tasks, dead_ends):
+        monkeypatch.setattr(module, "MAX_TESTS", most)
+    monkeypatch.setattr(dead_ends, "ASKED_TESTS", most)
+    assert not any(judged(drawn(number), 20_000, PackedTask)[0] for number in range(200))
+
+
+def many_ways(monkeypatch: pytest.MonkeyPatch, share: int) -> tuple[Plan, Outlook, list[int]]:
+    """Gives plans through one of 40 roads, the last, what is told about them, and a list to which the granted
+    tests are added whenever h2 is asked about a state.
+
+    `share` is how many of them one question may be about.
+    """
+    places = [f"p{i}" for i in range(10, 50)]
+    roads = " ".join(f"(road a {place})" for place in places)
+    problem = (
+        f"(define (problem many) (:domain road) (:objects a e {' '.join(places)}) "
+        f"(:init (at a) {roads} (road {places[-1]} e)) (:goal (at e)))"
+    )
+    task = read_task(ROAD, problem)
+    packed = PackedTask(task)
+    assert packed.cost is not None
+    monkeypatch.setattr(dead_ends, "ASKED_TESTS", 2 * packed.cost * share + packed.cost)
+    asked: list[int] = []
+
+    def may_reach(state: int, goal: int, budget: Budget) -> bool:
+        asked.append(budget.most)
+        return PackedTask.may_reach(packed, state, goal, budget)
+
+    goal = read_goal(problem, task)
+    monkeypatch.setattr(packed, "may_reach", may_reach)
+    outlook = Outlook(packed, packed.goal(goal), 0)
+    monkeypatch.setattr(PackedTask, "of", lambda task: packed)
+    monkeypatch.setattr(Outlook, "of", lambda *given: outlook)
+    asked.clear()
+    return Plan(task, goal, 0), outlook, asked
+
+
+@pytest.mark.parametrize("share", [0, 1, 5, 40])
+def test_a_question_asks_h2_about_few_states(share: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, outlook, asked = many_ways(monkeypatch, share)
+    assert not plan.viable_is_exact
+    assert plan.advance(plan.initial(), b"(") is not None
+    assert len(asked) == share
+    assert sum(asked) <= dead_ends.ASKED_TESTS
+    assert outlook.is_open(0) == (share == 0)  # nothing holds
+    assert (plan.advance(plan.initial(), b"(go a p10") is None) == (share > 0)
+    assert (plan.advance(plan.initial(), b"(go a p1") is None) == (share >= 10)  # ten dead ends
+    assert plan.advance(plan.initial(), b"(go a p49)\n(go p49 e)") is not None
+
+
+def test_what_is_told_does_not_depend_on_what_was_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [f"(go a p{i})" for i in range(10, 50)]
+    prefixes = sorted({step[:size] for step in steps for size in range(len(step) + 1)})
+    told = []
+    for order in range(4):
+        monkeypatch.setattr(dead_ends, "MAX_REMEMBERED", 3 if order % 2 else 4_096)
+        plan, _, _ = many_ways(monkeypatch, 5)
+        random.Random(order).shuffle(prefixes)
+        told.append({text: plan.advance(plan.initial(), text.encode()) is not None for text in prefixes})
+    assert all(each == told[0] for each in told)
+    assert 0 < sum(told[0].values()) < len(prefixes)
+    assert all(told[0][text[:-1]] for text in prefixes if text and told[0][text])
+
+
+@pytest.mark.parametrize("slow", ["read_task", "read_goal", "packing", "search"])
+def test_the_time_limit_includes_all_work(slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    begun = []
+    monkeypatch.setattr(shortest_plans, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def slowed(work: str, function: Callable) -> Callable:
+        def called(*arguments: object) -> object:
+            begun.append(work)
+            clock.now += 10 * (work == slow)
+            return function(*arguments)
+
+        return called
+
+    monkeypatch.setattr(shortest_plans, "read_task", slowed("read_task", shortest_plans.read_task))
+    monkeypatch.setattr(shortest_plans, "read_goal", slowed("read_goal", shortest_plans.read_goal))
+    monkeypatch.setattr(PackedTask, "of", slowed("packing", PackedTask.of))
+    monkeypatch.setattr(shortest_plans, "searched", slowed("search", shortest_plans.searched))
+    with pytest.raises(PlanSearchLimit, match=r"in 5 s.*timeout="):
+        lp.plan(BLOCKS, TOWER, timeout=5)
+    assert begun[-1] == ("read_goal" if slow == "read_task" else slow)  # what comes after is not begun
+    clock.now = 0
+    assert lp.plan(BLOCKS, TOWER, timeout=20) is not None

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from lmppl.constraints.domains.planning.packed_tasks import PackedAction, PackedTask, ones
+from lmppl.constraints.domains.planning.packed_tasks import (
+    MAX_TESTS,
+    Budget,
+    OverBudget,
+    PackedAction,
+    PackedTask,
+    ones,
+)
 from lmppl.constraints.domains.planning.shortest_plans import some_plan
 from lmppl.constraints.domains.planning.strips import Goal, Task
 from lmppl.errors import PlanSearchLimit
 
-MAX_TESTS = 4_000_000  # of actions in states: below a second
+ASKED_TESTS = 400_000  # for one question of which step leads to no dead end: about 0.1 s
 FEW_STATES = 1_000  # in which a plan is looked for before all states are listed: 0.1 to 1 ms each
 MAX_REMEMBERED = 4_096  # states that were asked about
 
@@ -20,7 +27,8 @@ class Outlook:
 
     It is exact if each action can be undone by another and some plan is found: then the goal can be reached
     from wherever one gets to; or if all states can be listed. Otherwise a state counts as open unless
-    `PackedTask.may_reach` excludes it.
+    `PackedTask.may_reach` excludes it. That is asked within a number of tests which depends on the task
+    alone, so that a state is always told alike.
 
     Attributes:
         is_exact: Whether `is_open` is True only where the goal can be reached.
@@ -33,11 +41,13 @@ class Outlook:
         self._answers: dict[int, bool] = {}
         self._open: frozenset[int] | None = None
         self._is_reversible = False
-        if goal is None or not packed.may_reach(packed.init, goal):
+        cost = packed.cost
+        self._most_asked = 0 if cost is None else ASKED_TESTS // max(1, 2 * cost)
+        if goal is None or not packed.may_reach(packed.init, goal, Budget(0)):
             self._open = frozenset()
             return
-        most = min(max_states, MAX_TESTS // max(1, len(packed.actions)))
-        self._is_reversible = is_reversible(packed)
+        most = min(max_states, MAX_TESTS // max(1, len(packed.actions) * packed.width))
+        self._is_reversible = is_reversible(packed, Budget(MAX_TESTS))
         if self._is_reversible and _has_plan(packed, goal, min(most, FEW_STATES)):
             return
         self._open = _leading_to(packed, goal, most)
@@ -54,16 +64,36 @@ class Outlook:
             return state in self._open
         if self._is_reversible:
             return True
+        if not self._most_asked:
+            return True
         known = self._answers.get(state)
         if known is None:
             if len(self._answers) >= MAX_REMEMBERED:
-                self._answers.clear()
-            known = self._answers[state] = self._packed.may_reach(state, self._goal)
+                del self._answers[next(iter(self._answers))]
+            budget = Budget(ASKED_TESTS // self._most_asked)
+            known = self._answers[state] = self._packed.may_reach(state, self._goal, budget)
         return known
 
+    def first_open(self, states: Iterable[int]) -> int | None:
+        """Gives the first state that is open, or None. Where that has to be asked of each, it is asked of
+        some only, remembered or not, and the next one counts as open.
+        """
+        is_known = self._open is not None or self._is_reversible
+        for number, state in enumerate(states, start=1):
+            if (not is_known and number > self._most_asked) or self.is_open(state):
+                return state
+        return None
 
-def is_reversible(packed: PackedTask) -> bool:
-    """Says True only if whatever an action changes, another one changes back at once."""
+
+def is_reversible(packed: PackedTask, budget: Budget) -> bool:
+    """Says True only if whatever an action changes, another one changes back at once, and few tests tell."""
+    try:
+        return _can_be_undone(packed, budget)
+    except OverBudget:
+        return False
+
+
+def _can_be_undone(packed: PackedTask, budget: Budget) -> bool:
     always = packed.init
     for action in packed.actions:
         always &= action.keeps
@@ -78,7 +108,11 @@ def is_reversible(packed: PackedTask) -> bool:
         )
         possible = packed.beside(action.needs, packed.together)
         known = action.needs | always
-        if not any(_undoes(other, action, known, possible) for other in candidates):
+        for other in candidates:
+            budget.spend(packed.width)
+            if _undoes(other, action, known, possible):
+                break
+        else:
             return False
     return True
 
@@ -121,8 +155,8 @@ def _leading_to(packed: PackedTask, goal: int, most: int) -> frozenset[int] | No
 
 def _has_plan(packed: PackedTask, goal: int, most: int) -> bool:
     try:
-        return some_plan(packed, goal, most) is not None
-    except PlanSearchLimit:
+        return some_plan(packed, goal, most, Budget(MAX_TESTS)) is not None
+    except (PlanSearchLimit, OverBudget):
         return False
 
 

@@ -6,6 +6,7 @@ What must not hold is a fact of its own, so that every condition is a set of bit
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,6 +14,33 @@ from lmppl.constraints.domains.planning.strips import Goal, Task
 from lmppl.constraints.domains.planning.strips import State as Facts
 
 IMPOSSIBLE = 1 << 30  # rounds
+MAX_TESTS = 4_000_000  # of what is worked out about a task at once: about a second
+WIDE = 2_000  # facts: a test in a state of more counts as several
+
+
+class OverBudget(Exception):
+    """More tests would be needed than were granted."""
+
+
+class Budget:
+    """How many tests, of an action in a state or a pair of facts, some work may take.
+
+    They bound the work by what is counted, so that what is found does not depend on the clock.
+    """
+
+    def __init__(self, most: int):
+        self.most = most
+        self.spent = 0
+
+    def spend(self, number: int) -> None:
+        """Counts tests.
+
+        Raises:
+            OverBudget: There were fewer left.
+        """
+        self.spent += number
+        if self.spent > self.most:
+            raise OverBudget
 
 
 class PackedAction(NamedTuple):
@@ -31,6 +59,8 @@ class PackedTask:
         actions: Those that can be taken at some time, as far as pairs of facts tell; sorted by their text.
         init: The state at first.
         together: For each fact those, as bits, that may hold together with it in a state that is reached.
+            All may, where telling takes more than `MAX_TESTS` tests.
+        cost: The tests that it took to tell, or None if they did not suffice.
     """
 
     def __init__(self, task: Task):
@@ -51,7 +81,12 @@ class PackedTask:
             deletes = self._bits(gone) | self._bits(map(_absent, action.adds & self._forbidden))
             actions.append(PackedAction(needs, every & ~deletes, adds, action.text))
         self.actions: tuple[PackedAction, ...] = tuple(actions)
-        self.together = self.pairs(self.init)
+        budget = Budget(MAX_TESTS)
+        self.together: list[int] = [every] * len(names)
+        self.cost: int | None = None
+        with suppress(OverBudget):
+            self.together = self.pairs(self.init, budget)
+            self.cost = budget.spent
         self.actions = tuple(each for each in actions if self._can_hold(each.needs, self.together))
 
     @staticmethod
@@ -67,22 +102,34 @@ class PackedTask:
         """Gives the bits of a goal; None if one of its facts never holds."""
         return self._bits(goal) if all(each in self._numbers for each in goal) else None
 
-    def may_reach(self, state: int, goal: int) -> bool:
+    def may_reach(self, state: int, goal: int, budget: Budget) -> bool:
         """Says False only if no actions lead from a state to the goal.
 
         True is over-approximate: every two facts of the goal can be made true together if what an action
         needs counts as true once every two of its facts can be (Haslum & Geffner's h2 is finite).
+        It is also True if telling takes more than these tests. The state at first takes none.
         """
-        return state & goal == goal or self._can_hold(goal, self.pairs(state))
+        if state & goal == goal:
+            return True
+        if state == self.init:
+            return self._can_hold(goal, self.together)
+        try:
+            return self._can_hold(goal, self.pairs(state, budget))
+        except OverBudget:
+            return True
 
-    def rounds(self, state: int, goal: int) -> int:
+    def rounds(self, state: int, goal: int, budget: Budget) -> int:
         """Gives the sum over the goal's facts of the rounds that each takes, if nothing that holds ever ends.
 
         In a round every action is taken that can be. The sum grows with what must be done first, and may be
         above or below the number of steps.
+
+        Raises:
+            OverBudget: It takes more tests.
         """
         total, rest = 0, self.actions
         while missing := (goal & ~state).bit_count():
+            budget.spend(len(rest) * self.width)
             total += missing
             reached, later = state, []
             for action in rest:
@@ -95,18 +142,29 @@ class PackedTask:
             state, rest = reached, later
         return total
 
-    def pairs(self, state: int) -> list[int]:
+    @property
+    def width(self) -> int:
+        """The number of tests that a test in a state counts as."""
+        return 1 + len(self._numbers) // WIDE
+
+    def pairs(self, state: int, budget: Budget) -> list[int]:
         """Gives for each fact those, as bits, that may hold together with it in what follows a state.
+
+        Raises:
+            OverBudget: It takes more tests.
 
         Reference:
             P. Haslum & H. Geffner (2000), Admissible heuristics for optimal planning, AIPS.
         """
-        together = [state if state >> number & 1 else 0 for number in range(len(self._numbers))]
+        together = [0] * len(self._numbers)
+        for number in ones(state):
+            together[number] = state
         reached = state
         steps = [(action, list(ones(action.needs)), list(ones(action.adds))) for action in self.actions]
         before: dict[str, int] = {}
         while True:
             changed = False
+            budget.spend(len(steps) * self.width)
             for action, needs, adds in steps:
                 if action.needs & ~reached:
                     continue
@@ -122,6 +180,7 @@ class PackedTask:
                     if new:
                         changed = True
                         together[number] |= after
+                        budget.spend(new.bit_count() * self.width)
                         for other in ones(new):
                             together[other] |= 1 << number
                 reached |= action.adds

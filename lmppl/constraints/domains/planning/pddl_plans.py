@@ -29,18 +29,27 @@ def pddl_plan(domain: str | Path, problem: str | Path, *, max_states: int = 20_0
     go on. The plan without a step is the empty text.
 
     A step that leads to a dead end is refused at the first letter that tells. Viability is exact if each
-    action can be undone by another, as with blocks on a table, and some plan is found among 1,000
-    states; or if no more than `max_states` can be reached, and they are listed with at most 4,000,000 tests
-    of whether an action can be taken. Otherwise it is over-approximate: a state is taken for a dead end if
-    two facts of the goal cannot come true together even where an action may be taken as soon as every two
-    of the facts that it needs can (h2 is infinite). `viable_is_exact` says which.
+    action can be undone by another, and some plan is found among the first 1,000 states, as with up to nine
+    blocks on a table; or if all states that can be reached are listed. Otherwise it is over-approximate: a
+    state is taken for a dead end if two facts of the goal cannot come true together even where an action may
+    be taken as soon as every two of the facts that it needs can (h2 is infinite). `viable_is_exact` says
+    which.
+
+    What is worked out before the first letter is bounded by the tests that it takes, of an action in a state
+    or of a pair of facts: 4,000,000 each to find the pairs of facts that may hold together, what undoes each
+    action, a plan, and the states. So no more than 4,000,000 / actions states are listed even if `max_states`
+    is more, and a plan is looked for among as many, but 1,000 at most. Where the tests do not suffice,
+    nothing is concluded. In problems that are not exact each letter takes up to 400,000 tests more, the end
+    of a step twice as many; where h2 takes over 200,000, it is not asked about what follows a step. In
+    problems with 2,000 facts or more a test counts as several. Beside that, time and memory grow with actions
+    times facts.
 
     Args:
         domain: The PDDL text of a domain, or a `pathlib.Path` to it: STRIPS with types,
             negative preconditions and equality.
         problem: The text of a problem of that domain with a `(:goal ...)`, or a path to it.
-        max_states: The most states that are looked at beforehand: some 10 us each in small problems, about
-            a second in all.
+        max_states: The most states that are looked at beforehand: some 10 us each in small problems, and
+            seconds in all in the largest.
 
     Raises:
         PDDLError: One of them cannot be read, an action has more than 500,000 groundings, or no plan
@@ -148,14 +157,17 @@ class Plan(Constraint):
             actions = [action for action in self._packed.actions if facts & action.needs == action.needs]
             known = Steps([action.text.encode() for action in actions], actions)
             if len(self._known) >= MAX_REMEMBERED:
-                self._known.clear()
+                del self._known[next(iter(self._known))]
             self._known[facts] = known
         return known
 
     def _next_state(self, facts: int, begun: bytes) -> int | None:
-        """Gives where the first step leads that begins so and leads to no dead end; None if there is none."""
+        """Gives where the first step leads that begins so and leads to no dead end; None if there is none.
+
+        It is the only one if a whole step is given.
+        """
         states = (facts & step.keeps | step.adds for step in self.steps(facts).beginning_with(begun))
-        return next(filter(self._outlook.is_open, states), None)
+        return self._outlook.first_open(states)
 
     def _is_reached(self, facts: int) -> bool:
         goal = self._packed.goal(self.goal)
