@@ -50,6 +50,17 @@ def all_blocks(number: int, goal: str) -> str:
     )
 
 
+def test_a_problem_that_would_take_gigabytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_tasks, "MAX_BITS", 1_000)
+    problem = all_blocks(11, "(on-table b1)")
+    with pytest.raises(
+        PDDLError, match=r"264 actions over \d+ facts; at most 1,000 pairs .* Use fewer objects"
+    ):
+        lp.plan(BLOCKS, problem)
+    with pytest.raises(PDDLError, match="264 actions"):
+        lp.pddl_plan(BLOCKS, problem)
+
+
 def distances(task: Task) -> dict[frozenset[str], int]:
     """Gives all states with the steps that they take, on sets of facts."""
     found, todo = {task.init: 0}, deque([task.init])

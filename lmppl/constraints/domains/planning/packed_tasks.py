@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from lmppl.constraints.domains.planning.strips import Goal, Task
 from lmppl.constraints.domains.planning.strips import State as Facts
+from lmppl.errors import PDDLError
 
 IMPOSSIBLE = 1 << 30  # rounds
+MAX_BITS = 10**9  # of the actions, one each fact: some 400 MB
 MAX_TESTS = 4_000_000  # of what is worked out about a task at once: about a second
 WIDE = 2_000  # facts: a test in a state of more counts as several
 
@@ -61,6 +63,9 @@ class PackedTask:
         together: For each fact those, as bits, that may hold together with it in a state that is reached.
             All may, where telling takes more than `MAX_TESTS` tests.
         cost: The tests that it took to tell, or None if they did not suffice.
+
+    Raises:
+        PDDLError: The actions times the facts are more than `MAX_BITS`.
     """
 
     def __init__(self, task: Task):
@@ -70,6 +75,11 @@ class PackedTask:
             self._forbidden, *(action.needs | action.adds | action.deletes for action in grounded)
         )
         names = [*sorted(everything), *(_absent(each) for each in sorted(self._forbidden))]
+        if len(grounded) * len(names) > MAX_BITS:
+            raise PDDLError(
+                f"The problem has {len(grounded):,} actions over {len(names):,} facts; at most {MAX_BITS:,} "
+                "pairs of both are kept. Use fewer objects, or give them types."
+            )
         self._numbers = {name: number for number, name in enumerate(names)}
         self.init = self.state(task.init)
         every = (1 << len(names)) - 1

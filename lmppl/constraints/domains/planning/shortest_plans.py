@@ -50,7 +50,8 @@ def plan(
             4,000,000 tests), and at each state. What is between two looks is not interrupted.
 
     Raises:
-        PDDLError: One of the texts cannot be read, or the goal names what is not there.
+        PDDLError: One of the texts cannot be read, the problem is too large, or the goal names what is not
+            there.
         PlanError: A step of `after` cannot be taken.
         PlanSearchLimit: The search would have to look at more states, or take longer.
     """
