@@ -229,7 +229,9 @@ def with_dead_ends(make: Callable[..., Constraint]) -> Callable[..., Constraint]
 
     def pddl_plan(*texts: str, **options: Any) -> Constraint:
         plan = make(*texts, **options)
-        vars(plan)["_outlook"] = SimpleNamespace(is_exact=True, is_open=lambda state: True)
+        vars(plan)["_outlook"] = SimpleNamespace(
+            is_exact=True, is_open=lambda state: True, first_open=lambda states: next(iter(states), None)
+        )
         return plan
 
     return pddl_plan
