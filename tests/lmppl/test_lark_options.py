@@ -16,12 +16,12 @@ import lark as lark_package
 import pytest
 import regex as regex_package
 from lark_target import MODES, compared, loaded, parses
+from viable_prefixes import accepted
 
 from lmppl.constraints.grammars import grammar_terminals, lark_options
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.lark_options import HONOURED
-from lmppl.constraints.protocol import Constraint
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError, LmpplError, MissingExtraError
 
 ALPHABET = "aAb\n"
@@ -240,14 +240,9 @@ NEUTRAL: dict[str, list[Any]] = {
 def test_options_that_say_nothing_of_the_language_are_taken(name: str, value: Any) -> None:
     parser = "lalr" if name == "cache" else "earley"
     constraint = lark('start: "a" [B]\nB: /b+/', parser=parser, **{name: value})
-    assert accepts(constraint, "abb")
-    assert not accepts(constraint, "ba")
+    assert accepted(constraint, "abb")
+    assert not accepted(constraint, "ba")
     assert not Path("grammar.cache").exists()
-
-
-def accepts(constraint: Constraint, text: str) -> bool:
-    state = constraint.advance(constraint.initial(), text.encode())
-    return state is not None and constraint.accepts(state)
 
 
 class Lexer(lark_package.lexer.Lexer):
@@ -372,21 +367,21 @@ def test_terminals_are_edited_as_by_lark(mode: tuple[str, str]) -> None:
     constraint = lark(grammar, parser=mode[0], lexer=mode[1], edit_terminals=edit)
     theirs = loaded(grammar, *mode, edit_terminals=edit)
     for text in ("ab", "abb", "ac", "aC", "a", "A"):
-        assert accepts(constraint, text) == parses(theirs, text), text
-    assert accepts(constraint, "aC")
-    assert not accepts(lark(grammar, parser=mode[0], lexer=mode[1]), "aC")
+        assert accepted(constraint, text) == parses(theirs, text), text
+    assert accepted(constraint, "aC")
+    assert not accepted(lark(grammar, parser=mode[0], lexer=mode[1]), "aC")
 
 
 def test_strict_grammars_have_no_conflicts() -> None:
     conflict = 'start: "a" start "b" | "a" start | "c"'
-    assert accepts(lark(conflict, parser="earley", strict=True), "aacb")
+    assert accepted(lark(conflict, parser="earley", strict=True), "aacb")
     try:
         lark_package.Lark('start: "a"', parser="lalr", strict=True)
     except lark_package.exceptions.LexError:
         with pytest.raises(MissingExtraError, match=r"pip install 'lark\[interegular\]'"):
             lark('start: "a"', parser="lalr", strict=True)
         return
-    assert accepts(lark('start: "a"', parser="lalr", strict=True), "a")
+    assert accepted(lark('start: "a"', parser="lalr", strict=True), "a")
     with pytest.raises(ConstraintError, match="Shift/Reduce conflict"):
         lark(conflict, parser="lalr", strict=True)
     with pytest.raises(ConstraintError, match="Collision between Terminals"):
@@ -397,7 +392,7 @@ def test_strict_grammars_have_no_conflicts() -> None:
 def test_a_terminal_that_is_empty_once_spaces_are_skipped_is_refused(mode: tuple[str, str]) -> None:
     with pytest.raises(ConstraintError, match="Terminal A matches the empty string"):
         lark("start: A\nA: /( |b?)/", parser=mode[0], lexer=mode[1], g_regex_flags=re.VERBOSE)
-    assert accepts(lark("start: A\nA: /( |b)/", parser=mode[0], lexer=mode[1]), " ")
+    assert accepted(lark("start: A\nA: /( |b)/", parser=mode[0], lexer=mode[1]), " ")
 
 
 def test_a_comment_in_a_verbose_terminal_swallows_the_others_where_lark_writes_them_in_one_pattern() -> None:
@@ -405,7 +400,7 @@ def test_a_comment_in_a_verbose_terminal_swallows_the_others_where_lark_writes_t
     for mode in MODES:
         options = {"parser": mode[0], "lexer": mode[1], "g_regex_flags": re.VERBOSE}
         if "dynamic" in mode[1]:
-            assert accepts(lark(grammar, **options), "a")
+            assert accepted(lark(grammar, **options), "a")
         else:
             with pytest.raises(ConstraintError, match="Terminal A is no regular expression: 'a#b'"):
                 lark(grammar, **options)
@@ -436,8 +431,8 @@ def test_case_is_ignored_in_all_terminals_with_properties_of_case_or_in_none() -
     """`regex` reads `\\P{Lu}|(?i:b)` as if case was ignored in both, and `\\p{Lu}+` otherwise under ASCII."""
     assert not regex_package.match(r"\P{Lu}|(?i:b)", "k")
     grammar = 'start: UPPER | KEY\nUPPER: /\\p{Lu}/\nKEY: "key"'
-    assert accepts(lark(grammar, parser="lalr", regex=True), "K")
-    assert accepts(lark(grammar, parser="lalr", regex=True, g_regex_flags=re.I), "k")
+    assert accepted(lark(grammar, parser="lalr", regex=True), "K")
+    assert accepted(lark(grammar, parser="lalr", regex=True, g_regex_flags=re.I), "k")
     for mixed, flags in (
         (grammar + "i", 0),
         (grammar, re.I | int(regex_package.ASCII)),
@@ -446,7 +441,7 @@ def test_case_is_ignored_in_all_terminals_with_properties_of_case_or_in_none() -
         with pytest.raises(ConstraintError, match=r"have .*p\{Lu\}.*Ignore case in all of them"):
             lark(mixed, parser="lalr", regex=True, g_regex_flags=flags)
     other = grammar.replace("Lu", "Greek") + "i"
-    assert accepts(lark(other, parser="lalr", regex=True), "KEY")
+    assert accepted(lark(other, parser="lalr", regex=True), "KEY")
 
 
 def test_properties_need_the_package_regex() -> None:
@@ -464,13 +459,13 @@ def test_functions_find_what_is_imported_and_a_change_is_noticed() -> None:
 
     grammar = "start: WORD\n%import words.WORD"
     first = lark(grammar, import_paths=[find])
-    assert accepts(first, "one")
+    assert accepted(first, "one")
     assert lark(grammar, import_paths=[find]) == first
     texts["words.lark"] = 'WORD: "two"'
     second = lark(grammar, import_paths=[find])
     assert second != first
-    assert accepts(second, "two")
-    assert accepts(first, "one")
+    assert accepted(second, "two")
+    assert accepted(first, "one")
     with pytest.raises(InvalidTypeError, match="gives the path and the text of a file"):
         lark("start: WORD\n%import other.WORD", import_paths=[lambda base, name: "text"])
     with pytest.raises(InvalidInputError, match=r"raised KeyError for 'other.lark': .* FileNotFoundError"):
@@ -485,10 +480,10 @@ def test_every_option_is_named_in_the_error_about_an_unknown_one() -> None:
 def test_a_grammar_comes_from_where_source_path_says(tmp_path: Path) -> None:
     (tmp_path / "words.lark").write_text('WORD: "one"')
     grammar = "start: WORD\n%import .words.WORD"
-    assert accepts(lark(grammar, source_path=tmp_path / "main.lark"), "one")
+    assert accepted(lark(grammar, source_path=tmp_path / "main.lark"), "one")
     (tmp_path / "main.lark").write_text(grammar)
     with open(tmp_path / "main.lark") as file:
-        assert accepts(lark(file), "one")
-    assert accepts(lark(io.StringIO('start: "a"')), "a")
+        assert accepted(lark(file), "one")
+    assert accepted(lark(io.StringIO('start: "a"')), "a")
     with pytest.raises(InvalidTypeError, match="a text file, but was given"):
         lark(io.BytesIO(b"start"))  # type: ignore[arg-type]

@@ -62,9 +62,7 @@ class Outlook:
         """Says whether the goal can be reached from a state; if that is not known, True."""
         if self._open is not None:
             return state in self._open
-        if self._is_reversible:
-            return True
-        if not self._most_asked:
+        if self._is_reversible or not self._most_asked:
             return True
         known = self._answers.get(state)
         if known is None:
@@ -75,8 +73,10 @@ class Outlook:
         return known
 
     def first_open(self, states: Iterable[int]) -> int | None:
-        """Gives the first state that is open, or None. Where that has to be asked of each, it is asked of
-        some only, remembered or not, and the next one counts as open.
+        """Gives the first state that is open, or None.
+
+        Where that has to be asked of each, it is asked of some only, remembered or not, and the next one
+        counts as open.
         """
         is_known = self._open is not None or self._is_reversible
         for number, state in enumerate(states, start=1):
