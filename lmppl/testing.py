@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lmppl.constraints.cost_growth import TIMES, CostGrowth, cost_growth_of
+from lmppl.constraints.free_characters import are_free
 from lmppl.constraints.lateness import Lateness, lateness_of
 from lmppl.constraints.protocol import OUTSIDE, Constraint, State, has_mask
 from lmppl.constraints.vocabulary_mask import VocabularyIndex
@@ -16,6 +17,7 @@ from lmppl.potentials.laws import check_potential as check_potential
 from lmppl.unbiasedness import assert_unbiased as assert_unbiased
 
 _DISTURBANCES = (b"\x00", b"\x80", b"\xff", b"\xf0\x9f", b" ", b"a")
+_FREE = (b"a", b"b c", "é".encode(), b"zzzz")
 _NOT_DOUBTED = 2 * TIMES  # growth of a byte's cost that is more than reading the text again
 _MANY_LINES = 10_000  # executed for a byte, some milliseconds
 
@@ -52,10 +54,10 @@ def check_constraint(constraint: Constraint, samples: Iterable[str | bytes]) -> 
     The laws: advancing by a whole is advancing by its parts, wherever it is cut, inside characters
     too; a prefix that was refused stays refused; every prefix of an accepted string is viable; states
     are hashable values that advancing does not change; an automaton, if there is one, says the same; what
-    is asked together is answered as if it were asked one by one; what says less than a state, `local` and
-    `next_bytes`, says nothing else; `mask`, if there is one, says of each token what `advance` does; where
-    `viable_is_exact`, a prefix that is let through has a completion; the cost of a byte does not grow faster
-    than the text.
+    is asked together is answered as if it were asked one by one; what says less than a state, `local`,
+    `next_bytes` and `num_free`, says nothing else; `mask`, if there is one, says of each token what `advance`
+    does; where `viable_is_exact`, a prefix that is let through has a completion; the cost of a byte does not
+    grow faster than the text.
 
     The last two are broken only beyond doubt: a search for a completion met every state that there is, or
     a byte takes 10,000 lines of Python and more than 16 times those of a text an eighth as long. What falls
@@ -154,6 +156,9 @@ def _test_together(constraint: Constraint, string: bytes) -> None:
     for state, row in zip(states, candidates, strict=True):
         for data in row:
             _test_local(constraint, state, data)
+        for data in (*row, *_FREE):
+            if are_free(data) and len(data.decode()) <= constraint.num_free(state):
+                _law(constraint.advance(state, data) is not None, "num_free() characters may follow", data)
         _test_mask(constraint, state, row)
     ends = constraint.check_ends(states)
     _law(ends == [constraint.accepts(s) for s in states], "check_ends() of many is accepts() of each", string)
@@ -162,6 +167,12 @@ def _test_together(constraint: Constraint, string: bytes) -> None:
 def _test_local(constraint: Constraint, state: State, data: bytes) -> None:
     """Compares `next_bytes`, and `local` byte by byte, with `advance`."""
     at, local = state, constraint.local(state)
+    whole = None if local is None else constraint.advance(local, data)
+    _law(
+        local is None or (whole is OUTSIDE) or (whole is None) == (constraint.advance(state, data) is None),
+        "local() is viable where the state is",
+        data,
+    )
     for byte in data:
         after = constraint.advance(at, bytes((byte,)))
         _law(after is None or byte in constraint.next_bytes(at), "next_bytes() has all that are viable", data)

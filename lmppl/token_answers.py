@@ -105,15 +105,15 @@ class WalkedAnswers(TokenAnswers[After]):
         self._standing = standing
         self._token_bytes = token_bytes
         self._known = known
+        self._first = steps.next_bytes(standing)
 
     def allows(self, token: int) -> bool:
         known = self._known.get(token)
-        return self._walked(token) if known is None else known
-
-    def _walked(self, token: int) -> bool:
+        if known is not None:
+            return known
         data = self._token_bytes[token]
         if data:
-            answer = self._steps.is_viable(self._standing, data)
+            answer = data[0] in self._first and self._steps.is_viable(self._standing, data)
         else:
             answer = self._step(token) is not None
         if len(self._known) < MAX_REMEMBERED:

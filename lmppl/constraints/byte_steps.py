@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from functools import lru_cache
 
+from lmppl.constraints.free_characters import are_free
 from lmppl.constraints.protocol import OUTSIDE, Constraint, State
 
 MAX_STEPS = 65_536  # of one constraint; some 100 bytes each, and the states
@@ -20,17 +21,21 @@ class Standing:
         after: By byte, as far as it was asked: where the text stands then, or None if it is refused.
         viable: Of all bytes those that are not refused, once all were asked.
         next: The bytes that are worth asking about, once one was.
+        num_free: How many characters may follow, whichever they are, or fewer; known with `next`.
+        is_met: Whether a text was walked on from here.
         local: Where the part of the text under way stands, once it was asked for; `state` is then `OUTSIDE`
             if there is no such part.
     """
 
-    __slots__ = ("after", "local", "next", "state", "viable")
+    __slots__ = ("after", "is_met", "local", "next", "num_free", "state", "viable")
 
     def __init__(self, state: State):
         self.state = state
         self.after: dict[int, Standing | None] = {}
         self.viable: dict[int, Standing] | None = None
         self.next: Container[int] | None = None
+        self.num_free = 0
+        self.is_met = False
         self.local: Standing | None = None
 
 
@@ -53,6 +58,13 @@ class ByteSteps:
             found = self._standings[state] = Standing(state)
         return found
 
+    def next_bytes(self, standing: Standing) -> Container[int]:
+        """Gives the bytes of which the first of some that are viable is one."""
+        if standing.next is None:
+            standing.next = self._constraint.next_bytes(standing.state)
+            standing.num_free = self._constraint.num_free(standing.state)
+        return standing.next
+
     def step(self, standing: Standing, byte: int) -> Standing | None:
         """Gives where a text stands after one byte more, or None if that is refused.
 
@@ -60,21 +72,20 @@ class ByteSteps:
         """
         if standing.state is OUTSIDE:
             return standing
-        if byte in standing.after:
-            return standing.after[byte]
-        if standing.next is None:
-            standing.next = self._constraint.next_bytes(standing.state)
-        may_come = byte in standing.next
+        after = standing.after
+        if byte in after:
+            return after[byte]
+        may_come = byte in (standing.next or self.next_bytes(standing))
         state = self._constraint.advance(standing.state, _BYTES[byte]) if may_come else None
         if self._num_steps >= MAX_STEPS:
             self._forget()
         self._num_steps += 1
         if state is standing.state:
-            after = standing
+            found = standing
         else:
-            after = None if state is None else self.standing(state)
-        standing.after[byte] = after
-        return after
+            found = None if state is None else self.standing(state)
+        after[byte] = found
+        return found
 
     def viable(self, standing: Standing) -> dict[int, Standing]:
         """Gives where a text stands after each byte that may come next, in the order of bytes."""
@@ -85,18 +96,14 @@ class ByteSteps:
 
     def is_viable(self, standing: Standing, data: bytes) -> bool:
         """Says whether a text may go on with some bytes: by the part under way, as far as that tells."""
-        at = standing.local or self.part(standing)
-        for byte in data:
-            if at.state is OUTSIDE:
-                break
-            after = at.after
-            step = after[byte] if byte in after else self.step(at, byte)
-            if step is None:
-                return False
-            at = step
-        if at.state is not OUTSIDE:
+        if len(data) <= standing.num_free and are_free(data):
             return True
-        return self._is_viable_whole(standing, data)
+        part = standing.local or self.part(standing)
+        if part.state is not OUTSIDE:
+            state = self._walked(part, data)
+            if state is not OUTSIDE:
+                return state is not None
+        return self._walked(standing, data) is not None
 
     def part(self, standing: Standing) -> Standing:
         """Gives where the part of the text under way stands (`Constraint.local`), or what is `OUTSIDE`."""
@@ -104,29 +111,26 @@ class ByteSteps:
         standing.local = self.standing(OUTSIDE if state is None else state)
         return standing.local
 
-    def _is_viable_whole(self, standing: Standing, data: bytes) -> bool:
-        at: Standing | None = standing
-        for place, byte in enumerate(data):
-            assert at is not None
-            after = at.after
-            if byte not in after:
-                return self._is_viable_anew(at, data[place:])
-            at = after[byte]
-            if at is None:
-                return False
-        return True
+    def _walked(self, standing: Standing, data: bytes) -> State | None:
+        """Gives the state after some bytes, or None if they are refused, or `OUTSIDE`.
 
-    def _is_viable_anew(self, standing: Standing, data: bytes) -> bool:
-        """Does so for bytes of which the first was never asked about here, and remembers this one step.
-
-        What follows it is worth remembering if it comes again.
+        Where no text was walked on from before, the constraint is asked about all the rest at once. What
+        follows there is worth remembering if it comes again.
         """
-        at = self.step(standing, data[0])
-        if at is None or len(data) == 1:
-            return at is not None
-        if at.after:  # met before, by another way
-            return self._is_viable_whole(at, data[1:])
-        return self._constraint.advance(at.state, data[1:]) is not None
+        at: Standing | None = standing
+        left = iter(data)
+        for byte in left:
+            known = at.after
+            at = known[byte] if byte in known else self.step(at, byte)
+            if at is None:
+                return None
+            if not at.is_met:
+                if at.state is OUTSIDE:
+                    return OUTSIDE
+                at.is_met = True
+                rest = bytes(left)
+                return self._constraint.advance(at.state, rest) if rest else at.state
+        return at.state
 
     def _forget(self) -> None:
         for standing in self._standings.values():

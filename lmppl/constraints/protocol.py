@@ -76,14 +76,22 @@ class Constraint(abc.ABC):
         """Gives a state that many share, of the part of the text under way; None where there is none.
 
         As inside a string: what has been written around it says only what may come behind. From this state,
-        byte by byte, `advance` gives a state exactly where it does from `state`, or `OUTSIDE`: then only
-        `state` itself tells. A `local` state is given to `advance` alone.
+        `advance` gives a state exactly where it does from `state`, or `OUTSIDE`, if a byte on the way leads
+        there: then only `state` itself tells. A `local` state is given to `advance`, `next_bytes` and
+        `num_free` alone.
         """
         return None
 
     def next_bytes(self, state: State) -> Container[int]:
         """Gives the bytes that may come next, or more: what `advance` need not be asked about is left out."""
         return EVERY_BYTE
+
+    def num_free(self, state: State) -> int:
+        """Gives how many characters may follow, whichever they are, or fewer; as inside a string.
+
+        Controls, quotes and backslashes do not count as such (`free_characters`).
+        """
+        return 0
 
     @abc.abstractmethod
     def accepts(self, state: State) -> bool:

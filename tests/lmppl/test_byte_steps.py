@@ -10,11 +10,12 @@ import pytest
 import lmppl as lp
 from lmppl.constraints import byte_steps
 from lmppl.constraints.byte_steps import ByteSteps
-from lmppl.constraints.json_values import property_names
+from lmppl.constraints.json_values import property_names, string_readers
 from lmppl.constraints.json_values.acceptor import Machine
 from lmppl.constraints.json_values.acceptor import State as JsonState
 from lmppl.constraints.json_values.frames import Cut
 from lmppl.constraints.json_values.phases import STRING, VALUE
+from lmppl.constraints.json_values.sized_texts import Lengths
 from lmppl.constraints.protocol import Constraint, State
 
 ALPHABET = '"ab{}[]:, \n\\1.u0é'.encode()
@@ -22,6 +23,7 @@ CANDIDATES = [
     *(bytes((byte,)) for byte in ALPHABET),
     *(b'"a"', b'"b', b'ab"', b'": ', b'a": 1', b'", "a', b"],", b"1,", b"12", b"1}", b"[[", b'{"', b"}]"),
     *(b"\n    ", b"\n        ", b"    ", b"\\u00", b"\\n", b"a\\", "bé".encode(), b"\xc3", b"\xff", b"\x00"),
+    *(b"abab", b"b ab", "ébé".encode(), "é\u20ac".encode(), b"ab\xc3", b"b\x7fb", b"ab ab ab ab ab ab ab ab"),
 ]
 
 UNIQUE = {"items": {"enum": ["a", "b", "ab"]}, "uniqueItems": True}
@@ -29,6 +31,7 @@ FEW_NAMES = {"propertyNames": {"pattern": "^[ab]{1,2}$"}, "additionalProperties"
 SCHEMAS = {
     "anything": True,
     "unique": UNIQUE,
+    "unique and short": {"type": "array", "items": {"type": "string", "maxLength": 1}, "uniqueItems": True},
     "few names": FEW_NAMES,
     "one or many": {"propertyNames": {"pattern": "^(a|b[^a]*)$"}},
     "few properties": {"maxProperties": 2, "properties": {"a": {"type": "array"}}, "required": ["ab"]},
@@ -65,9 +68,10 @@ def agree(constraint: Constraint) -> None:
     steps = ByteSteps(constraint)
     for state in states_of(constraint):
         expected = [constraint.advance(state, data) is not None for data in CANDIDATES]
-        for _ in range(2):
-            said = [steps.is_viable(steps.standing(state), data) for data in CANDIDATES]
-            assert said == expected
+        assert [steps.is_viable(steps.standing(state), data) for data in CANDIDATES] == expected
+        standing = steps.standing(state)
+        first = steps.next_bytes(standing)
+        assert [data[0] in first and steps.is_viable(standing, data) for data in CANDIDATES] == expected
 
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
@@ -109,6 +113,18 @@ def in_strings_that_must_differ(self: Machine, state: JsonState) -> JsonState | 
     return whole(self, state)
 
 
+def free_where_items_differ(self: Machine, state: JsonState) -> int:
+    return whole_num_free(self, state._replace(frame=Cut((), 0, False)))
+
+
+def free_in_escapes(reading) -> int:
+    return name_num_free(reading._replace(escape=b""))
+
+
+whole_num_free = Machine.num_free
+name_num_free = property_names.num_free
+
+
 def of_another_value(self: Machine, state: JsonState) -> JsonState | None:
     found = whole(self, state)
     return found and (found._replace(detail=0) if state.phase == VALUE else found)
@@ -136,8 +152,18 @@ def is_open(bounded: bool, finite: bool) -> Callable:
         (property_names, "_is_open", is_open(bounded=True, finite=False)),
         (property_names, "_is_open", is_open(bounded=False, finite=True)),
         (property_names, "next_bytes", lambda reading: b'ab"'),
+        (property_names, "num_free", free_in_escapes),
+        (property_names, "leads_back", lambda machine, state: True),
+        (string_readers, "leads_back", lambda machine, state: True),
+        (Machine, "num_free", free_where_items_differ),
+        (Lengths, "num_free", lambda self, state: 9 if self.longest is None else self.longest + 1 - state[1]),
+        (byte_steps, "are_free", lambda data: b'"' not in data),
+        (byte_steps, "are_free", lambda data: data.isascii() or b"\xff" not in data),
     ],
-    ids=["wanted", "depth", "values", "unique", "gap", "bounded", "finite", "escapes"],
+    ids=[
+        *("wanted", "depth", "values", "unique", "gap", "bounded", "finite", "escapes"),
+        *("in escapes", "names", "strings", "free unique", "too many", "controls", "cut characters"),
+    ],
 )
 def test_what_shares_too_much_is_caught(owner, attribute, mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owner, attribute, mutant)

@@ -13,7 +13,7 @@ from lmppl.constraints.alternatives import choices
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.lateness import Lateness
-from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.protocol import OUTSIDE, Constraint, State
 from lmppl.constraints.python_check import check
 from lmppl.constraints.regular_expression import regex
 from lmppl.constraints.remembered_answers import CheckTimedOut
@@ -101,6 +101,9 @@ class Toy(Constraint):
     def next_bytes(self, state: State) -> Container[int]:
         return self.replaced.get("next_bytes", lambda state: range(256))(state)
 
+    def num_free(self, state: State) -> int:
+        return self.replaced.get("num_free", lambda state: 0)(state)
+
     def mask(self, state, vocabulary):
         return self.replaced.get("mask", lambda state, vocabulary: None)(state, vocabulary)
 
@@ -132,6 +135,11 @@ def forgets(toy: Toy, state: State, data: bytes) -> State | None:
 def revives(toy: Toy, state: State, data: bytes) -> State | None:
     whole = cast(bytes, state) + data
     return whole if whole.endswith(b"b") or plain(state, data) is not None else None
+
+
+def outside_too_late(toy: Toy, state: State, data: bytes) -> State | None:
+    """From `local`, single bytes lead outside, but two are refused."""
+    return plain(state, data) if state != () else OUTSIDE if len(data) == 1 else None
 
 
 class Mutable(list):
@@ -169,6 +177,8 @@ def test_toy_itself_keeps_the_laws() -> None:
         (Toy(check_ends=lambda states: [True] * len(states)), r"check_ends\(\) of many"),
         (Toy(local=lambda state: b""), r"local\(\) is viable where"),
         (Toy(next_bytes=lambda state: b"a"), r"next_bytes\(\) has all"),
+        (Toy(num_free=lambda state: 1), r"num_free\(\) characters"),
+        (Toy(local=lambda state: (), advance=outside_too_late), r"local\(\) is viable where"),
         (Toy(mask=lambda state, vocabulary: np.ones(len(vocabulary), bool)), r"mask\(\) says what"),
         (Toy(mask=lambda state, vocabulary: np.zeros(len(vocabulary), bool)), r"mask\(\) says what"),
         (Toy(automaton=lambda: regex("(ab)*").automaton()), "start is the initial state"),

@@ -138,12 +138,14 @@ def test_automata_are_walked_until_classes_pay() -> None:
 @pytest.mark.parametrize("wrong", ["a step", "the rest of a token"])
 def test_the_comparison_catches_wrong_steps(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Wrong(ByteSteps):
-        def _is_viable_anew(self, standing, data):
-            if wrong == "the rest of a token":
-                return self.step(standing, data[0]) is not None
-            super()._is_viable_anew(standing, data)
-            standing.after[data[0]] = standing
-            return standing.state is not None
+        def step(self, standing, byte):
+            after = super().step(standing, byte)
+            if wrong == "a step" and after is not None:
+                after = standing.after[byte] = standing
+            return after
+
+        def _walked(self, standing, data):
+            return super()._walked(standing, data[:1] if wrong == "the rest of a token" else data)
 
     judge = Acceptor(VOCABULARY, lp.json(SCHEMA), None)
     steps = Wrong(lp.json(SCHEMA))

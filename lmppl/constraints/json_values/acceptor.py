@@ -134,6 +134,13 @@ class Machine:
             return property_names.next_bytes(detail)  # type: ignore[arg-type]
         return (detail[0][1][0],) if phase == WORD else NEXT[phase]  # type: ignore[index]
 
+    def num_free(self, state: State) -> int:
+        """Gives how many characters may follow, whichever they are, or fewer."""
+        frame, phase, detail, _ = state
+        if phase == STRING and not frame.is_keyed:
+            return max(self.nodes[node].strings.num_free(place) for node, place in detail)  # type: ignore[union-attr, misc]
+        return property_names.num_free(detail) if phase == NAME else 0  # type: ignore[arg-type]
+
     def read(self, state: State, data: bytes) -> State | None:
         """Gives the state after some bytes, as `advance` does; letters of a string are taken at once."""
         if len(data) == 1:

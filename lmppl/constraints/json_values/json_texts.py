@@ -265,6 +265,10 @@ class JsonText(Constraint):
         """Gives the bytes that may come next, or more."""
         return self.machine.next_bytes(cast(Standing, state))
 
+    def num_free(self, state: State) -> int:
+        """Gives how many characters may follow, whichever they are, or fewer."""
+        return self.machine.num_free(cast(Standing, state))
+
     def accepts(self, state: State) -> bool:
         """Says whether the text that led to `state` is complete."""
         return self.machine.accepts(cast(Standing, state))

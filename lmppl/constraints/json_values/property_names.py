@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
+from lmppl.constraints.free_characters import leads_back
 from lmppl.constraints.json_values.nodes import Names, Object
 from lmppl.constraints.json_values.spelling import BACKSLASH, NEEDED_ESCAPES, QUOTE, escape_text
 from lmppl.constraints.protocol import EVERY_BYTE, OUTSIDE
@@ -145,6 +147,19 @@ def next_bytes(reading: Reading) -> Container[int]:
         return EVERY_BYTE
     longer = {name[len(content)] for shape in shapes for name in shape.beginning(content) if name != content}
     return longer | {QUOTE, BACKSLASH}
+
+
+def num_free(reading: Reading) -> int:
+    """Gives how many characters may follow, whichever they are, or fewer."""
+    is_free = not reading.escape and any(
+        entries[0].shape.high is None
+        and any(
+            state != DEAD and names.counts[state] is None and leads_back(names.machine, state)
+            for names, state in zip(entries[0].shape.classes, states, strict=True)
+        )
+        for entries, states in reading.ways
+    )
+    return sys.maxsize if is_free else 0
 
 
 def shared(reading: Reading) -> Reading | None:

@@ -5,6 +5,7 @@ Both read JSON strings without an automaton of these, as `string_readers` says.
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,6 +76,13 @@ class Lengths:
                 return self._counted(length + len(data) - position)
         return inside, length
 
+    def num_free(self, state: tuple[int, int]) -> int:
+        """Gives how many characters may follow, whichever they are."""
+        inside, length = state
+        if inside:
+            return 0
+        return sys.maxsize if self.longest is None else self.longest - length
+
     def _counted(self, length: int) -> tuple[int, int] | None:
         if self.longest is not None and length > self.longest:
             return None
@@ -137,6 +145,10 @@ class Sized:
                 break
             after = self._after(after, byte)
         return after
+
+    def num_free(self, state: SizedState) -> int:
+        """Gives 0: it is not known."""
+        return 0
 
     def _after(self, state: SizedState, byte: int) -> SizedState | None:
         number, count, escape = state

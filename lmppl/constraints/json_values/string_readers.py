@@ -7,12 +7,14 @@ come, `num_endings(state)` counts them, and `endings(state)` gives what is missi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.automaton_algebra import word_counts, words
+from lmppl.constraints.free_characters import leads_back
 from lmppl.constraints.json_values.sized_texts import Lengths, Sized
 from lmppl.constraints.json_values.spelling import QUOTE
 from lmppl.constraints.transition_tables import DEAD
@@ -41,6 +43,10 @@ class Spelled:
     def advance(self, state: int, data: bytes) -> int | None:
         """Gives the state after some bytes, or None if nothing begins so."""
         return self.machine.advance(state, data)
+
+    def num_free(self, state: int) -> int:
+        """Gives how many characters may follow, whichever they are, or fewer."""
+        return sys.maxsize if leads_back(self.machine, state) else 0
 
     def num_endings(self, state: int) -> int | None:
         """Gives how many strings may still come; None for infinitely many."""
