@@ -32,6 +32,7 @@ if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and version("jaxlib").sta
         "XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
     )
 
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import numpyro.distributions as dist  # noqa: E402
@@ -48,6 +49,9 @@ TEST_DATA = "LMPPL_TEST_DATA"
 sys.path.insert(0, str(ROOT / "tests" / "fuzzing"))
 
 use_compile_cache()
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a machine that does other work is no fault
+hypothesis.settings.load_profile("untimed")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -166,7 +166,7 @@ def test_operations_on_automata_give_automata_of_the_right_strings() -> None:
     """Repetitions of repetitions of repetitions may take too long to be made one; nothing else does."""
     num_tried = num_automata = 0
 
-    @settings(deadline=None, max_examples=150)
+    @settings(max_examples=150)
     @given(expressions(AUTOMATA))
     def compare(expression: Expression) -> None:
         nonlocal num_tried, num_automata
@@ -197,7 +197,7 @@ def test_a_repetition_that_takes_too_long_as_an_automaton_is_the_same_without_on
     assert accepted < set(states)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.data())
 def test_operations_on_anything_allow_the_right_strings_and_their_beginnings(
     leaves: list[Expression], data: st.DataObject
@@ -212,7 +212,7 @@ def test_operations_on_anything_allow_the_right_strings_and_their_beginnings(
         assert whole is None or constraint.accepts(whole) == (string in strings)
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)  # a search may be too long for rare ones
+@settings(max_examples=150, derandomize=True)  # a search may be too long for rare ones
 @given(st.data())
 def test_what_claims_to_be_exact_can_be_completed(leaves: list[Expression], data: st.DataObject) -> None:
     constraint, _ = data.draw(expressions(leaves))

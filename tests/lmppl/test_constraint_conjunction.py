@@ -7,7 +7,7 @@ import itertools
 import operator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lmppl.constraints.alternatives import choices
@@ -38,7 +38,6 @@ def accepted(constraint: Constraint) -> set[bytes]:
     return found
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(PARTS), min_size=2, max_size=4))
 def test_conjunction_accepts_what_all_parts_accept(parts: list[Constraint]) -> None:
     joined = parts[0]

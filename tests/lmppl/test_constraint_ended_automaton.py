@@ -54,7 +54,7 @@ def state_of(cursor: Cursor | None, live: dict[Cursor, int]) -> int:
     return DEAD if cursor is None else ENDED if cursor.ended else live[cursor]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(vocabularies(), CONSTRAINTS, STOPS)
 def test_without_trimming_it_is_the_acceptor_token_by_token(vocabulary, constraint, stop):
     judge = Acceptor(vocabulary, constraint, stop)
@@ -94,7 +94,7 @@ def states_that_can_end(machine: EndedAutomaton, has_eos: bool) -> set[int]:
         found = more
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(CONSTRAINTS, STOPS, st.booleans())
 def test_complete_strings_are_those_of_the_constraint_before_their_first_stop(constraint, stop, trim):
     machine = ended_automaton_of(constraint, stop, trim=trim)

@@ -402,7 +402,7 @@ def needs_other_letters(constraint: Constraint, state: object) -> bool:
     return not any(each is not None and constraint.accepts(each) for each in after)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_any_text_as_a_pattern_agrees_with_re(pattern: str) -> None:
     agrees_with_re(pattern)
@@ -412,7 +412,7 @@ def test_any_text_as_a_pattern_agrees_with_re(pattern: str) -> None:
 def test_many_texts_as_patterns_agree_with_re(record_property: Callable) -> None:
     num_inputs = num_compared = 0
 
-    @settings(max_examples=20_000, deadline=None, database=None)
+    @settings(max_examples=20_000, database=None)
     @given(st.lists(st.sampled_from(PIECES), max_size=16).map("".join))
     def fuzz(pattern: str) -> None:
         nonlocal num_inputs, num_compared

@@ -152,8 +152,8 @@ def judged(
             assert validator.is_valid(json.loads(beginning + rest)), (schema, beginning, rest)
 
 
-FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-MANY = settings(max_examples=3_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=3_000, database=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("extent", [FEW, pytest.param(MANY, marks=pytest.mark.slow)], ids=["few", "many"])

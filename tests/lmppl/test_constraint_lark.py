@@ -98,7 +98,7 @@ FAR_COMPLETION: Grammar = {
 }
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(grammars())
 @example(FAR_COMPLETION)
 def test_random_grammar_accepts_its_language_and_is_viable_exactly_on_prefixes(grammar: Grammar) -> None:

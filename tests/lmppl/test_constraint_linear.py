@@ -108,7 +108,7 @@ def problems(draw: st.DrawFn) -> tuple[str, str, dict[str, str]]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problems())
 def test_random_inequalities_agree_with_brute_force(problem: tuple[str, str, dict[str, str]]) -> None:
     agrees_with_brute_force(*problem, lp.linear)
@@ -118,7 +118,7 @@ def test_random_inequalities_agree_with_brute_force(problem: tuple[str, str, dic
 def test_many_random_inequalities_agree_with_brute_force(record_property: Callable) -> None:
     num_inputs = num_possible = 0
 
-    @settings(max_examples=3_000, deadline=None, database=None)
+    @settings(max_examples=3_000, database=None)
     @given(problems())
     def fuzz(problem: tuple[str, str, dict[str, str]]) -> None:
         nonlocal num_inputs, num_possible

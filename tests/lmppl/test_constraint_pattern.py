@@ -54,7 +54,7 @@ def refused_prefixes(whole: Any, prefix: Any, texts: list[str]) -> list[tuple[st
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(expressions, st.booleans())
 def test_every_prefix_of_a_match_is_viable(expression: str, by_lines: bool):
     whole, prefix = compiled("(?m)" * by_lines + expression)
@@ -70,7 +70,7 @@ def test_without_the_rewriting_prefixes_of_matches_are_refused(expression: str, 
     assert not refused_prefixes(*compiled(expression), [text])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(expressions, st.booleans())
 def test_the_rewritten_expression_has_the_same_matches(expression: str, by_lines: bool):
     whole, prefix = compiled("(?m)" * by_lines + expression)

@@ -11,7 +11,7 @@ import pytest
 from viable_prefixes import accepted
 
 import lmppl as lp
-from lmppl.constraints.domains.python import python_blocks
+from lmppl.constraints.domains.python import python_blocks, python_lines
 from lmppl.constraints.domains.python.python_source import python_code
 from lmppl.testing import check_constraint
 
@@ -108,6 +108,15 @@ def test_a_line_that_is_joined_before_its_first_word_is_indented_as_python_has_i
     compile(text, "text", "exec")
     assert refused(text) is None
     assert allows(text)
+
+
+@pytest.mark.parametrize("text", ["f'{x\n}'\n", 'if x:\n    y = Rf"{x["a"]!r\n:>{y}}"\n'])
+def test_strings_that_may_hold_newlines_are_read_as_a_whole_as_byte_by_byte(
+    text: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(python_lines, "_NESTING_STRINGS", frozenset({"f", "rf"}))  # of Python 3.12 and later
+    assert refused(text) is None
+    assert python_code().advance(python_code().initial(), text.encode()) is not None
 
 
 @pytest.mark.parametrize("name", NAMES)

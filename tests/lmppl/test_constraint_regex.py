@@ -47,7 +47,7 @@ def matches(machine: ByteAutomaton, text: str) -> bool:
     return state is not None and machine.accepts(state)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(patterns(ATOMS))
 def test_language_is_that_of_fullmatch(pattern: str) -> None:
     machine = compiled(pattern)
@@ -56,7 +56,7 @@ def test_language_is_that_of_fullmatch(pattern: str) -> None:
         assert matches(machine, text) == bool(matcher.fullmatch(text)), text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(patterns(("a", "b", "[ab]", "", "$", r"\b", "^")))
 def test_prefix_is_viable_exactly_when_some_completion_matches(pattern: str) -> None:
     machine = compiled(pattern)

@@ -102,7 +102,7 @@ def test_texts_are_fields_too() -> None:
     check_constraint(order, ["steak wine", "soup wine", "steak water"])
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.data())
 def test_random_conditions_agree_with_brute_force(data: st.DataObject) -> None:
     number = st.sampled_from(["x", "y", "3", "12", "x + y", "x - 2*y", "x % 5", "y // 2", "-x"])

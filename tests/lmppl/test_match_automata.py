@@ -70,7 +70,7 @@ def looking_patterns(draw: st.DrawFn, depth: int = 4) -> str:
     return draw(st.sampled_from(LOOKS[:2])) + draw(looking_patterns(depth - 1)) + ")"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(patterns(), looking_patterns()))
 def test_random_pattern_finds_what_re_finds(pattern: str) -> None:
     try:

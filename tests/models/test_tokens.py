@@ -69,7 +69,7 @@ def test_any_text_makes_the_round_trip_through_a_real_vocabulary(name: str, test
     spec = (test_data / "tokenizers" / f"{name}.tokenizer.json").read_text()
     codec = read_codec(write(tmp_path, spec), 201_000, {})
 
-    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=200, derandomize=True, database=None)
     @given(st.one_of(st.text(max_size=30), st.sampled_from(TEXTS)))
     def round_trip(text: str):
         assert joined(codec, codec.encode(text)) == text.encode()

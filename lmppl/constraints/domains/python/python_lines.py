@@ -25,7 +25,7 @@ _CLOSING = {")": "(", "]": "[", "}": "{"}
 _NESTING_STRINGS = (
     frozenset({"f", "fr", "rf", "t", "tr", "rt"}) if sys.version_info >= (3, 12) else frozenset()
 )
-"""Prefixes of strings that may hold their own quote: such a string's end is not looked for."""
+"""Prefixes of strings that may hold their own quote, and newlines: such a string's end is not looked for."""
 
 
 class LogicalLine(NamedTuple):
@@ -78,7 +78,7 @@ def split_lines(text: str) -> Split | None:
         if match is None:
             return None  # a string that its line ends before its quote
         kind, piece = match.lastgroup, match.group()
-        if kind in ("string", "begun", "short", "begun_short") and word.lower() in _NESTING_STRINGS:
+        if piece[0] in "'\"" and word.lower() in _NESTING_STRINGS:
             return Split(tuple(lines), text[start:], is_clear=False)
         position = match.end()
         word = piece if kind == "word" else ""
