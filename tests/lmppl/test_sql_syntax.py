@@ -163,7 +163,7 @@ def test_a_mutant_refuses_a_prefix(mutant: str, monkeypatch: pytest.MonkeyPatch)
 
 def judged_anew(text: str, names) -> bool:
     found = lexemes(text)
-    return found is not None and can_exist(found, names) and can_go_on(text, found)
+    return found is not None and can_exist(text, names) and can_go_on(text, found)
 
 
 # How early: all sequences of a few tokens, and random queries with one token changed.
@@ -254,8 +254,7 @@ def test_a_query_with_one_token_changed_dies_where_sqlite_names_the_token():
 
 
 def only_names(text: str, names) -> bool:
-    found = lexemes(text)
-    return found is not None and can_exist(found, names)
+    return can_exist(text, names)
 
 
 def test_the_parser_runs_nothing():

@@ -20,7 +20,6 @@ from lmppl.constraints.domains.sql.sql_words import KEYWORDS, Lexeme
 _NO_TOKEN = "\x01"
 _MAX_REMEMBERED = 4_096  # beginnings
 _CHANGES = ("delete", "insert", "update", "into")  # reserved words of statements that do not only read
-_CHANGE = re.compile("|".join(_CHANGES), re.IGNORECASE)
 _SORTED = sorted(KEYWORDS.difference(_CHANGES, ("replace",)))  # which begins a statement, or is a name
 _EXAMPLES = {"double": ('""',), "quoted": ("``",), "number": ("1", "1.5")}
 _PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?")  # of others it depends on SQLite's version what they are
@@ -34,11 +33,11 @@ def can_go_on(text: str, found: Sequence[Lexeme]) -> bool:
 
     Args:
         text: The beginning of one query, without a semicolon.
-        found: Its pieces.
+        found: Its last pieces, two at least. Those before it was let pass with.
     """
     if not found:
         return True
-    if _CHANGE.search(text) and any(lexeme.is_word(*_CHANGES) for lexeme in found):
+    if any(lexeme.is_word(*_CHANGES) for lexeme in found):
         return False
     last, before = found[-1], found[-2] if len(found) > 1 else None
     head = "" if before is None else text[: before.end]
