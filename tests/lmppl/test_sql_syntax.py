@@ -26,7 +26,9 @@ from lmppl.constraints.domains.sql.sql_words import lexemes
 
 pytestmark = pytest.mark.once
 
-OF_PARSER = re.compile("syntax error|incomplete input|unrecognized token|a JOIN clause is required before")
+OF_PARSER = re.compile(
+    "syntax error|incomplete input|unrecognized token|a JOIN clause is required before|join type"
+)
 WINDOW_WORDS = ("over", "filter", "window")
 REFUSED = [  # a beginning that nothing completes, by its last character
     "SELECT ,",
@@ -44,8 +46,17 @@ REFUSED = [  # a beginning that nothing completes, by its last character
     "SELECT a FROM t GROUP BY a D",
     "SELECT CASE WHEN THEN ",
     "SELECT CASE WHEN a THEN 1 W ",
-    "SELECT a FROM t LEFT INNER JOIN u",
-    "SELECT a FROM t ON a,",
+    "SELECT a FROM t LEFT I",
+    "SELECT a FROM t LEFT x",
+    "SELECT a FROM t NATURAL OUTER J",
+    "SELECT a FROM t INNER CROSS O",
+    "SELECT a FROM t LEFT OUTER '",
+    "SELECT a FROM t ON ",
+    "SELECT a FROM t x on",
+    "SELECT a FROM t AS x US",
+    "SELECT a FROM (t) ON ",
+    "SELECT a FROM (t x ON",
+    "SELECT a FROM u JOIN (t x ON",
     "SELECT a FROM t x UP",
     "SELECT count(*) FILTER (H",
     "SELECT a FROM t ORDER BY sum(a) OVER )",
@@ -68,6 +79,15 @@ REFUSED = [  # a beginning that nothing completes, by its last character
 ALIVE = [
     "SELECT a FROM t WHE",
     "SELECT a FROM t x WHE",
+    "SELECT a FROM t ON",
+    "SELECT a FROM t, u x ON",
+    "SELECT a FROM t, (u x JOIN t) USI",
+    "SELECT a FROM t OUTER ",
+    "SELECT a FROM t NATURAL OUTER ",
+    "SELECT a FROM t LEFT NATURAL OUTER JO",
+    "SELECT a FROM t INNER CROSS INNER JOIN ",
+    "SELECT a FROM t AS left LEFT ",
+    "SELECT left.x FROM t AS left",
     "SELECT a FROM t ORDER BY sum(a) OVER",
     "SELECT a FROM t ORDER BY sum(a) OVER /* c */ ",
     "SELECT a FROM t WINDOW w ",
@@ -149,6 +169,7 @@ MUTANTS: dict[str, tuple[str, Any]] = {
     "OVER, FILTER and WINDOW are names at the end": ("_rests", lambda form, after_window: [""]),
     "words do not grow": ("_forms", lambda last, piece: (piece,)),
     "an unfinished word is a name": ("_SORTED", []),
+    "ON always lacks a join": ("_lacks_join", lambda text: True),
 }
 
 
@@ -161,6 +182,14 @@ def test_a_mutant_refuses_a_prefix(mutant: str, monkeypatch: pytest.MonkeyPatch)
     assert refused_of_random_queries(200)[1] != []
 
 
+def test_a_mutant_that_looks_at_no_more_words_of_a_join_refuses_one(monkeypatch: pytest.MonkeyPatch):
+    texts = ["SELECT a FROM t NATURAL OUTER", "SELECT a FROM t NATURAL OUTER "]
+    judge = sql_syntax._is_no_join.__wrapped__
+    assert [judge(text, "outer") for text in texts] == [False, False]
+    monkeypatch.setattr(sql_syntax, "_MORE_JOIN_WORDS", [])
+    assert [judge(text, "outer") for text in texts] == [True, True]
+
+
 def judged_anew(text: str, names) -> bool:
     found = lexemes(text)
     return found is not None and can_exist(text, names) and can_go_on(text, found)
@@ -170,6 +199,8 @@ def judged_anew(text: str, names) -> bool:
 
 BEGINNINGS = {
     "SELECT": ("a", "t", "SELECT", "FROM", ",", "(", ")", "WHERE"),
+    "SELECT a FROM t": ("LEFT", "INNER", "outer", "NATURAL", "JOIN", "u", "ON 1", "USING(a)"),
+    "SELECT a FROM (t": ("CROSS", "RIGHT", "JOIN", "u", "ON 1", "USING(a)", ")", ","),
     "SELECT a FROM t JOIN": ("t", "JOIN", "USING(a)", "ON", "AS", ",", "x", "NOT INDEXED"),
     "SELECT a FROM t ORDER BY sum(a)": ("OVER", "FILTER", "WINDOW", "w", "AS", "(", ")", "WHERE"),
     "SELECT CASE a": ("WHEN", "THEN", "ELSE", "END", "=", "NOT", "1", "NULL"),
