@@ -119,6 +119,39 @@ def test_what_may_still_become_a_query_is_not_refused(text: str):
     assert constraint.advance(constraint.initial(), text.encode()) is not None
 
 
+JOINED = ("LEFT", "inner", "NATURAL", "CROSS", "JOIN", "u", "t", "no_such", "ON", "USING(a)", ",", "(", ")")
+JOINED += ("AS", "'s'", '"left"', "[left]", "WHERE", "/* c */", "-", "a = 1", "SELECT")
+
+
+def refused_in_steps_alone(num: int) -> tuple[int, list[str]]:
+    """Counts viable beginnings with joins; gives those of which it plays a part in which steps they come."""
+    constraint = lp.sql(SCHEMA)
+    rng = random.Random(0)
+    found, num_viable = [], 0
+    for _ in range(num):
+        tokens = ["SELECT a FROM", rng.choice(["t", "(t", "t x", "t, u", "(t x", "t AS left"])]
+        text = " ".join((*tokens, *rng.choices(JOINED, k=rng.randrange(1, 7))))
+        text = text[: len(text) - rng.randrange(3)]
+        is_viable = constraint.advance(constraint.initial(), text.encode()) is not None
+        num_viable += is_viable
+        if is_viable != (first_refused(constraint, text) is None):
+            found.append(text)
+    return num_viable, found
+
+
+def test_joins_are_refused_at_once_and_in_steps_alike():
+    num_viable, found = refused_in_steps_alone(2_000)
+    assert found == []
+    assert num_viable > 200
+
+
+@pytest.mark.slow
+def test_many_joins_are_refused_at_once_and_in_steps_alike():
+    num_viable, found = refused_in_steps_alone(100_000)
+    assert found == []
+    assert num_viable > 10_000
+
+
 def random_queries(num: int, seed: int) -> Iterator[tuple[list[str], Draws]]:
     rng = random.Random(seed)
     for _ in range(num):

@@ -192,25 +192,33 @@ class _Reader:
         if lexeme.kind not in ("word", "double", "quoted", "string"):
             raise _Hopeless
         after = self._after(at)
-        if lexeme.kind == "string" or (after is not None and (after.is_sign("(") or after.is_sign("."))):
+        is_qualified = after is not None and (after.is_sign("(") or after.is_sign("."))
+        if lexeme.kind != "string" and not self._is_table(
+            lexeme, is_alone=after is not None and not is_qualified
+        ):
+            raise _Hopeless
+        if lexeme.kind == "string" or is_qualified:
             if lexeme.text in _DATABASES and after is not None and after.is_sign("."):
                 return  # the table comes behind the dot
             core.is_open, core.clause = True, "joined"
             return
-        may_be = {*self.names.tables, *self.common, *self.names.table_functions, *_SCHEMA_TABLES}
-        if after is None:
-            may_be |= _DATABASES
-        if not lexeme.closed:
-            may_be.add("pragma_")
-        is_free = self.naming_common or lexeme.text.startswith("pragma_")
-        if not is_free and not is_among(lexeme.text, may_be, begun=not lexeme.closed):
-            raise _Hopeless
         if after is None:
             return
         columns = None if lexeme.text in self.common else self.names.tables.get(lexeme.text)
         core.sources[lexeme.text] = columns
         core.is_open |= columns is None
         core.clause, core.last_table = "joined", lexeme.text
+
+    def _is_table(self, lexeme: Lexeme, *, is_alone: bool) -> bool:
+        """Says whether there is a table of a name, or, where a dot may follow, a database."""
+        if self.naming_common or lexeme.text.startswith("pragma_"):
+            return True
+        may_be = {*self.names.tables, *self.common, *self.names.table_functions, *_SCHEMA_TABLES}
+        if not is_alone:
+            may_be |= _DATABASES
+        if not lexeme.closed:
+            may_be.add("pragma_")
+        return is_among(lexeme.text, may_be, begun=not lexeme.closed)
 
     def _read_clause(self, at: int, lexeme: Lexeme) -> bool:
         """Follows the words that say which clause comes; False for all else."""
