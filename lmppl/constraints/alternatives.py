@@ -9,6 +9,7 @@ from typing import Literal, get_args, get_origin
 import numpy as np
 
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
+from lmppl.constraints.mistaken_values import hint
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.regular_language import RegularLanguage
 from lmppl.constraints.transition_tables import DEAD
@@ -39,13 +40,12 @@ def _listed(options: object) -> Iterable[object]:
     if get_origin(options) is Literal:
         return get_args(options)
     if isinstance(options, str | bytes):
-        raise InvalidTypeError(
-            f"choices() takes a list of strings, but was given {options!r}. Write [{options!r}]."
-        )
+        advice = f" Write [{options!r}]." if isinstance(options, str) else hint(options)
+        raise InvalidTypeError(f"choices() takes a list of strings, but was given {options!r}.{advice}")
     if not isinstance(options, Iterable):
         raise InvalidTypeError(
             "choices() takes a list of strings, a class of enum.Enum or a typing.Literal, but was given "
-            f"{options!r}."
+            f"{options!r}.{hint(options)}"
         )
     return options
 

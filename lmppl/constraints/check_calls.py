@@ -14,6 +14,7 @@ from lmppl.errors import CheckError
 from lmppl.worker_processes import Job, JobFailed, pickled, shared_pool
 
 MAX_TIMEOUTS = 2  # in a row
+MAX_LIST = 1_024  # texts in one call: a mask has tens of thousands, and a limit is for one call
 _SHOWN = 200  # characters of what was asked about, in errors
 
 
@@ -22,7 +23,7 @@ class Manner:
     """How functions are called.
 
     Attributes:
-        batch: With lists, and they give lists.
+        batch: With lists of at most `MAX_LIST`, and they give lists.
         workers: In so many processes; None is here.
         timeout: Seconds for one call; None waits for ever.
     """
@@ -103,14 +104,15 @@ class Asked:
         return map(self.answer, abouts)
 
     def _in_a_list(self, abouts: Sequence[Any]) -> Iterator[Any]:
-        """Asks about all at once, and, should that take too long, about each alone."""
-        answers = self._of_list(list(abouts))
-        if answers is None and len(abouts) > 1:
-            for about in abouts:
-                alone = self._of_list([about])
-                yield None if alone is None else alone[0]
-        else:
-            yield from (None,) if answers is None else answers
+        """Asks about as many at once as may be, and, should that take too long, about each alone."""
+        for part in _parts(abouts, MAX_LIST):
+            answers = self._of_list(part)
+            if answers is None and len(part) > 1:
+                for about in part:
+                    alone = self._of_list([about])
+                    yield None if alone is None else alone[0]
+            else:
+                yield from (None,) if answers is None else answers
 
     def _of_list(self, abouts: list[Any]) -> list[Any] | None:
         timeout = self.manner.timeout
@@ -131,8 +133,7 @@ class Asked:
                 for answer, about in zip(answers, abouts, strict=True)
             ]
         assert self.manner.workers is not None
-        size = -(-len(abouts) // self.manner.workers)
-        parts = [list(abouts[at : at + size]) for at in range(0, len(abouts), size)]
+        parts = _parts(abouts, min(MAX_LIST, -(-len(abouts) // self.manner.workers)))
         found: list[Any] = []
         for answer, part in zip(self._sent(parts), parts, strict=True):
             if answer is not _LATE:
@@ -202,6 +203,10 @@ class Asked:
 
 
 _LATE = object()
+
+
+def _parts(items: Sequence[Any], size: int) -> list[list[Any]]:
+    return [list(items[at : at + size]) for at in range(0, len(items), size)]
 
 
 def _shown(about: Any) -> str:

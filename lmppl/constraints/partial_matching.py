@@ -10,6 +10,7 @@ from typing import Any
 import regex
 
 from lmppl.constraints.described_check import DescribedCheck
+from lmppl.constraints.mistaken_values import hint
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.python_check import Check
 from lmppl.constraints.regex_package import shown
@@ -58,18 +59,18 @@ def pattern(expression: str | regex.Pattern[str], timeout: float | None = 5.0) -
 def _text_and_flags(expression: object) -> tuple[str, int]:
     if isinstance(expression, str):
         return expression, 0
-    hint = ""
+    advice = hint(expression)
     if isinstance(expression, regex.Pattern) and isinstance(expression.pattern, str):
         if not expression.named_lists:
             return expression.pattern, expression.flags
-        hint = " It has named lists: write them out."
+        advice = " It has named lists: write them out."
     elif isinstance(expression, re.Pattern):
-        hint = " Give that to lp.regex, or its text here."
-    elif isinstance(expression, bytes) or isinstance(getattr(expression, "pattern", None), bytes):
-        hint = " Texts are written in UTF-8: decode it."
+        advice = " Give that to lp.regex, or its text here."
+    elif isinstance(getattr(expression, "pattern", None), bytes):
+        advice = hint(b"")
     raise InvalidTypeError(
         "An expression is a str, or compiled by regex.compile of the package `regex`, but pattern() was "
-        f"given {expression!r}.{hint}"
+        f"given {expression!r}.{advice}"
     )
 
 

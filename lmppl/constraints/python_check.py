@@ -38,9 +38,9 @@ def check(
         timeout: Seconds for one call. A call that takes longer is lost mass (`check timed out`), not
             False. After two such calls with no answer in between, the check counts as one that does not
             return, and is not called again for half a minute. None waits for ever.
-        batch: The functions are given lists of texts, those of all particles together, and return a
-            list or array with True or False for each, in order. If a list takes too long its texts
-            are asked about one by one.
+        batch: The functions are given lists of texts, and return a list or array with True or False for
+            each, in order: those of all particles together, or of a whole mask, at most 1,024 in a call. If
+            a list takes too long its texts are asked about one by one.
         workers: Call the functions in so many processes, for checks that take a millisecond or more.
             They are sent there with what they close over, so that must be possible to pickle; what they
             import is imported anew, once a process. A call that takes too long is killed. The processes

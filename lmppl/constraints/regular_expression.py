@@ -8,6 +8,7 @@ from functools import lru_cache
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
 from lmppl.constraints.character_automaton import CharacterAutomaton, TooLarge, determinised, size
 from lmppl.constraints.character_language import CharacterLanguage, description
+from lmppl.constraints.mistaken_values import hint
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.regex_package import shown
 from lmppl.constraints.regex_syntax import Node, Repetition, Written, parse, walk
@@ -41,11 +42,10 @@ def regex(pattern: str | re.Pattern[str]) -> Constraint:
     if isinstance(pattern, re.Pattern):
         pattern, flags = pattern.pattern, pattern.flags & ~int(re.UNICODE | re.DEBUG)
     if not isinstance(pattern, str):
-        hint = " Texts are written in UTF-8: decode it." if isinstance(pattern, bytes) else ""
-        if type(pattern).__module__ == "_regex":
-            hint = " Patterns of the package `regex` are for lp.pattern."
+        is_other = type(pattern).__module__ == "_regex"
+        advice = " Patterns of the package `regex` are for lp.pattern." if is_other else hint(pattern)
         raise InvalidTypeError(
-            f"A pattern is a str, or compiled by re.compile, but regex() was given {pattern!r}.{hint}"
+            f"A pattern is a str, or compiled by re.compile, but regex() was given {pattern!r}.{advice}"
         )
     return _regex(pattern, flags)
 

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from lmppl.constraints.check_calls import MAX_TIMEOUTS, TRUTH, AnswerKind, Asked, Manner
 from lmppl.constraints.function_values import value_key
+from lmppl.constraints.mistaken_values import hint
 from lmppl.constraints.time_limits import one_alarm
 from lmppl.errors import InvalidInputError, InvalidTypeError
 
@@ -194,10 +195,15 @@ def require_askable(
 ) -> None:
     """Raises for a name, function, time limit or way of calling that no check can use."""
     if not isinstance(name, str) or not name:
-        raise InvalidInputError(f"A {noun} needs a name for results and errors, but was given {name!r}.")
+        first = f" It comes first: lp.{noun}('name', ...)." if callable(name) else hint(name)
+        raise InvalidInputError(
+            f"A {noun} needs a name for results and errors, which is a str, but was given {name!r}.{first}"
+        )
     for role, function in functions.items():
         if not callable(function):
-            raise InvalidTypeError(f"`{role}=` of the {noun} {name!r} is a function, not {function!r}.")
+            raise InvalidTypeError(
+                f"`{role}=` of the {noun} {name!r} is a function, not {function!r}.{hint(function)}"
+            )
     if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
         raise InvalidInputError(
             f"`timeout=` of the {noun} {name!r} is {timeout!r}; give seconds above 0, or None."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Container
+from functools import cached_property
 from typing import cast
 from weakref import WeakKeyDictionary
 
@@ -12,9 +14,11 @@ from jaxtyping import Bool, Int, UInt8
 from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.byte_steps import ByteSteps, Standing, steps_of
 from lmppl.constraints.combinators import Conjunction
-from lmppl.constraints.protocol import OUTSIDE, Constraint, State, has_mask
+from lmppl.constraints.protocol import EVERY_BYTE, OUTSIDE, Constraint, State, has_mask
+from lmppl.constraints.time_limits import one_alarm
 from lmppl.constraints.token_classes import TokenClasses, classes_of
 from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.vocabulary_pieces import VocabularyPieces, do_repeat
 from lmppl.constraints.vocabulary_trie import VocabularyTrie
 from lmppl.constraints.wide_states import LEAST_STAYING, num_staying, wide
 from lmppl.errors import InvalidInputError
@@ -36,9 +40,10 @@ class VocabularyIndex:
 
     For an automaton, tokens are sorted into classes once that pays, for all of its states (`token_classes`),
     and before that the vocabulary's prefix tree is walked from the one state. Any other constraint is asked
-    for its own `mask`, or else once for each distinct pair of a state and a byte, which is at most once for
-    each node of the tree, and far less where states repeat. Of a state that nearly any text stays in, only
-    the tokens that may leave it are walked (`wide_states`).
+    for its own `mask`. One that revisits its states is asked once for each distinct pair of a state and a
+    byte; of a state that nearly any text stays in, only the tokens that may leave it are walked
+    (`wide_states`). What is left, functions of the user above all, is asked about the tokens that all other
+    conjuncts allow, in pieces (`vocabulary_pieces`), and in lists if it gains from that.
     """
 
     def __init__(self, vocabulary: Vocabulary):
@@ -110,6 +115,20 @@ class VocabularyIndex:
             self._classes.popitem(last=False)
         return made
 
+    @cached_property
+    def _first_bytes(self) -> list[int]:
+        return sorted({data[0] for data in self._vocabulary.texts if data})
+
+    @cached_property
+    def _sorted(self) -> Int[np.ndarray, " texts"]:
+        """The ids that have a text, in the order of their texts."""
+        texts = self._vocabulary.texts
+        return np.array(sorted(np.flatnonzero(self._has_text).tolist(), key=texts.__getitem__), np.int64)
+
+    @cached_property
+    def _all_pieces(self) -> VocabularyPieces:
+        return VocabularyPieces(self._vocabulary.texts, self._sorted.tolist())
+
     @property
     def _num_class_bytes(self) -> int:
         return sum(2**10 if each is None else each.num_bytes for each in self._classes.values())
@@ -137,17 +156,56 @@ class VocabularyIndex:
         machine = constraint.automaton()
         if machine is not None:
             walked = self._trie.walk(_number(state), lambda states, data: machine.transitions[states, data])
-        else:
-            steps = steps_of(constraint) if constraint.revisits_states else ByteSteps(constraint)
+            return walked != DEAD
+        if not constraint.revisits_states:
+            with one_alarm():
+                return self._asked(constraint, state)
+        steps = steps_of(constraint)
+        start = steps.standing(state)
+        found = None
+        if self._size >= LEAST_FOR_WIDE:
+            found = self._walked_wide(steps, start)
+            if found is None:
+                found = self._walked_apart(steps, start)
+        return self._trie.walk(0, _Numbered(steps, start).walk) != DEAD if found is None else found
+
+    def _asked(self, constraint: Constraint, state: State) -> Bool[np.ndarray, " vocab"]:
+        """Asks in pieces; or by single bytes, if these lead to the same few states."""
+        first = EVERY_BYTE
+        if not constraint.gains_from_lists:
+            steps = ByteSteps(constraint)
             start = steps.standing(state)
-            if constraint.revisits_states and self._size >= LEAST_FOR_WIDE:
-                found = self._walked_wide(steps, start)
-                if found is None:
-                    found = self._walked_apart(steps, start)
-                if found is not None:
-                    return found
-            walked = self._trie.walk(0, _Numbered(steps, start, constraint.revisits_states).walk)
-        return walked != DEAD
+            after = {byte: steps.step(start, byte) for byte in self._first_bytes}
+            if do_repeat(after.values()):
+                return self._trie.walk(0, _Numbered(steps, start, asks_freely=False).walk) != DEAD
+            first = {byte for byte, each in after.items() if each is not None}
+        if not isinstance(constraint, Conjunction) or len(constraint.factors) == 1:
+            return self._passed(constraint, state, self._has_text, first)
+        factors = list(zip(constraint.factors, cast(tuple[State, ...], state), strict=True))
+        mask = self._has_text
+        for factor, at in factors:
+            if _takes_little(factor):
+                mask = mask & self.mask(factor, at)
+        for factor, at in factors:
+            if not _takes_little(factor):
+                mask = self._passed(factor, at, mask, first)
+        return mask
+
+    def _passed(
+        self, constraint: Constraint, state: State, wanted: Bool[np.ndarray, " vocab"], first: Container[int]
+    ) -> Bool[np.ndarray, " vocab"]:
+        """Gives which of some tokens are taken, no other being asked about."""
+        pieces = self._all_pieces
+        if not wanted[self._sorted].all():
+            ids = self._sorted[wanted[self._sorted]].tolist()
+            pieces = VocabularyPieces(self._vocabulary.texts, ids)
+        if constraint.gains_from_lists:
+            found = pieces.taken_together(constraint, state)
+        else:
+            found = pieces.taken(constraint, state, first)
+        mask = np.zeros(self._size, bool)
+        mask[found] = True
+        return mask
 
     def _walked_wide(self, steps: ByteSteps, start: Standing) -> Bool[np.ndarray, " vocab"] | None:
         """Sorts what stays in a wide state into classes, and walks only what may leave it; None elsewhere."""
@@ -160,7 +218,7 @@ class VocabularyIndex:
             trie = self._tries[found.leaving] = VocabularyTrie(self._vocabulary, found.leaving)
             if len(self._tries) > MAX_TRIES:
                 self._tries.popitem(last=False)
-        return classes.mask(0) | (trie.walk(0, _Numbered(steps, start, True).walk) != DEAD)
+        return classes.mask(0) | (trie.walk(0, _Numbered(steps, start).walk) != DEAD)
 
     def _walked_apart(self, steps: ByteSteps, start: Standing) -> Bool[np.ndarray, " vocab"] | None:
         """Walks from the part of the text under way, if nearly any text stays in it; None elsewhere.
@@ -171,7 +229,7 @@ class VocabularyIndex:
         part = steps.part(start)
         if part.state is OUTSIDE or num_staying(steps, part) < LEAST_STAYING:
             return None
-        numbered = _Numbered(steps, part, True)
+        numbered = _Numbered(steps, part)
         walked = self._trie.walk(0, numbered.walk)
         mask = walked != DEAD
         for token in np.flatnonzero(np.isin(walked, numbered.outside)).tolist():
@@ -182,7 +240,7 @@ class VocabularyIndex:
 class _Numbered:
     """A constraint's states as numbers in the order in which they are met, from one state on."""
 
-    def __init__(self, steps: ByteSteps, start: Standing, asks_freely: bool):
+    def __init__(self, steps: ByteSteps, start: Standing, asks_freely: bool = True):
         self._steps = steps
         self._asks_freely = asks_freely
         self._standings = [start]
@@ -229,6 +287,11 @@ class _Numbered:
         if known == len(self._standings):
             self._standings.append(after)
         return known
+
+
+def _takes_little(constraint: Constraint) -> bool:
+    """Says whether a mask is made without asking about each token on its own."""
+    return has_mask(constraint) or constraint.automaton() is not None or constraint.revisits_states
 
 
 def _number(state: State) -> int:

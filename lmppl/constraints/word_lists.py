@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
+from lmppl.constraints.mistaken_values import hint
 from lmppl.constraints.protocol import Constraint, State, require_bytes
 from lmppl.constraints.remembered_answers import Answers, require_askable
 from lmppl.constraints.utf8_decoding import decodable_head
+from lmppl.errors import InvalidTypeError
 
 
 def words(
@@ -35,6 +37,12 @@ def words(
         InvalidInputError: The name or timeout cannot be used.
         InvalidTypeError: `function` is no function.
     """
+    if not callable(function):
+        of_this = " Write words(function, name)." if callable(name) else hint(function)
+        raise InvalidTypeError(
+            "words() takes a function of all words up to the last that is complete, such as "
+            f"`lambda words: words[-1] not in words[:-1]`, but was given {function!r}.{of_this}"
+        )
     shown = str(getattr(function, "__name__", "words")) if name is None else name
     require_askable(shown, {"function": function}, timeout)
     return Words(Answers(shown, {"function": function}, timeout))

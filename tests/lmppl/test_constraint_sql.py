@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import _thread
-import itertools
 import json
 import random
 import signal
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,8 @@ from viable_prefixes import accepted
 
 import lmppl as lp
 from lmppl.constraints.domains.sql import sql_names, sql_queries, sql_schema
-from lmppl.constraints.domains.sql.sql_cores import Core
-from lmppl.constraints.domains.sql.sql_names import can_exist
+from lmppl.constraints.domains.sql.sql_cores import Core, Names
+from lmppl.constraints.domains.sql.sql_names import Read, can_exist, nothing_read
 from lmppl.constraints.domains.sql.sql_schema import read_database
 from lmppl.constraints.domains.sql.sql_words import lexemes
 from lmppl.constraints.protocol import Constraint
@@ -57,6 +57,7 @@ SELECT CAST(Age AS INTEGER) + 1, CAST(Age AS DOUBLE PRECISION) d FROM singer ORD
 SELECT Name FROM singer ORDER BY Name COLLATE NOCASE, 2 - Age
 SELECT row_number() OVER (PARTITION BY Country ORDER BY Age) AS r FROM singer
 SELECT sum(Age) OVER w FROM singer WINDOW w AS (ORDER BY Name)
+SELECT sum(Age) OVER w FROM singer WINDOW w AS (ORDER BY Name) UNION SELECT 1 ORDER BY 1
 SELECT count(*) FILTER (WHERE Age > 3) FROM singer
 SELECT a.Name FROM singer a LEFT OUTER JOIN stadium b ON a.Name = b.Name WHERE b.Name IS NOT NULL
 SELECT * FROM singer NATURAL JOIN singer_in_concert
@@ -178,14 +179,10 @@ def test_no_prefix_of_a_random_query_that_compiles_is_refused():
         try:
             connection.execute(f"EXPLAIN {query}")
         except sqlite3.Error:
-            refused += not all(
-                can_exist(lexemes(query[:cut]) or [], database.names) for cut in range(0, len(query) + 1, 5)
-            )
+            refused += not all(can_exist(query[:cut], database.names) for cut in range(0, len(query) + 1, 5))
             continue
         compiled += 1
-        assert all(can_exist(lexemes(query[:cut]) or [], database.names) for cut in range(len(query) + 1)), (
-            query
-        )
+        assert all(can_exist(query[:cut], database.names) for cut in range(len(query) + 1)), query
     assert compiled > 80
     assert refused > 80  # of those that do not compile, before they are complete
 
@@ -193,14 +190,14 @@ def test_no_prefix_of_a_random_query_that_compiles_is_refused():
 def test_a_reader_that_forgets_outer_tables_is_found_out(monkeypatch: pytest.MonkeyPatch):
     query = "SELECT Name FROM singer WHERE EXISTS (SELECT 1 FROM concert WHERE Year = Age AND 1)"
     names = read_database(SCHEMA).names
-    assert can_exist(lexemes(query) or [], names)
+    assert can_exist(query, names)
 
     def forgetful(reader: sql_names._Reader, core: Core) -> None:
         if not all(core.has(*pair) for pair in core.waiting) and core.is_known:
             raise sql_names._Hopeless
 
     monkeypatch.setattr(sql_names._Reader, "_resolve", forgetful)
-    assert not can_exist(lexemes(query) or [], names)
+    assert not can_exist(query, names)
 
 
 def test_a_file_and_a_connection_are_read_with_their_rows(test_data: Path):
@@ -277,11 +274,72 @@ def test_wrong_input_is_refused(tmp_path: Path):
         lp.sql({"a": [1]})
 
 
-def test_prefixes_of_sql_stay_cheap():
-    """A long query is read anew at each token; it is still some ten microseconds a name."""
+def read_in_steps(query: str, names: Names, sizes: Sequence[int]) -> list[bool]:
+    """Says of beginnings whether their names can exist, each read on from the one before."""
+    read: Read | None = nothing_read(names)
+    said = []
+    for size in sizes:
+        found = None if read is None else sql_names.read_on(read, query[:size])
+        read = None if found is None else found[0]
+        said.append(read is not None)
+    return said
+
+
+def read_anew(query: str, names: Names, sizes: Sequence[int]) -> list[bool]:
+    said = [can_exist(query[:size], names) for size in sizes]
+    return [all(said[: number + 1]) for number in range(len(said))]
+
+
+def queries_and_damaged_ones(folder: Path) -> Iterator[tuple[str, Names]]:
+    """Gives queries, and each with a few characters changed, with the names that they are about."""
+    rng = random.Random(0)
+    recorded = [each["query"] for each in json.loads((folder / "dev.json").read_text())]
+    not_known = "SELECT 1 FROM singer WINDOW w AS (ORDER BY Name) ORDER BY unknown"  # let pass behind WINDOW
+    others = [*VALID, not_known, *(random_query(rng) for _ in range(50))]
+    for schema, queries in ((SCHEMA, others), (folder / "concert_singer.sqlite", recorded)):
+        names = read_database(schema).names
+        for query in queries:
+            at, start = rng.randrange(len(query)), rng.randrange(len(query))
+            part = query[start : start + rng.randrange(1, 6)]
+            yield query, names
+            yield query[:at] + part + query[at + rng.randrange(4) :], names
+
+
+def differences(folder: Path) -> Iterator[str]:
+    """Gives the queries for which it plays a part in which steps they are read: each character, or some."""
+    rng = random.Random(1)
+    for query, names in queries_and_damaged_ones(folder):
+        each = range(len(query) + 1)
+        some = sorted(rng.sample(each, len(each) // 4))
+        for sizes in (each, some):
+            if read_in_steps(query, names, sizes) != read_anew(query, names, sizes):
+                yield query
+
+
+def test_what_is_read_in_steps_is_what_is_read_at_once(test_data: Path):
+    assert list(differences(test_data / "spider_sample")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"), [("_LOOK_AHEAD", -1), ("_LOOK_AHEAD", 0), ("_LOOK_BACK", 0), ("_LOOK_BACK", 1)]
+)
+def test_a_reader_that_looks_too_near_is_found_out(
+    name: str, instead: int, test_data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sql_names, name, instead)
+    assert any(differences(test_data / "spider_sample"))
+
+
+def test_a_reader_that_goes_on_in_a_state_is_found_out(test_data: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Core, "copied", lambda core: core)
+    assert any(differences(test_data / "spider_sample"))
+
+
+def test_each_step_reads_a_few_pieces_however_long_the_query_is(monkeypatch: pytest.MonkeyPatch):
     query = "SELECT Name FROM singer WHERE " + " OR ".join(f"Age = {n}" for n in range(200))
-    names = read_database(SCHEMA).names
-    start = time.perf_counter()
-    for cut in itertools.islice(range(len(query)), 0, None, 100):
-        assert can_exist(lexemes(query[:cut]) or [], names)
-    assert time.perf_counter() - start < 5.0
+    num_read = []
+    monkeypatch.setattr(
+        sql_names, "lexemes", lambda text, start: num_read.append(found := lexemes(text, start)) or found
+    )
+    assert all(read_in_steps(query, read_database(SCHEMA).names, range(len(query))))
+    assert max(map(len, num_read)) <= 4

@@ -122,7 +122,10 @@ def test_function_that_never_returns_times_out() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"function": "a"}, InvalidTypeError, "is a function, not 'a'"),
+        ({"function": "a"}, InvalidTypeError, r"words\(\) takes a function of all words .* given 'a'\.$"),
+        ({"function": ["ab"]}, InvalidTypeError, r"given \['ab'\]\. lp.choices takes lists of strings"),
+        ({"function": "short", "name": bool}, InvalidTypeError, r"Write words\(function, name\)"),
+        ({"function": bool, "name": 5}, InvalidInputError, "a name .* which is a str, but was given 5"),
         ({"function": bool, "name": ""}, InvalidInputError, "needs a name"),
         ({"function": bool, "timeout": -1.0}, InvalidInputError, "seconds above 0"),
     ],

@@ -26,7 +26,9 @@ from lmppl.constraints.domains.sql.sql_words import lexemes
 
 pytestmark = pytest.mark.once
 
-OF_PARSER = re.compile("syntax error|incomplete input|unrecognized token|a JOIN clause is required before")
+OF_PARSER = re.compile(
+    "syntax error|incomplete input|unrecognized token|a JOIN clause is required before|join type"
+)
 WINDOW_WORDS = ("over", "filter", "window")
 REFUSED = [  # a beginning that nothing completes, by its last character
     "SELECT ,",
@@ -44,8 +46,17 @@ REFUSED = [  # a beginning that nothing completes, by its last character
     "SELECT a FROM t GROUP BY a D",
     "SELECT CASE WHEN THEN ",
     "SELECT CASE WHEN a THEN 1 W ",
-    "SELECT a FROM t LEFT INNER JOIN u",
-    "SELECT a FROM t ON a,",
+    "SELECT a FROM t LEFT I",
+    "SELECT a FROM t LEFT x",
+    "SELECT a FROM t NATURAL OUTER J",
+    "SELECT a FROM t INNER CROSS O",
+    "SELECT a FROM t LEFT OUTER '",
+    "SELECT a FROM t ON ",
+    "SELECT a FROM t x on",
+    "SELECT a FROM t AS x US",
+    "SELECT a FROM (t) ON ",
+    "SELECT a FROM (t x ON",
+    "SELECT a FROM u JOIN (t x ON",
     "SELECT a FROM t x UP",
     "SELECT count(*) FILTER (H",
     "SELECT a FROM t ORDER BY sum(a) OVER )",
@@ -68,6 +79,15 @@ REFUSED = [  # a beginning that nothing completes, by its last character
 ALIVE = [
     "SELECT a FROM t WHE",
     "SELECT a FROM t x WHE",
+    "SELECT a FROM t ON",
+    "SELECT a FROM t, u x ON",
+    "SELECT a FROM t, (u x JOIN t) USI",
+    "SELECT a FROM t OUTER ",
+    "SELECT a FROM t NATURAL OUTER ",
+    "SELECT a FROM t LEFT NATURAL OUTER JO",
+    "SELECT a FROM t INNER CROSS INNER JOIN ",
+    "SELECT a FROM t AS left LEFT ",
+    "SELECT left.x FROM t AS left",
     "SELECT a FROM t ORDER BY sum(a) OVER",
     "SELECT a FROM t ORDER BY sum(a) OVER /* c */ ",
     "SELECT a FROM t WINDOW w ",
@@ -97,6 +117,39 @@ def test_what_nothing_completes_is_refused_at_its_last_character(text: str):
 def test_what_may_still_become_a_query_is_not_refused(text: str):
     constraint = lp.sql(SCHEMA)
     assert constraint.advance(constraint.initial(), text.encode()) is not None
+
+
+JOINED = ("LEFT", "inner", "NATURAL", "CROSS", "JOIN", "u", "t", "no_such", "ON", "USING(a)", ",", "(", ")")
+JOINED += ("AS", "'s'", '"left"', "[left]", "WHERE", "/* c */", "-", "a = 1", "SELECT")
+
+
+def refused_in_steps_alone(num: int) -> tuple[int, list[str]]:
+    """Counts viable beginnings with joins; gives those of which it plays a part in which steps they come."""
+    constraint = lp.sql(SCHEMA)
+    rng = random.Random(0)
+    found, num_viable = [], 0
+    for _ in range(num):
+        tokens = ["SELECT a FROM", rng.choice(["t", "(t", "t x", "t, u", "(t x", "t AS left"])]
+        text = " ".join((*tokens, *rng.choices(JOINED, k=rng.randrange(1, 7))))
+        text = text[: len(text) - rng.randrange(3)]
+        is_viable = constraint.advance(constraint.initial(), text.encode()) is not None
+        num_viable += is_viable
+        if is_viable != (first_refused(constraint, text) is None):
+            found.append(text)
+    return num_viable, found
+
+
+def test_joins_are_refused_at_once_and_in_steps_alike():
+    num_viable, found = refused_in_steps_alone(2_000)
+    assert found == []
+    assert num_viable > 200
+
+
+@pytest.mark.slow
+def test_many_joins_are_refused_at_once_and_in_steps_alike():
+    num_viable, found = refused_in_steps_alone(100_000)
+    assert found == []
+    assert num_viable > 10_000
 
 
 def random_queries(num: int, seed: int) -> Iterator[tuple[list[str], Draws]]:
@@ -149,6 +202,7 @@ MUTANTS: dict[str, tuple[str, Any]] = {
     "OVER, FILTER and WINDOW are names at the end": ("_rests", lambda form, after_window: [""]),
     "words do not grow": ("_forms", lambda last, piece: (piece,)),
     "an unfinished word is a name": ("_SORTED", []),
+    "ON always lacks a join": ("_lacks_join", lambda text: True),
 }
 
 
@@ -161,15 +215,25 @@ def test_a_mutant_refuses_a_prefix(mutant: str, monkeypatch: pytest.MonkeyPatch)
     assert refused_of_random_queries(200)[1] != []
 
 
+def test_a_mutant_that_looks_at_no_more_words_of_a_join_refuses_one(monkeypatch: pytest.MonkeyPatch):
+    texts = ["SELECT a FROM t NATURAL OUTER", "SELECT a FROM t NATURAL OUTER "]
+    judge = sql_syntax._is_no_join.__wrapped__
+    assert [judge(text, "outer") for text in texts] == [False, False]
+    monkeypatch.setattr(sql_syntax, "_MORE_JOIN_WORDS", [])
+    assert [judge(text, "outer") for text in texts] == [True, True]
+
+
 def judged_anew(text: str, names) -> bool:
     found = lexemes(text)
-    return found is not None and can_exist(found, names) and can_go_on(text, found)
+    return found is not None and can_exist(text, names) and can_go_on(text, found)
 
 
 # How early: all sequences of a few tokens, and random queries with one token changed.
 
 BEGINNINGS = {
     "SELECT": ("a", "t", "SELECT", "FROM", ",", "(", ")", "WHERE"),
+    "SELECT a FROM t": ("LEFT", "INNER", "outer", "NATURAL", "JOIN", "u", "ON 1", "USING(a)"),
+    "SELECT a FROM (t": ("CROSS", "RIGHT", "JOIN", "u", "ON 1", "USING(a)", ")", ","),
     "SELECT a FROM t JOIN": ("t", "JOIN", "USING(a)", "ON", "AS", ",", "x", "NOT INDEXED"),
     "SELECT a FROM t ORDER BY sum(a)": ("OVER", "FILTER", "WINDOW", "w", "AS", "(", ")", "WHERE"),
     "SELECT CASE a": ("WHEN", "THEN", "ELSE", "END", "=", "NOT", "1", "NULL"),
@@ -254,8 +318,7 @@ def test_a_query_with_one_token_changed_dies_where_sqlite_names_the_token():
 
 
 def only_names(text: str, names) -> bool:
-    found = lexemes(text)
-    return found is not None and can_exist(found, names)
+    return can_exist(text, names)
 
 
 def test_the_parser_runs_nothing():

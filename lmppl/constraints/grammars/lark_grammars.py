@@ -22,6 +22,7 @@ from lmppl.constraints.grammars.lark_refusals import refusals
 from lmppl.constraints.grammars.rule_alternatives import bound_alternatives, bound_literals, bound_terminals
 from lmppl.constraints.grammars.stored_grammars import KINDS
 from lmppl.constraints.grammars.template_uses import bound_templates
+from lmppl.constraints.mistaken_values import hint
 from lmppl.constraints.stored_compilations import StoredParts
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError, MissingExtraError
 
@@ -315,7 +316,7 @@ def _read(grammar: str | os.PathLike[str] | IO[str]) -> tuple[str, str | None]:
         if not isinstance(text, str):
             raise InvalidTypeError(
                 f"`grammar` of lark() is the text of a grammar, a path or a text file, but was given "
-                f"{grammar!r}."
+                f"{grammar!r}.{hint(grammar)}"
             )
         name = getattr(grammar, "name", None)
         return text, os.path.abspath(name) if isinstance(name, str) else None

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from lmppl.constraints.json_values.string_formats import DATE
+from lmppl.constraints.mistaken_values import hint
 from lmppl.errors import InvalidTypeError, MissingExtraError
 
 # Spellings of RFC 3339 and ISO 8601, and of these only what pydantic reads.
@@ -82,6 +83,7 @@ def schema_of(type_: Any) -> Any:
     if not (isinstance(type_, type) or hasattr(type_, "__origin__") or hasattr(type_, "__args__")):
         raise InvalidTypeError(
             f"json() takes a JSON Schema (dict, bool or text), a pydantic model or dataclass, not {type_!r}."
+            f"{hint(type_)}"
         )
     try:
         hash(type_)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from lmppl.errors import ConstraintError, InvalidTypeError
+from lmppl.errors import ConstraintError
 
 MAX_LENGTH = 1_000  # characters
 
@@ -35,10 +35,7 @@ def parse(text: str, fields: Iterable[str]) -> Condition:
 
     Raises:
         ConstraintError: It is no expression, or names what is no field.
-        InvalidTypeError: It is no str.
     """
-    if not isinstance(text, str):
-        raise InvalidTypeError(f"A condition is a str such as 'price <= 100', not {text!r}.")
     if len(text) > MAX_LENGTH:
         raise ConstraintError(
             f"The condition {text[:60]!r}... has {len(text):,} characters; at most {MAX_LENGTH:,} are read. "

@@ -51,7 +51,7 @@ def linear(
             no numbers satisfy all conditions: the message names those that are in conflict.
     """
     require_askable("linear", {}, timeout)
-    require_record("linear", conditions, fields)
+    require_record("linear", conditions, over, fields)
     return _linear(conditions, over, tuple(sorted(fields.items())), timeout)
 
 

@@ -105,8 +105,6 @@ class Layout:
 
 
 def _segments(template: str, fields: Mapping[str, str | Constraint]) -> Iterator[Segment]:
-    if not isinstance(template, str):
-        raise InvalidTypeError(f"`over=` is a str such as 'price: {{price}}', not {template!r}.")
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:

@@ -115,12 +115,18 @@ class Records(Constraint):
         return self.maker, self.arguments
 
 
-def require_record(name: str, conditions: tuple[str, ...], fields: object) -> None:
-    """Raises where there is no condition, or `fields` is no mapping."""
+def require_record(name: str, conditions: tuple[object, ...], over: object, fields: object) -> None:
+    """Raises where there is no condition, or something is of another type."""
     if not conditions:
         raise InvalidInputError(
             f"{name}() was given no condition. Give at least one, such as 'price <= 100'."
         )
+    for condition in conditions:
+        if not isinstance(condition, str):
+            advice = f" Write {name}(*[...], over=...)." if isinstance(condition, list | tuple) else ""
+            raise InvalidTypeError(f"A condition is a str such as 'price <= 100', not {condition!r}.{advice}")
+    if not isinstance(over, str):
+        raise InvalidTypeError(f"`over=` is a str such as 'price: {{price}}', not {over!r}.")
     if not isinstance(fields, Mapping):
         raise InvalidTypeError(f"`fields=` of {name}() is a dict of patterns by field, not {fields!r}.")
 

@@ -54,7 +54,7 @@ def smt(
         MissingExtraError: z3 is not installed.
     """
     require_askable("smt", {}, timeout)
-    require_record("smt", conditions, fields)
+    require_record("smt", conditions, over, fields)
     return _smt(conditions, over, tuple(sorted(fields.items())), timeout)
 
 

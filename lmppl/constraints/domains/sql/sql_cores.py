@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 ROW_IDS = frozenset({"rowid", "oid", "_rowid_"})
 
@@ -51,6 +51,12 @@ class Core:
     def is_known(self) -> bool:
         """Whether all that it selects from has been named, with its columns."""
         return self.clause == "after" and not self.is_open
+
+    def copied(self) -> Core:
+        """Gives one that goes on by itself."""
+        return replace(
+            self, sources=self.sources.copy(), aliases=self.aliases.copy(), waiting=self.waiting.copy()
+        )
 
     def has(self, table: str | None, column: str, *, begun: bool = False) -> bool:
         """Says whether it gives a column; with `begun`, one that begins so."""

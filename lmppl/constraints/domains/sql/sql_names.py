@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
 
 from lmppl.constraints.domains.sql.sql_cores import Core, Names, begins_one, is_among
-from lmppl.constraints.domains.sql.sql_words import KEYWORDS, RESERVED, Lexeme
+from lmppl.constraints.domains.sql.sql_words import KEYWORDS, RESERVED, Lexeme, lexemes
 
 _DATABASES = frozenset({"main", "temp"})
 _SCHEMA_TABLES = frozenset({"sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema"})
 _AFTER_FROM = ("where", "group", "having", "order", "limit", "window", "union", "intersect", "except")
 _BEFORE_TABLE = {"from": ("select",), "join": ("joined", "on")}
+_LOOK_AHEAD = 2  # pieces, to `WINDOW x AS`
+_LOOK_BACK = 3  # to what stands in front of `table.column`
 _ENDS_EXPRESSION = ("end", "null", "isnull", "notnull", "true", "false", "current_date", "current_time")
 
 
@@ -18,36 +22,95 @@ class _Hopeless(Exception):
     """No query that begins so has only names that exist."""
 
 
-def can_exist(found: Sequence[Lexeme], names: Names) -> bool:
-    """Says whether the names in the beginning of a query can all exist, given its pieces.
+def can_exist(text: str, names: Names) -> bool:
+    """Says whether the names in the beginning of a query can all exist.
 
     Never says no to what SQLite compiles. It follows SELECT, FROM and parentheses and no more of the grammar:
     what it cannot place, it lets pass.
     """
+    return read_on(nothing_read(names), text) is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """What was read of a query that goes on: the pieces that stay as they are, whatever follows.
+
+    Attributes:
+        reader: That has read them. It is not changed any more.
+        last: Those of them that the next ones look back at.
+        end: Where the text goes on.
+    """
+
+    reader: _Reader
+    last: Sequence[Lexeme]
+    end: int
+
+
+def nothing_read(names: Names) -> Read:
+    """Gives what is read of the empty query."""
+    return Read(_Reader(names), (), 0)
+
+
+def read_on(before: Read, text: str) -> tuple[Read, Sequence[Lexeme]] | None:
+    """Gives what was read of a longer text, and its last pieces; None if its names cannot all exist.
+
+    The last piece may change with what follows, and so what is said of those that look ahead at it. These
+    are read anew by a copy each time, and all others once.
+
+    Args:
+        before: What was read of a beginning of the text.
+        text: From its first character on.
+    """
+    new = lexemes(text, before.end)
+    if new is None:
+        return None
+    found, first = [*before.last, *new], len(before.last)
+    if before.end == 0 and new and not _begins_query(new[0]):
+        return None
+    settled = max(first, len(found) - _LOOK_AHEAD - 1)
+    after = before
     try:
-        _Reader(names, found).read()
+        if settled > first:
+            reader = before.reader.copied(found)
+            reader.read(first, settled)
+            last = found[max(0, settled - _LOOK_BACK) : settled]
+            after = Read(reader, last, found[settled - 1].end)
+        after.reader.copied(found).read(settled, len(found))
     except _Hopeless:
-        return False
-    return True
+        return None
+    return after, found
 
 
 class _Reader:
     """Reads the pieces of a query once, with a stack of the SELECTs that stand inside each other."""
 
-    def __init__(self, names: Names, found: Sequence[Lexeme]):
+    def __init__(self, names: Names):
         self.names = names
-        self.found = found
+        self.found: Sequence[Lexeme] = ()
         self.depth = 0
         self.cores: list[Core] = []
         self.common: dict[str, None] = {}
         self.naming_common: list[int] = []  # depths where WITH has not come to its SELECT
         self.types: list[int] = []  # depths of CAST, whose AS names a type
+        self.naming_types: list[int] = []  # those of them where AS has come
 
-    def read(self) -> None:
-        if self.found and not _begins_query(self.found[0]):
-            raise _Hopeless
-        for at, lexeme in enumerate(self.found):
+    def copied(self, found: Sequence[Lexeme]) -> _Reader:
+        """Gives a reader that goes on by itself, among other pieces."""
+        twin = copy(self)
+        twin.found = found
+        twin.cores = [core.copied() for core in self.cores]
+        twin.common = self.common.copy()
+        twin.naming_common = self.naming_common.copy()
+        twin.types = self.types.copy()
+        twin.naming_types = self.naming_types.copy()
+        return twin
+
+    def read(self, start: int, end: int) -> None:
+        for at in range(start, end):
+            lexeme = self.found[at]
             self._read_one(at, lexeme)
+            if self.types[-1:] == [self.depth] and lexeme.is_word("as"):
+                self.naming_types.append(self.depth)
 
     def _read_one(self, at: int, lexeme: Lexeme) -> None:
         if lexeme.kind == "sign":
@@ -91,6 +154,7 @@ class _Reader:
         elif sign == ")":
             self._end_cores()
             self.types = [depth for depth in self.types if depth < self.depth]
+            self.naming_types = [depth for depth in self.naming_types if depth < self.depth]
             self.naming_common = [depth for depth in self.naming_common if depth < self.depth]
             self.depth -= 1
             if self.depth < 0:
@@ -128,25 +192,33 @@ class _Reader:
         if lexeme.kind not in ("word", "double", "quoted", "string"):
             raise _Hopeless
         after = self._after(at)
-        if lexeme.kind == "string" or (after is not None and (after.is_sign("(") or after.is_sign("."))):
+        is_qualified = after is not None and (after.is_sign("(") or after.is_sign("."))
+        if lexeme.kind != "string" and not self._is_table(
+            lexeme, is_alone=after is not None and not is_qualified
+        ):
+            raise _Hopeless
+        if lexeme.kind == "string" or is_qualified:
             if lexeme.text in _DATABASES and after is not None and after.is_sign("."):
                 return  # the table comes behind the dot
             core.is_open, core.clause = True, "joined"
             return
-        may_be = {*self.names.tables, *self.common, *self.names.table_functions, *_SCHEMA_TABLES}
-        if after is None:
-            may_be |= _DATABASES
-        if not lexeme.closed:
-            may_be.add("pragma_")
-        is_free = self.naming_common or lexeme.text.startswith("pragma_")
-        if not is_free and not is_among(lexeme.text, may_be, begun=not lexeme.closed):
-            raise _Hopeless
         if after is None:
             return
         columns = None if lexeme.text in self.common else self.names.tables.get(lexeme.text)
         core.sources[lexeme.text] = columns
         core.is_open |= columns is None
         core.clause, core.last_table = "joined", lexeme.text
+
+    def _is_table(self, lexeme: Lexeme, *, is_alone: bool) -> bool:
+        """Says whether there is a table of a name, or, where a dot may follow, a database."""
+        if self.naming_common or lexeme.text.startswith("pragma_"):
+            return True
+        may_be = {*self.names.tables, *self.common, *self.names.table_functions, *_SCHEMA_TABLES}
+        if not is_alone:
+            may_be |= _DATABASES
+        if not lexeme.closed:
+            may_be.add("pragma_")
+        return is_among(lexeme.text, may_be, begun=not lexeme.closed)
 
     def _read_clause(self, at: int, lexeme: Lexeme) -> bool:
         """Follows the words that say which clause comes; False for all else."""
@@ -205,7 +277,7 @@ class _Reader:
     def _read_alias(self, at: int, lexeme: Lexeme, core: Core) -> bool:
         """Takes up a new name, given by `AS` or without it; True also for the type in a CAST."""
         before = self._before(at)
-        if self.types and any(word.is_word("as") for word in self._inside_cast(at)):
+        if self.types and self.types[-1] in self.naming_types:
             return True
         if lexeme.is_word("as"):
             return True
@@ -218,16 +290,6 @@ class _Reader:
         else:
             core.aliases.add(lexeme.text)
         return True
-
-    def _inside_cast(self, at: int) -> Iterable[Lexeme]:
-        """Gives what stands before, back to the parenthesis of the innermost CAST."""
-        depth = self.depth
-        for lexeme in reversed(self.found[:at]):
-            depth += lexeme.is_sign(")") - lexeme.is_sign("(")
-            if depth < self.types[-1]:
-                return
-            if depth == self.types[-1]:
-                yield lexeme
 
     def _ends_operand(self, at: int, core: Core) -> bool:
         """Says whether a name here would be an alias: an operand or a table stands before it."""

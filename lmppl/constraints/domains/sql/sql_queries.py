@@ -6,18 +6,18 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import cast
 
-from lmppl.constraints.described_check import DescribedCheck
-from lmppl.constraints.domains.sql.sql_names import can_exist
+from lmppl.constraints.domains.sql.sql_names import Read, nothing_read, read_on
 from lmppl.constraints.domains.sql.sql_schema import Database, Schema, read_database
 from lmppl.constraints.domains.sql.sql_syntax import can_go_on
 from lmppl.constraints.domains.sql.sql_words import lexemes
-from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.python_check import Check
-from lmppl.constraints.remembered_answers import Answers, require_askable
+from lmppl.constraints.protocol import Constraint, State, require_bytes
+from lmppl.constraints.remembered_answers import MAX_REMEMBERED, Answers, require_askable
 from lmppl.constraints.time_limits import TimeLimitReached
+from lmppl.constraints.utf8_decoding import decodable_head
 
 _STEPS_BETWEEN_LOOKS = 1_000  # of SQLite's virtual machine: well below a millisecond
 
@@ -33,7 +33,7 @@ def sql(schema: Schema, *, execute: bool = False, timeout: float | None = 5.0) -
     so. It is also judged by its names: a table must exist, or begin the name of one, as soon as it is written
     after FROM or JOIN; a column once it is known what its SELECT selects from, so one in the list before FROM
     when the clause after it begins. Viability is over-approximate, and no prefix of a query that is allowed
-    is refused. The parser reads a text anew for each token, some ten microseconds for one of 100 characters.
+    is refused. SQLite's parser reads a text anew for each token, in some ten microseconds for 100 characters.
 
     Args:
         schema: Columns by table; or the path of a SQLite file, or an open connection. A file or connection is
@@ -49,24 +49,86 @@ def sql(schema: Schema, *, execute: bool = False, timeout: float | None = 5.0) -
     database = read_database(schema)
     tables = ", ".join(sorted(database.names.tables))
     shown = f"sql({tables}{', execute=True' if execute else ''})"
-    functions = {"prefix": Prefix(database), "complete": Query(database, execute, timeout)}
+    functions = {"complete": Query(database, execute, timeout)}
     require_askable(shown, functions, timeout)
-    return DescribedCheck(Check(Answers(shown, functions, timeout)), shown)
+    return SqlQueries(database, Answers(shown, functions, timeout))
 
 
-@dataclass(frozen=True)
-class Prefix:
-    """Whether the names in the beginning of a query can exist, and SQLite's parser can go on behind it."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A state: all bytes, and what was read of them."""
+
+    whole: bytes
+    read: Read = field(compare=False)
+
+
+@dataclass(frozen=True, repr=False)
+class SqlQueries(Constraint):
+    """Queries of a database. Made by `sql`.
+
+    Attributes:
+        database: What they are about.
+        answers: Of SQLite, about complete queries.
+    """
 
     database: Database
+    answers: Answers
 
-    def __call__(self, text: str) -> bool:
-        found = lexemes(text)
-        if found is None or not can_exist(found, self.database.names):
+    @property
+    def viable_is_exact(self) -> bool:
+        """False: whether all names of a table can come together in a query is not known."""
+        return False
+
+    def initial(self) -> State:
+        """Gives the state of the empty string."""
+        return Progress(b"", _nothing_read(self.database))
+
+    def advance(self, state: State, data: bytes) -> State | None:
+        """Gives the state after `data`, or None if no query begins so."""
+        before = cast(Progress, state)
+        try:
+            whole = before.whole + data
+        except TypeError:
+            require_bytes(data)
+            raise
+        text = decodable_head(whole)
+        read = None if text is None else _read_on(self.database, before.read, text)
+        return None if read is None else Progress(whole, read)
+
+    def accepts(self, state: State) -> bool:
+        """Says whether SQLite takes the text.
+
+        Raises:
+            CheckTimedOut: It did not say so in time.
+        """
+        try:
+            text = cast(Progress, state).whole.decode()
+        except UnicodeDecodeError:
             return False
-        if found and found[-1].is_sign(";"):  # only spaces and comments can follow
-            return Query(self.database, execute=False, timeout=None)(text[: found[-1].end])
-        return can_go_on(text, found)
+        return self.answers.ask("complete", text)
+
+    def describe(self) -> str:
+        """Gives the call, with the tables for a schema."""
+        return self.answers.name
+
+
+@lru_cache(64)
+def _nothing_read(database: Database) -> Read:
+    return nothing_read(database.names)
+
+
+@lru_cache(MAX_REMEMBERED)
+def _read_on(database: Database, before: Read, text: str) -> Read | None:
+    """Gives what was read of a text; None if a name in it cannot exist, or SQLite's parser cannot go on."""
+    reading = read_on(before, text)
+    if reading is None:
+        return None
+    after, found = reading
+    if found and found[-1].is_sign(";"):  # only spaces and comments can follow
+        can_be = Query(database, execute=False, timeout=None)(text[: found[-1].end])
+    else:
+        can_be = can_go_on(text, found)
+    return after if can_be else None
 
 
 @dataclass(frozen=True)

@@ -73,11 +73,18 @@ def read_database(schema: Schema) -> Database:
     return database
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
 def _of_file(path: Path) -> Database:
-    if not path.is_file():
-        raise InvalidInputError(
-            f"There is no SQLite file {str(path)!r}. Give the path of one, or columns by table."
-        )
+    if not _is_file(path):
+        is_code = str(path).lstrip()[:6].upper() == "CREATE"
+        advice = "Run it on a connection, and give that" if is_code else "Give the path of one"
+        raise InvalidInputError(f"There is no SQLite file {str(path)!r:.80}. {advice}, or columns by table.")
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
@@ -94,6 +101,11 @@ def _of_file(path: Path) -> Database:
 def _of_tables(schema: Mapping[str, Iterable[str]]) -> Database:
     connection = sqlite3.connect(":memory:")
     for table, columns in schema.items():
+        if not isinstance(columns, Iterable):
+            raise InvalidTypeError(
+                f"The schema gives the columns of a table as a list of names, but those of {table!r} are "
+                f"{columns!r}."
+            )
         names = [columns] if isinstance(columns, str) else list(columns)
         for name in (table, *names):
             if not isinstance(name, str) or not name:

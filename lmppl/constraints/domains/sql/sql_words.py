@@ -87,13 +87,18 @@ class Lexeme(NamedTuple):
         return self.kind == "quoted" or (self.kind == "word" and self.text not in KEYWORDS)
 
 
-def lexemes(text: str) -> list[Lexeme] | None:
+def lexemes(text: str, start: int = 0) -> list[Lexeme] | None:
     """Gives the pieces of a text that may stop anywhere; None if no text that begins so is SQL.
 
-    A sign at the end that may begin a comment is left out.
+    A sign at the end that may begin a comment is left out. All but the last piece stay as they are, whatever
+    is added to the text.
+
+    Args:
+        text: From its first character on.
+        start: The end of a piece that is known.
     """
-    found, position = [], 0
-    if "\0" in text:
+    found, position = [], start
+    if text.find("\0", start) >= 0:
         return None
     while position < len(text):
         match = _LEXEME.match(text, position)
