@@ -10,6 +10,7 @@ from drawn_bytes import Draws
 from drawn_queries import SCHEMA, drawn_query, spaced
 from viable_prefixes import stepped
 
+from lmppl.constraints.domains.sql.memory_databases import MemoryDatabase
 from lmppl.constraints.domains.sql.sql_queries import sql
 
 MAX_BYTES = 160
@@ -189,7 +190,7 @@ def complaint(text: str) -> str:
 
 @lru_cache(1)
 def _connection() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:")
+    connection = MemoryDatabase()
     for table, columns in SCHEMA.items():
         connection.execute(f'CREATE TABLE "{table}" ({", ".join(map(repr, columns))})')
     changes = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)

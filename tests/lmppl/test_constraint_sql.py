@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -203,7 +204,8 @@ def test_a_reader_that_forgets_outer_tables_is_found_out(monkeypatch: pytest.Mon
 def test_a_file_and_a_connection_are_read_with_their_rows(test_data: Path):
     path = test_data / "spider_sample" / "concert_singer.sqlite"
     queries = json.loads((test_data / "spider_sample" / "dev.json").read_text())
-    of_file, of_connection = lp.sql(path, execute=True), lp.sql(sqlite3.connect(path), execute=True)
+    with closing(sqlite3.connect(path)) as connection:
+        of_file, of_connection = lp.sql(path, execute=True), lp.sql(connection, execute=True)
     for query in [each["query"] for each in queries]:
         assert accepted(of_file, query)
         assert accepted(of_connection, query)

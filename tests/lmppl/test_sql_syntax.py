@@ -6,7 +6,6 @@ import itertools
 import json
 import random
 import re
-import sqlite3
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from sql_target import complaint, mutated, takes
 
 import lmppl as lp
 from lmppl.constraints.domains.sql import sql_syntax
+from lmppl.constraints.domains.sql.memory_databases import MemoryDatabase
 from lmppl.constraints.domains.sql.sql_names import can_exist
 from lmppl.constraints.domains.sql.sql_schema import read_database
 from lmppl.constraints.domains.sql.sql_syntax import can_go_on
@@ -323,7 +323,7 @@ def only_names(text: str, names) -> bool:
 
 def test_the_parser_runs_nothing():
     """Whatever stands in a text, SQLite stops at the piece behind it that is no token."""
-    connection = sqlite3.connect(":memory:")
+    connection = MemoryDatabase()
     for text in (
         "CREATE TABLE x (y)",
         "SELECT 1",

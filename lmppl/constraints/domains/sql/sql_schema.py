@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from lmppl.constraints.domains.sql.memory_databases import MemoryDatabase
 from lmppl.constraints.domains.sql.sql_cores import Names
 from lmppl.errors import InvalidInputError, InvalidTypeError
 
@@ -27,7 +28,7 @@ class Database:
 
     def connect(self) -> sqlite3.Connection:
         """Opens a copy in memory, where whatever a query does is lost again. It may only be read."""
-        connection = sqlite3.connect(":memory:", check_same_thread=False)
+        connection = MemoryDatabase()
         connection.deserialize(self.content)
         connection.text_factory = bytes  # a result need not be UTF-8
         _declare_json(connection)  # which reads do not allow
@@ -37,7 +38,7 @@ class Database:
     @cached_property
     def names(self) -> Names:
         """The tables and views with their columns, and the functions of this SQLite."""
-        connection = sqlite3.connect(":memory:")
+        connection = MemoryDatabase()
         connection.deserialize(self.content)
         _declare_json(connection)
         query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
@@ -99,7 +100,7 @@ def _of_file(path: Path) -> Database:
 
 
 def _of_tables(schema: Mapping[str, Iterable[str]]) -> Database:
-    connection = sqlite3.connect(":memory:")
+    connection = MemoryDatabase()
     for table, columns in schema.items():
         if not isinstance(columns, Iterable):
             raise InvalidTypeError(

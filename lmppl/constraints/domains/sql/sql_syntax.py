@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 
+from lmppl.constraints.domains.sql.memory_databases import MemoryDatabase
 from lmppl.constraints.domains.sql.sql_words import KEYWORDS, Lexeme
 
 _NO_TOKEN = "\x01"
@@ -127,7 +128,7 @@ def _said(text: str) -> str:
 @lru_cache(1)
 def _parser() -> tuple[sqlite3.Connection, threading.Lock, str]:
     """Gives a connection that parses, and what it says when it has taken all tokens of a text."""
-    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    connection = MemoryDatabase()
     return connection, threading.Lock(), _said_of(connection, "SELECT")
 
 
