@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lmppl.constraints.back_references import parsed
 from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.character_sets import CharacterSet
 from lmppl.constraints.grammars.listed_words import words_automaton, words_of
@@ -22,7 +23,7 @@ from lmppl.constraints.grammars.match_threads import (
     Thread,
     Threads,
 )
-from lmppl.constraints.regex_syntax import Node, parse
+from lmppl.constraints.regex_syntax import Node
 from lmppl.constraints.transition_tables import DEAD, canonical
 from lmppl.constraints.utf8_encoding import byte_rows
 from lmppl.errors import ConstraintError
@@ -47,11 +48,11 @@ def match_automaton(
 
     Raises:
         LooksBefore: It needs to know more of what stands before it.
-        ConstraintError: It is no pattern, is too large, or has back-references or what else is not
-            supported.
+        ConstraintError: It is no pattern, is too large, or has back-references to groups of many texts or
+            what else is not supported.
     """
     try:
-        tree = parse(pattern, flags, True, by_regex)
+        tree = parsed(pattern, flags, True, by_regex)
         words = words_of(tree)
         return ordered_subsets(pattern, tree, before) if words is None else words_automaton(words)
     except TooLarge as error:
@@ -79,7 +80,7 @@ def looked_at_before(pattern: str, flags: int = 0, by_regex: bool = False) -> tu
     try:
         match_automaton(pattern, None, flags, by_regex)  # as a terminal asks for it
     except LooksBefore:
-        return Program(pattern, parse(pattern, flags, True, by_regex)).looked_at
+        return Program(pattern, parsed(pattern, flags, True, by_regex)).looked_at
     return ()
 
 
