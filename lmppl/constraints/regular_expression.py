@@ -36,7 +36,8 @@ def regex(pattern: str | re.Pattern[str]) -> Constraint:
     Raises:
         ConstraintError: It is no pattern; it uses another back-reference, look-around, a conditional,
             an atomic group or a possessive quantifier; it matches nothing; or it is too large: more than
-            10,000 states before it is made deterministic, or anchors in what has more than 50,000 of characters.
+            10,000 states before it is made deterministic, or anchors in what has more than 50,000 of
+            characters.
         InvalidTypeError: It is something else, such as bytes.
     """
     flags = 0

@@ -10,12 +10,12 @@ import numpy as np
 
 from lmppl.constraints.back_references import parsed
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.character_sets import CharacterSet
 from lmppl.constraints.grammars.listed_words import words_automaton, words_of
 from lmppl.constraints.grammars.match_automata import MAX_STATES, NEW, Label, MatchAutomaton, running
 from lmppl.constraints.grammars.match_program import Program, Step
 from lmppl.constraints.grammars.match_threads import (
     NO_CONDITIONS,
+    NOTHING_KNOWN,
     SURE,
     Condition,
     LooksBefore,
@@ -23,6 +23,7 @@ from lmppl.constraints.grammars.match_threads import (
     Thread,
     Threads,
 )
+from lmppl.constraints.grammars.preceding_texts import Word
 from lmppl.constraints.regex_syntax import Node
 from lmppl.constraints.transition_tables import DEAD, canonical
 from lmppl.constraints.utf8_encoding import byte_rows
@@ -41,8 +42,7 @@ def match_automaton(
 
     Args:
         pattern: As it is written.
-        before: The character that stands before the match, empty if the text begins there. None if that
-            is not known.
+        before: The text that stands before the match, empty if it begins there. None if that is not known.
         flags: Of `re`.
         by_regex: Whether the package `regex` says what it matches, instead of `re`.
 
@@ -64,8 +64,8 @@ def match_automaton(
 
 
 @lru_cache(4096)
-def looked_at_before(pattern: str, flags: int = 0, by_regex: bool = False) -> tuple[CharacterSet, ...]:
-    """Gives sets of characters: what a pattern matches depends on which of them hold the one before it.
+def looked_at_before(pattern: str, flags: int = 0, by_regex: bool = False) -> tuple[Word, ...]:
+    """Gives words: what a pattern matches depends on which of them the text before it may come to end with.
 
     There are none if what stands before it does not matter.
 
@@ -96,7 +96,7 @@ def ordered_subsets(pattern: str, tree: Node, before: str | None = None) -> Matc
 
 
 class _State(NamedTuple):
-    """Threads in order of preference, the last characters, and the slots of the matches among them."""
+    """Threads in order of preference, what stands before them, and the slots of the matches among them."""
 
     threads: tuple[Thread, ...]
     past: Past
@@ -209,7 +209,7 @@ class _Construction:
         if not threads:
             return None
         looks_on = any(thread != SURE for thread in threads)
-        return _State(tuple(threads), past if looks_on else (), tuple(slots))
+        return _State(tuple(threads), past if looks_on else NOTHING_KNOWN, tuple(slots))
 
     def closed(self, thread: Thread, past: Past, seen: set[Thread]) -> list[Thread]:
         """Follows choices and assertions in order; what comes after a sure match is dropped."""
