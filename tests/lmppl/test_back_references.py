@@ -109,7 +109,10 @@ def disagreement(pattern: str, automaton: MatchAutomaton, by_regex: bool = False
     """Gives a text on which the automaton finds something else; matches of nothing are left out."""
     program = _program(pattern, 0, by_regex)
     for text in TEXTS:
-        found = program.match(text)
+        try:
+            found = program.match(text)
+        except MemoryError:  # of `regex`, where what may be empty is repeated without end
+            continue
         expected = None if found is None else len(found[0])
         if expected != 0 and automaton.find(text.encode()) != expected:
             return text
@@ -128,7 +131,8 @@ def compare(seed: str, num: int, by_regex: bool = False) -> Counter[str]:
             automaton = match_automaton.__wrapped__(pattern, by_regex=by_regex)
         except ConstraintError as error:
             reason = re.search(
-                "may not have matched|more than 1,000 texts|what may be empty|stands before", str(error)
+                "may not have matched|more than 1,000 texts|what may be empty|stands before|too large",
+                str(error),
             )
             found[reason[0] if reason else "another reason"] += 1
             continue
@@ -329,7 +333,7 @@ def compare_grammars(mode: tuple[str, str], seed: int, num: int) -> Counter[str]
             continue
         found["compared"] += 1
         found["refers"] += "(?P=" in grammar
-        found.update(compared(constraint, expected, b"abAB ", 500))
+        found.update(compared(constraint, expected, b"abAB ", 5_000))
     return found
 
 
