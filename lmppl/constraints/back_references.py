@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-import regex
-
 from lmppl.constraints import regex_package
 from lmppl.constraints.character_sets import CharacterSet, case_variants, single
 from lmppl.constraints.regex_syntax import (
@@ -62,8 +60,15 @@ def parsed(
     tree = parse(pattern, flags, look_around, by_regex, references=True)
     if not may_refer(pattern):
         return tree
+    writer = _Writer(tree, Written(pattern))
+    if by_regex and writer.first is not None:
+        raise ConstraintError(
+            f"The pattern {regex_package.shown(pattern)} has a back-reference at position "
+            f"{writer.first.position}, with which the package `regex` does not always find what matches. Let "
+            "`re` read it, or write it without."
+        )
     try:
-        return _Writer(tree, Written(pattern), by_regex).tree(tree, {})
+        return writer.tree(tree, {})
     except RecursionError as error:
         raise ConstraintError(
             f"The pattern {regex_package.shown(pattern)} is nested too deeply. Use fewer groups."
@@ -100,14 +105,18 @@ class _TooManyTexts(Exception):
 class _Writer:
     """The back-references of one pattern."""
 
-    def __init__(self, tree: Node, written: Written, by_regex: bool):
+    def __init__(self, tree: Node, written: Written):
         self._written = written
-        self._by_regex = by_regex
         self._first: dict[int, Reference] = {}
         for node in walk(tree):
             if isinstance(node, Reference):
                 self._first.setdefault(node.number, node)
         self._num_written = 0
+
+    @property
+    def first(self) -> Reference | None:
+        """The first back-reference, if there is one."""
+        return min(self._first.values(), key=lambda reference: reference.position, default=None)
 
     def tree(self, node: Node, known: Known) -> Node:
         """Writes out a part of the pattern.
@@ -177,9 +186,9 @@ class _Writer:
                 self._num_written += 1
                 if isinstance(node, Reference):
                     last[node.number] = at
-        if self._num_written > MAX_WRITTEN:
+        if self._num_written > MAX_WRITTEN and self.first is not None:
             raise self._refusal(
-                min(self._first.values(), key=lambda reference: reference.position),
+                self.first,
                 f", and more than {MAX_WRITTEN:,} steps to write them out",
                 "Let groups that are referred to match fewer texts.",
             )
@@ -245,7 +254,7 @@ class _Writer:
         if not reference.flags & re.IGNORECASE:
             return [_one(character) for character in text]
         flags = reference.flags & (re.IGNORECASE | re.ASCII)
-        return [Character(_same_but_for_case(c, int(flags), self._by_regex)) for c in text]
+        return [Character(_same_but_for_case(c, int(flags))) for c in text]
 
     def _refusal(self, reference: Reference, more: str, advice: str) -> ConstraintError:
         return refusal(self._written, "a back-reference", reference.position, more, advice)
@@ -291,13 +300,8 @@ def _characters(options: CharacterSet) -> Iterator[str]:
 
 
 @lru_cache(4096)
-def _same_but_for_case(character: str, flags: int, by_regex: bool) -> CharacterSet:
+def _same_but_for_case(character: str, flags: int) -> CharacterSet:
     """Gives what a back-reference under IGNORECASE takes for a character: fewer than a literal does."""
-    pattern, variants = r"(?s)(.)\1", case_variants(character, flags)
-    if by_regex:
-        variants = regex_package.case_variants(character, flags)
-        taken = regex.compile(pattern, regex_package.flags_of_regex(flags)).fullmatch
-    else:
-        taken = re.compile(pattern, flags).fullmatch
-    numbers = [single(other)[0] for other in _characters(variants) if taken(character + other)]
-    return tuple(numbers)
+    taken = re.compile(r"(?s)(.)\1", flags).fullmatch
+    variants = _characters(case_variants(character, flags))
+    return tuple(single(other)[0] for other in variants if taken(character + other))

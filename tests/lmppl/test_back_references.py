@@ -1,4 +1,4 @@
-"""Back-references to groups of few texts, against `re` and `regex`."""
+"""Back-references to groups of few texts, against `re`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lark_target import MODES, compared, loaded, parses
 from viable_prefixes import accepted
 
 import lmppl as lp
-from lmppl.constraints import back_references, regex_package
+from lmppl.constraints import back_references
 from lmppl.constraints.character_sets import single
 from lmppl.constraints.grammars.match_automata import MatchAutomaton
 from lmppl.constraints.grammars.pattern_automata import match_automaton
@@ -105,30 +105,29 @@ def drawn_patterns(seed: str) -> Iterator[str]:
             yield pattern
 
 
-def disagreement(pattern: str, automaton: MatchAutomaton, by_regex: bool = False) -> str | None:
+def disagreement(
+    pattern: str,
+    automaton: MatchAutomaton,
+) -> str | None:
     """Gives a text on which the automaton finds something else; matches of nothing are left out."""
-    program = _program(pattern, 0, by_regex)
+    program = re.compile(pattern)
     for text in TEXTS:
-        try:
-            found = program.match(text)
-        except MemoryError:  # of `regex`, where what may be empty is repeated without end
-            continue
+        found = program.match(text)
         expected = None if found is None else len(found[0])
         if expected != 0 and automaton.find(text.encode()) != expected:
             return text
     return None
 
 
-def _program(pattern: str, flags: int = 0, by_regex: bool = False) -> re.Pattern[str] | regex.Pattern[str]:
-    return regex_package.compiled(pattern, flags) if by_regex else re.compile(pattern, flags)
-
-
-def compare(seed: str, num: int, by_regex: bool = False) -> Counter[str]:
-    """Compares random patterns with `re` or `regex` on all short texts, and counts what it finds."""
+def compare(
+    seed: str,
+    num: int,
+) -> Counter[str]:
+    """Compares random patterns with `re` on all short texts, and counts what it finds."""
     found: Counter[str] = Counter()
     for pattern in drawn_patterns(seed):
         try:
-            automaton = match_automaton.__wrapped__(pattern, by_regex=by_regex)
+            automaton = match_automaton.__wrapped__(pattern)
         except ConstraintError as error:
             reason = re.search(
                 "may not have matched|more than 1,000 texts|what may be empty|stands before|too large",
@@ -136,7 +135,7 @@ def compare(seed: str, num: int, by_regex: bool = False) -> Counter[str]:
             )
             found[reason[0] if reason else "another reason"] += 1
             continue
-        found["wrong"] += disagreement(pattern, automaton, by_regex) is not None
+        found["wrong"] += disagreement(pattern, automaton) is not None
         found["taken"] += 1
         if found["taken"] == num:
             break
@@ -148,15 +147,13 @@ def check_counts(found: Counter[str]) -> None:
     assert found["taken"] > 2 * (found["may not have matched"] + found["more than 1,000 texts"])
 
 
-@pytest.mark.parametrize("by_regex", [False, True])
-def test_random_pattern_finds_what_re_finds(by_regex: bool) -> None:
-    check_counts(compare("few", 400, by_regex))
+def test_random_pattern_finds_what_re_finds() -> None:
+    check_counts(compare("few", 400))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by_regex", [False, True])
-def test_many_random_patterns_find_what_re_finds(by_regex: bool) -> None:
-    check_counts(compare("many", 10_000, by_regex))
+def test_many_random_patterns_find_what_re_finds() -> None:
+    check_counts(compare("many", 10_000))
 
 
 @pytest.mark.parametrize("mutant", ["order", "first text", "case of literals", "short scope"])
@@ -173,7 +170,7 @@ def test_broken_writing_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) 
 
         monkeypatch.setattr(back_references._Writer, "_by_text", first)
     elif mutant == "case of literals":
-        monkeypatch.setattr(back_references, "_same_but_for_case", lambda c, flags, by_regex: single(c))
+        monkeypatch.setattr(back_references, "_same_but_for_case", lambda c, flags: single(c))
     else:
         referred = back_references._Writer._referred
 
@@ -198,11 +195,10 @@ REAL = {
 
 
 @pytest.mark.parametrize("pattern", REAL)
-@pytest.mark.parametrize("by_regex", [False, True])
-def test_pattern_of_a_real_terminal_finds_what_re_finds(pattern: str, by_regex: bool) -> None:
+def test_pattern_of_a_real_terminal_finds_what_re_finds(pattern: str) -> None:
     rng = random.Random(pattern)
-    compiled = _program(pattern, int(re.M), by_regex)
-    automaton = match_automaton(pattern, None, int(re.MULTILINE), by_regex)
+    compiled = re.compile(pattern, re.M)
+    automaton = match_automaton(pattern, None, int(re.MULTILINE))
     num_found = 0
     for _ in range(4_000):
         text = "".join(rng.choices(REAL[pattern], k=rng.randint(1, 12)))
@@ -212,20 +208,19 @@ def test_pattern_of_a_real_terminal_finds_what_re_finds(pattern: str, by_regex: 
     assert num_found > 20
 
 
-@pytest.mark.parametrize("by_regex", [False, True])
-def test_letters_whose_case_is_ignored_are_the_same_where_they_say_so(by_regex: bool) -> None:
+def test_letters_whose_case_is_ignored_are_the_same_where_they_say_so() -> None:
     letters = "kK\u212asSſßẞµμΜiIıİσςΣǅǆǄa1"
     differ = 0
     for flags in (re.IGNORECASE, re.IGNORECASE | re.ASCII):
         for first in letters:
             pattern = rf"({first})\1"
-            automaton = match_automaton(pattern, None, int(flags), by_regex)
-            both, literal = (_program(each, int(flags), by_regex) for each in (pattern, first * 2))
+            automaton = match_automaton(pattern, None, int(flags))
+            both, literal = (re.compile(each, flags) for each in (pattern, first * 2))
             for text in map("".join, itertools.product(letters, repeat=2)):
                 found = both.match(text)
                 assert automaton.find(text.encode()) == (found and len(text.encode())), (pattern, text)
                 differ += found is None and literal.match(text) is not None
-    assert differ or by_regex  # `re` takes more for a literal than for a back-reference
+    assert differ  # `re` takes more for a literal than for a back-reference
 
 
 @pytest.mark.parametrize(
@@ -315,14 +310,13 @@ def compare_grammars(mode: tuple[str, str], seed: int, num: int) -> Counter[str]
     found: Counter[str] = Counter()
     while found["compared"] < num:
         grammar = random_grammar(rng)
-        options = {"regex": True} if rng.random() < 0.2 else {}
         try:
-            parser = loaded(grammar, *mode, **options)
+            parser = loaded(grammar, *mode)
             expected = {text: parses(parser, text) for text in strings}
         except lark_package.exceptions.LarkError:
             continue
         try:
-            constraint = lp.lark(grammar, parser=mode[0], lexer=mode[1], **options)
+            constraint = lp.lark(grammar, parser=mode[0], lexer=mode[1])
             constraint.initial()
         except ConstraintError as error:
             said = re.search(
@@ -378,24 +372,33 @@ def test_strings_that_end_as_they_begin_agree_with_lark(mode: tuple[str, str]) -
     check_constraint(constraint, ['a \'b"c\', """d"e"""', '"', "'a\\''"])
 
 
+def test_package_regex_is_not_asked_for_it_misses_matches() -> None:
+    pattern, text = r"(?P<g>ab|a)(?:(?:b)+)*(ab|a).(?P=g)", "abbbaaa"
+    assert re.match(pattern, text)
+    assert regex.match(pattern, text) is None
+    for mode in MODES:
+        with pytest.raises(
+            ConstraintError, match="a back-reference at position 29, with which the package `regex`"
+        ):
+            lp.lark(f"start: A\nA: /{pattern}/", parser=mode[0], lexer=mode[1], regex=True)
+
+
 @pytest.mark.parametrize("mode", LEXERS, ids="-".join)
 def test_group_that_lark_takes_for_another_one_is_refused(mode: tuple[str, str]) -> None:
     """Lark itself makes a parser of these, which fails on every text."""
-    for grammar, by_regex, message in (
-        ("start: S\nS: /(a|b)\\1/", False, "Terminal S .* by number at position 5.*Give the group a name"),
-        ("start: S\nS: /(a|b)\\1/", True, "Terminal S .* by number at position 5"),
-        ("start: S | T\nS: /(?P<q>a)/\nT: /b(?P<q>c)/", False, "'q', and so has terminal"),
-        ("start: S | T\nS: /(?P<T>a)(?P=T)/\nT: /b/", False, "a terminal is called 'T'"),
-        ("start: S\nS: /(?P<S>a)(?P=S)/", True, "a terminal is called 'S'"),
+    for grammar, text, message in (
+        ("start: S\nS: /(a|b)\\1/", "aa", "Terminal S .* by number at position 5.*Give the group a name"),
+        ("start: S | T\nS: /(?P<q>a)/\nT: /b(?P<q>c)/", "bc", "'q', and so has terminal"),
+        ("start: S | T\nS: /(?P<T>a)(?P=T)/\nT: /b/", "aa", "a terminal is called 'T'"),
+        ("start: S\nS: /(?P<S>a)(?P=S)/", "aa", "a terminal is called 'S'"),
     ):
-        parser = loaded(grammar, *mode, regex=by_regex)
-        with pytest.raises((re.error, regex.error), match="open group|redefinition"):
-            parser.parse("aa")
+        parser = loaded(grammar, *mode)
+        with pytest.raises(re.error, match="open group|redefinition"):
+            parser.parse(text)
         with pytest.raises(ConstraintError, match=message):
-            lp.lark(grammar, parser=mode[0], lexer=mode[1], regex=by_regex)
-        dynamic = lp.lark(grammar, regex=by_regex)
-        assert accepted(dynamic, "aa" if "=" in grammar or "1" in grammar else "bc")
-    with pytest.raises(ConstraintError, match="'q', and so has terminal"):  # `regex` reports a wrong terminal
+            lp.lark(grammar, parser=mode[0], lexer=mode[1])
+        assert accepted(lp.lark(grammar), text)
+    with pytest.raises(ConstraintError, match="'q', and so has terminal"):  # `regex` names the wrong terminal
         lp.lark("start: S | T\nS: /(?P<q>a)/\nT: /b(?P<q>c)/", parser=mode[0], lexer=mode[1], regex=True)
 
 
