@@ -25,7 +25,7 @@ MAX_REMEMBERED = 4_096  # texts of one expression
 def pattern(expression: str | regex.Pattern[str], timeout: float | None = 5.0) -> Constraint:
     """Allows the strings that an expression of the `regex` package matches as a whole.
 
-    For what `lp.regex` refuses: look-around, back-references, recursion, atomic groups, conditionals,
+    For what `lp.regex` refuses: look-around, most back-references, recursion, atomic groups, conditionals,
     properties such as `\\p{Greek}`. The language is `{s : regex.fullmatch(expression, s)}`. Use `lp.regex`
     where it takes the expression: it is exact and far quicker.
 

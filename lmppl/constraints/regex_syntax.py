@@ -1,4 +1,7 @@
-"""Python's syntax of regular expressions as a tree, without what is not regular."""
+"""Python's syntax of regular expressions as a tree, without what is not regular.
+
+Back-references are read where they are asked for: `back_references` writes out those that are regular.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ _IGNORECASE, _VERBOSE = int(re.IGNORECASE), int(re.VERBOSE)  # less work for `&`
 _CASES = int(re.IGNORECASE | re.ASCII)
 _WHITESPACE = frozenset(" \t\n\r\v\f")  # what `re.VERBOSE` skips
 _PLAIN = re.compile(r"[^\\.^$*+?{}\[\]|()#\s]+")  # a run of characters that stand for themselves
+_MAY_REFER = re.compile(r"\\[1-9]|\(\?P=")
+_REFERENCE = re.compile(r"\\(?P<number>[1-9][0-9]?)|\(\?P=(?P<name>[^)]*)\)")
 _COUNT = re.compile(r"\{(?!\})([0-9]*)(,?)([0-9]*)\}")
 _HEX = "[0-9a-fA-F]"
 _ESCAPE = re.compile(
@@ -33,7 +38,6 @@ _REFUSED_GROUPS = {
     "(?!": "negative look-ahead",
     "(?<=": "look-behind",
     "(?<!": "negative look-behind",
-    "(?P=": "a back-reference",
     "(?(": "a conditional on a group",
     "(?>": "an atomic group",
 }
@@ -98,7 +102,32 @@ class Look:
     position: int
 
 
-Node = Character | Assertion | Sequence | Alternation | Repetition | Look
+@dataclass(frozen=True)
+class Group:
+    """What a back-reference may refer to by `number`."""
+
+    item: Node
+    number: int
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A back-reference: the text that the group `number` has matched.
+
+    Attributes:
+        number: Of the group.
+        flags: Of `re`, at this place.
+        by_name: Whether it was written `(?P=name)`.
+        position: Where it is written.
+    """
+
+    number: int
+    flags: int
+    by_name: bool
+    position: int
+
+
+Node = Character | Assertion | Sequence | Alternation | Repetition | Look | Group | Reference
 
 
 class Written(NamedTuple):
@@ -127,6 +156,7 @@ def parse(
     look_around: bool = False,
     by_regex: bool = False,
     written: Written | None = None,
+    references: bool = False,
 ) -> Node:
     """Reads a pattern. Whether it is one at all is decided by `re.compile`.
 
@@ -136,6 +166,8 @@ def parse(
         look_around: Whether look-ahead and look-behind are read, as `Look`, or refused.
         by_regex: Whether it means what it does to the package `regex`: see `regex_package`.
         written: What errors show and count positions in, where that is not the pattern itself.
+        references: Whether back-references are read, as `Reference`, and what they may refer to as `Group`;
+            or refused.
 
     Raises:
         ConstraintError: It is no pattern, or uses what has no automaton here: the message names
@@ -151,7 +183,7 @@ def parse(
         )
     try:
         flags = (regex_package.flags_of if by_regex else _flags_of)(pattern, flags)
-        return _Reader(pattern, look_around, by_regex, written).alternation(flags)
+        return _Reader(pattern, look_around, by_regex, written, references).alternation(flags)
     except re.error as error:
         where = "" if error.pos is None else " " + written.at(error.pos)
         raise ConstraintError(f"The pattern {name} is no regular expression: {error.msg}{where}.") from error
@@ -161,6 +193,22 @@ def parse(
         raise ConstraintError(f"The pattern {name} is nested too deeply. Use fewer groups.") from error
 
 
+def may_refer(pattern: str) -> bool:
+    """Says whether a pattern may have back-references: if not, it has none."""
+    return _MAY_REFER.search(pattern) is not None
+
+
+def refusal(
+    written: Written, feature: str, position: int, more: str = "", advice: str = "Write it without."
+) -> ConstraintError:
+    """Gives the error for what has no automaton; `more` says why it has none, where others have."""
+    return ConstraintError(
+        f"The pattern {shown(written.pattern)} uses {feature} {written.at(position)}{more}, which has no "
+        f"automaton here. {advice} As a constraint of its own it can be given to lp.pattern, which asks the "
+        "package `regex` about each prefix."
+    )
+
+
 def walk(tree: Node) -> Iterator[Node]:
     """Gives every node of a tree, outer ones first."""
     yield tree
@@ -168,7 +216,7 @@ def walk(tree: Node) -> Iterator[Node]:
         case Sequence(items) | Alternation(items):
             for item in items:
                 yield from walk(item)
-        case Repetition(item) | Look(item):
+        case Repetition(item) | Look(item) | Group(item):
             yield from walk(item)
 
 
@@ -179,13 +227,17 @@ def _flags_of(pattern: str, flags: int) -> int:
 class _Reader:
     """A position in a pattern that is known to be well formed, and what can be read from there."""
 
-    def __init__(self, pattern: str, look_around: bool, by_regex: bool, written: Written):
+    def __init__(self, pattern: str, look_around: bool, by_regex: bool, written: Written, references: bool):
         self.pattern = pattern
         self.written = written
         self.look_around = look_around
         self.by_regex = by_regex
         self.matched_by = regex_package.matched_by if by_regex else matched_by
         self.case_variants = regex_package.case_variants if by_regex else case_variants
+        self.references = references
+        self.groups_matter = references and may_refer(pattern)
+        self.num_groups = 0
+        self.names: dict[str, int] = {}
         self.at = 0
         self.classes: set[str] = set()
         self.known: dict[int, dict[str, Character]] = {}  # by the flags that matter
@@ -296,8 +348,17 @@ class _Reader:
         if source in kinds:
             return Assertion(kinds[source], self.matched_by(r"\w", flags) if source in ("\\b", "\\B") else ())
         if source[1] in "123456789" and len(source) == 2:
-            raise self.refusal("a back-reference", start)
+            return self.reference(start, flags)
         return Character(self.matched_by(source, flags))
+
+    def reference(self, start: int, flags: int) -> Reference:
+        found = _REFERENCE.match(self.pattern, start)
+        assert found is not None
+        if not self.references:
+            raise self.refusal("a back-reference", start)
+        self.at = found.end()
+        number, name = found["number"], found["name"]
+        return Reference(int(number) if number else self.names[name], flags, not number, start)
 
     def group(self, flags: int) -> Node | None:
         if self.look_around and (match := _LOOK.match(self.pattern, self.at)):
@@ -305,14 +366,19 @@ class _Reader:
             inside = self.alternation(flags)
             assert self.take(")")
             return Look(inside, not match[1], match[2] == "!", start)
+        if self.pattern.startswith("(?P=", self.at):
+            return self.reference(self.at, flags)
         for prefix, feature in _REFUSED_GROUPS.items():
             if self.pattern.startswith(prefix, self.at):
                 raise self.refusal(feature, self.at)
         if self.pattern.startswith("(?#", self.at):
             self.at = self.pattern.index(")", self.at) + 1
             return None
+        number = None
         if self.pattern.startswith("(?P<", self.at):
-            self.at = self.pattern.index(">", self.at) + 1
+            end = self.pattern.index(">", self.at)
+            number = self.names[self.pattern[self.at + 4 : end]] = self.num_groups = self.num_groups + 1
+            self.at = end + 1
         elif match := _FLAGS.match(self.pattern, self.at):
             if self.by_regex and ("a" in match[1] or ("u" in match[1] and flags & re.ASCII)):
                 raise self.unlike(f"the flag {match[1]!r} inside", self.at)
@@ -322,9 +388,10 @@ class _Reader:
             flags = _changed(flags, match[1], match[2] or "")
         else:
             self.at += 1
+            number = self.num_groups = self.num_groups + 1
         inside = self.alternation(flags)
         assert self.take(")")
-        return inside
+        return inside if number is None or not self.groups_matter else Group(inside, number)
 
     def match(self, part: re.Pattern[str]) -> str:
         found = part.match(self.pattern, self.at)
@@ -346,11 +413,7 @@ class _Reader:
         )
 
     def refusal(self, feature: str, position: int) -> ConstraintError:
-        return ConstraintError(
-            f"The pattern {shown(self.written.pattern)} uses {feature} {self.written.at(position)}, which "
-            "has no automaton here. Write it without. As a constraint of its own it can be given to "
-            "lp.pattern, which asks the package `regex` about each prefix."
-        )
+        return refusal(self.written, feature, position)
 
 
 def _changed(flags: int, on: str, off: str) -> int:

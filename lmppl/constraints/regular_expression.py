@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
+from lmppl.constraints.back_references import parsed
 from lmppl.constraints.character_automaton import CharacterAutomaton, TooLarge, determinised, size
 from lmppl.constraints.character_language import CharacterLanguage, description
 from lmppl.constraints.mistaken_values import hint
@@ -30,12 +31,14 @@ def regex(pattern: str | re.Pattern[str]) -> Constraint:
 
     Args:
         pattern: In the syntax of Python's `re`; or compiled by `re.compile`, with its flags. Lazy
-            quantifiers have the language of greedy ones.
+            quantifiers have the language of greedy ones. A back-reference may be to a group of at most 1,000
+            texts that has matched for sure, as in `(a|b).*\\1`.
 
     Raises:
-        ConstraintError: It is no pattern; it uses a back-reference, look-around, a conditional, an
-            atomic group or a possessive quantifier; it matches nothing; or it is too large: more than 10,000
-            states before it is made deterministic, or anchors in what has more than 50,000 of characters.
+        ConstraintError: It is no pattern; it uses another back-reference, look-around, a conditional,
+            an atomic group or a possessive quantifier; it matches nothing; or it is too large: more than
+            10,000 states before it is made deterministic, or anchors in what has more than 50,000 of
+            characters.
         InvalidTypeError: It is something else, such as bytes.
     """
     flags = 0
@@ -93,7 +96,7 @@ def compiled(
     Raises:
         ConstraintError: As `regex`.
     """
-    tree = parse(pattern, flags, look_around, written=written)
+    tree = parse(pattern, flags, True, written=written) if look_around else parsed(pattern, flags)
     written = written or Written(pattern)
     tell_compiling(f"regex({written.pattern[:40]!r})")
     characters: list[CharacterAutomaton] = []

@@ -184,7 +184,7 @@ def test_grammar_with_anchors_in_look_ahead_keeps_the_laws(mode: tuple[str, str]
     check_constraint(lark(grammar, parser=mode[0], lexer=mode[1]), samples)
 
 
-@pytest.mark.parametrize("pattern", [r"(?<=ab)c", r"(?!(?<=ab)if)\w+", r"ab(?<=\bab)"])
-def test_what_stands_further_before_a_terminal_cannot_be_asked(pattern: str) -> None:
+@pytest.mark.parametrize("pattern", [r"(?<=a{1001})c", r"(?!(?<=\ba)if)\w+", r"ab(?<=\bab)"])
+def test_look_behind_for_long_texts_or_with_anchors_is_refused(pattern: str) -> None:
     with pytest.raises(ConstraintError, match=r"Terminal A of the grammar.*not supported in a terminal"):
         lark(f"start: A\nA: /{pattern}/")

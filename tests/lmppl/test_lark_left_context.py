@@ -20,6 +20,7 @@ from lmppl.constraints.grammars import (
     left_contexts,
     match_threads,
     matchers,
+    preceding_texts,
     texts_in_context,
     written_in_context,
 )
@@ -39,6 +40,8 @@ PATTERNS = (
     *(r"/\ba/", r"/\Bb/", r"/\b[ab]+\b/", r"/\B[abé]/", r"/\bab?\b/", r"/(\bb|a)+/", r"/\b(?:ab|b|é)/"),
     *(r"/^[ab]/", r"/\Aa+/", r"/^b.*/m", r"/^ *a/m", r"/(?:^|(?<=b))a/", r"/(?m:^a)|b/", r"/[ab]\n|^é/"),
     *(r"/(?<=a)b/", r"/(?<![a ])b+/", r"/(?<!\w)b/", r"/(?<=[\né])a/", r"/(?<=a)b|(?<=b)a/"),
+    *(r"/(?<=ab)b/", r"/(?<!ba)a+/", r"/(?<=a.)[ab]/", r"/(?<=\n\n|é )a/", r"/(?<!é[ab])b+/"),
+    *(r"/(?<=bb)a|(?<!a\n)b/", r"/(?<=é)(?<!aé)b/", r"/(?<!a  )a/", r"/a+(?<!baa)b?/", r"/(?<![ab]{3})[ab]/"),
     *(r"/(?<!é)[ab]+/", r"/(?!\bab)[ab]+/", r"/(?=\Ba)[ab]+/", r"/\bé(?!a)/", r"/(?a:\b)é?[ab]/"),
     *(
         r"/\B[ab]+?(?=b|\n)/",
@@ -51,7 +54,19 @@ PATTERNS = (
         "/b(?!a)/",
     ),
 )
-IGNORED = ("", '" "', "/ +/", r"/\s+/", r"/\B /", r"/\b[ \n]+/", "/é/", r"/^ /m", r"/(?<=b)a/", "A")
+IGNORED = (
+    "",
+    '" "',
+    "/ +/",
+    r"/\s+/",
+    r"/\B /",
+    r"/\b[ \n]+/",
+    "/é/",
+    r"/^ /m",
+    r"/(?<=b)a/",
+    r"/(?<=ab) /",
+    "A",
+)
 
 KEYWORD = r"""
 start: NAME "=" value
@@ -137,8 +152,9 @@ def test_automaton_after_a_character_finds_what_re_finds(pattern: str) -> None:
     body, flags = re.fullmatch(r"/(.*)/(m?)", pattern).groups()  # type: ignore[union-attr]
     pattern = f"(?{flags}:{body})" if flags else body
     compiled = re.compile(pattern)
-    texts = ["".join(p) for n in range(6) for p in itertools.product("abé \n", repeat=n)]
-    for before in ("", "a", "b", "é", " ", "\n", "0"):
+    texts = ["".join(p) for n in range(5) for p in itertools.product("abé \n", repeat=n)]
+    texts += ["aab", "abba", "aé ", "b\n\na"]
+    for before in ("", *"abé \n0", "ab", "ba", "bb", "aé", "é ", "\n\n", "bab", "a  ", "ba\n", "aba0"):
         automaton = match_automaton(pattern, before)
         for text in texts:
             found = compiled.match(before + text, len(before))
@@ -146,15 +162,83 @@ def test_automaton_after_a_character_finds_what_re_finds(pattern: str) -> None:
             assert automaton.find(text.encode()) == expected, (before, text)
 
 
+def looking_back(rng: random.Random, depth: int = 4) -> str:
+    """Gives a random pattern that looks back over up to six characters, within look-ahead too."""
+    kind = rng.randrange(9) if depth else 0
+    if kind <= 1:
+        return rng.choice(("a", "b", "é", "[ab]", "."))
+    if kind <= 3:
+        return "".join(looking_back(rng, depth - 1) for _ in range(2))
+    if kind == 4:
+        return f"(?:{looking_back(rng, depth - 1)}|{looking_back(rng, depth - 1)})"
+    if kind == 5:
+        return f"(?:{looking_back(rng, depth - 1)}){rng.choice(('*', '+', '?', '*?', '+?', '{1,2}'))}"
+    if kind == 6:
+        return f"{rng.choice(('(?=', '(?!'))}{looking_back(rng, depth - 1)})"
+    parts = ("a", "b", "[ab]", ".", r"\w", "(?:a|b)", "(?:ab|b.)", "[ab]{2}")
+    return f"{rng.choice(('(?<=', '(?<!'))}{''.join(rng.choices(parts, k=rng.randint(1, 3)))})"
+
+
+def compare_patterns(seed: int, num: int) -> Counter[str]:
+    """Compares random patterns with `re` where texts stand before, and counts what it finds."""
+    rng = random.Random(seed)
+    texts = ["".join(p) for n in range(6) for p in itertools.product("abé", repeat=n)]
+    found: Counter[str] = Counter()
+    while found["compared"] < num:
+        pattern = looking_back(rng)
+        if "(?<" not in pattern:
+            continue
+        compiled = re.compile(pattern)
+        for before in ("", "a", *("".join(rng.choices("abé", k=rng.randint(1, 8))) for _ in range(4))):
+            try:
+                automaton = match_automaton.__wrapped__(pattern, before)
+            except ConstraintError as error:
+                found["wrong"] += "prefers to be" not in str(error)
+                break
+            found["compared"] += 1
+            for text in texts:
+                match = compiled.match(before + text, len(before))
+                expected = match and len(match[0].encode())
+                found["wrong"] += expected != 0 and automaton.find(text.encode()) != expected
+    return found
+
+
+def test_random_pattern_after_a_text_finds_what_re_finds() -> None:
+    found = compare_patterns(seed=0, num=300)
+    assert not found["wrong"]
+
+
+@pytest.mark.slow
+def test_many_random_patterns_after_a_text_find_what_re_finds() -> None:
+    assert not compare_patterns(seed=1, num=10_000)["wrong"]
+
+
+@pytest.mark.parametrize("mutant", ["one at a time", "all begin anew", "one has begun"])
+def test_broken_look_behind_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    behind = preceding_texts.WordsBehind
+    after = behind.after
+    if mutant == "one at a time":
+        monkeypatch.setattr(
+            behind,
+            "after",
+            lambda self, begun, c: frozenset((n, k) for n, k in after(self, begun, c) if k > 1 or not begun),
+        )
+    elif mutant == "all begin anew":
+        monkeypatch.setattr(behind, "after", lambda self, begun, c: after(self, frozenset(), c))
+    else:
+        monkeypatch.setattr(behind, "after", lambda self, begun, c: after(self, begun, c) | {(0, 1)})
+    assert compare_patterns(seed=0, num=300)["wrong"]
+
+
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        (r"(?<=ab)c", "depends on more than the character before it at position 0"),
-        (r"a(?<!bba)c", "depends on more than the character before it at position 1"),
-        (r"(?<=\ba)c", "inside look-behind"),
+        (r"(?<=\ba)c", "has look-around or an anchor inside look-behind at position 0"),
+        (r"a(?<!a{1001})c", "looks back for more than 1,000 characters at position 1"),
+        (r"(?<=(?:a|b){10})c", "looks back for more than 1,000 characters at position 0"),
     ],
 )
-def test_pattern_that_looks_further_back_is_refused_with_its_reason(pattern: str, message: str) -> None:
+def test_look_behind_that_is_not_supported_is_refused_with_its_reason(pattern: str, message: str) -> None:
     with pytest.raises(ConstraintError, match=message):
         match_automaton(pattern, "a")
     for parser, lexer in MODES[:4]:
@@ -190,6 +274,12 @@ def test_shorter_matches_and_indented_blocks_are_refused_with_their_reason() -> 
         lark(grammar, lexer="dynamic_complete")
     with pytest.raises(ConstraintError, match="Terminal A .* stands before it.*`postlex`"):
         lark(grammar, parser="lalr", postlex=PythonIndenter())
+
+
+def test_look_behind_that_tells_too_much_apart_is_refused() -> None:
+    for parser, lexer in MODES[:4]:
+        with pytest.raises(ConstraintError, match=r"(?s)look-behind tells apart more than 300 texts"):
+            lark(r"start: A" "\n" r"A: /(?<=a.{12})c|b/", parser=parser, lexer=lexer)
 
 
 DOCUMENTS = {
@@ -252,6 +342,9 @@ def test_contexts_that_are_not_told_apart_are_one() -> None:
         ((r"(?<![ab])c", r"(?<=b)c", "a+"), 3),
         ((r"a(?<!b)b",), None),
         ((r"(?:\b|\B)a",), 1),
+        ((r"(?<=abab)c",), 5),
+        ((r"(?<=ab)c", r"(?<!b)c"), 4),
+        ((r"(?<=[ab][bc])c",), 4),
     ):
         found = contexts(*patterns)
         assert (None if found is None else len(found.numbers)) == num, patterns
@@ -266,6 +359,8 @@ def test_contexts_that_are_not_told_apart_are_one() -> None:
         ("bytes for characters", MODES[3]),
         ("start is a letter", MODES[2]),
         ("start is a letter", MODES[3]),
+        ("one character", MODES[0]),
+        ("one character", MODES[3]),
         ("one context begins", MODES[3]),
         ("places are shared", MODES[3]),
     ],
@@ -280,6 +375,12 @@ def test_broken_context_is_caught(
     elif mutant == "bytes for characters":
         monkeypatch.setattr(
             contexts, "after", lambda self, number, byte: after(self, 0, byte) if byte < 128 else 0
+        )
+    elif mutant == "one character":
+        monkeypatch.setattr(
+            contexts,
+            "after",
+            lambda self, number, byte: after(self, 0 if number in self.numbers else number, byte),
         )
     elif mutant == "start is a letter":
         made = match_threads.Threads.__init__
@@ -317,6 +418,7 @@ PROOFS = {
     "all may follow": 'start: "a" B | "b"\nB: /\\bb/\n%ignore /#.*/',
     "few ways": "start: W T\nW: /[ab]/\nT: /(?<=b)#/",
     "no search": 'start: "b" x | "#"\nx: "a" B\nB: /\\bb/',
+    "any filler": 'start: "a" B | "b"\nB: /(?<!a#)(?<!##)(?<!a)b/\n%ignore /#+/',
     "a filler is needed": 'start: "a" B\nB: /\\bb+/\n%ignore "#"',
     "what is left out takes the filler": 'start: "a" B | "b"\nB: /\\bb/\n%ignore /a?#a*/',
 }
@@ -346,7 +448,7 @@ def test_prefix_is_let_through_exactly_if_it_has_a_completion(grammar: str, mode
     assert found is not None or mode[0] == "earley"
 
 
-@pytest.mark.parametrize("mutant", [*PROOFS][:5])
+@pytest.mark.parametrize("mutant", [*PROOFS][:6])
 def test_broken_proof_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     written = written_in_context.WrittenInContext
     if mutant == "found anywhere":
@@ -356,6 +458,11 @@ def test_broken_proof_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(written_in_context, "_divides", lambda scanner, filler, text: True)
     elif mutant == "all may follow":
         monkeypatch.setattr(written, "after", lambda self, scanner, point, slot: self.all)
+    elif mutant == "any filler":
+        after_text = left_contexts.LeftContexts.after_text
+        monkeypatch.setattr(
+            left_contexts.LeftContexts, "after_text", lambda self, number, text: after_text(self, 0, text)
+        )
     elif mutant == "few ways":
         monkeypatch.setattr(texts_in_context.TextsInContext, "_ways", LexedTexts._ways)
     else:

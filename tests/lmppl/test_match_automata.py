@@ -102,6 +102,8 @@ REAL = (
     r"(?:(?!b\b)\w)+",
     r'"(?:(?!(?<!\\)").)*"',
     r"a(?!.*(?<=é)b)",
+    r"[ab]{4,5}?(?<=abba)b?",
+    r"a[ab](?:a|b(?<!aab)|é(?<=[ab]{2}é))+",
 )
 
 
@@ -186,13 +188,13 @@ def test_word_is_the_pattern_of_its_letters(word: str, ignore_case: bool) -> Non
     [
         (r"\bif", "depends on what stands before it at position 0"),
         (r"(?<=a)b", "depends on what stands before it at position 0"),
-        (r"(a)\1", "a back-reference"),
+        (r"(a+)\1", "a back-reference"),
         (r"(?:|a)*b", "repeats what may be empty"),
         (r"ab(?<=b(?!c))", "inside look-behind"),
         (r"ab(?<=\bab)", "inside look-behind"),
         (r"(?!\bif)\w+", "depends on what stands before it"),
         (r"(?=(?:.*(?=a.{8}\b))(?:.*(?!b.{8}$))*)[ab ]*", "takes too many steps"),
-        (r"abcdef(?<=abcdef)", "looks back more than 4"),
+        (r"a(?<=a{1001})", "looks back for more than 1,000"),
         (r"(?:[ab]*a[ab]{14})", "too large"),
         (r"a{300000}", "more than 100,000 steps"),
     ],

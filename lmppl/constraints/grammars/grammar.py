@@ -83,9 +83,9 @@ def lark(
             `ambiguity`, `ordered_sets`. They say what becomes of a text, and not which ones are parsed.
 
     Raises:
-        ConstraintError: Lark refuses the grammar; a terminal has back-references, looks at more than the
-            one character before it, or has other look-around that is not supported; or no string is in the
-            language.
+        ConstraintError: Lark refuses the grammar; a terminal has back-references to groups of many texts, or
+            by number with a lexer, tells apart too many texts before it, or has other look-around that is not
+            supported; or no string is in the language.
         InvalidInputError: There is no such parser, or the lexer does not go with it; or an option cannot be
             followed: a lexer class, a `transformer`, `lexer_callbacks`, `use_bytes`, flags such as LOCALE.
         InvalidTypeError: There is no such option, its value is of the wrong type, or `postlex` is something

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from lmppl.constraints import regex_package
-from lmppl.constraints.character_sets import CharacterSet, Partition
 from lmppl.constraints.grammars.lark_readings import LarkTerminal
 from lmppl.constraints.grammars.listed_words import word_automaton
 from lmppl.constraints.grammars.match_automata import MatchAutomaton
 from lmppl.constraints.grammars.pattern_automata import looked_at_before, match_automaton
+from lmppl.constraints.grammars.preceding_texts import PrecedingTexts, Word
 from lmppl.constraints.stored_compilations import StoredParts
 from lmppl.errors import ConstraintError
 
@@ -30,8 +30,8 @@ class Terminal:
         priority: Greater ones are tried first.
         common_flags: Flags of `re` that every terminal has.
         by_regex: Whether the package `regex` says what it matches, instead of `re`.
-        before: The character that stands before it, empty where the text begins. None if that does not
-            matter, or is not known.
+        before: A text that stands before it, empty where it begins. None if that does not matter, or is not
+            known.
     """
 
     name: str
@@ -60,8 +60,8 @@ class Terminal:
             raise self._refusal(error) from error
 
     @cached_property
-    def looked_at(self) -> tuple[CharacterSet, ...]:
-        """Sets of characters by which the one before it matters; there are none if it does not.
+    def looked_at(self) -> tuple[Word, ...]:
+        """Words that are looked for in the text before it; there are none if that does not matter.
 
         Raises:
             ConstraintError: No automaton can match it.
@@ -74,7 +74,7 @@ class Terminal:
             raise self._refusal(error) from error
 
     def after(self, before: str) -> Terminal:
-        """Gives the same terminal where a character stands before it, or none if the text begins there."""
+        """Gives the same terminal where a text stands before it."""
         made = replace(self, before=before)
         if before in self._variants:
             vars(made)["automaton"] = self._variants[before]
@@ -88,7 +88,10 @@ class Terminal:
     def _compiled(self) -> Compiled:
         if not self.looked_at:
             return (), {None: self.automaton}
-        examples = ("", *Partition.of(self.looked_at).examples)
+        try:
+            examples = PrecedingTexts(self.looked_at).examples
+        except ConstraintError as error:
+            raise self._refusal(error) from error
         return self.looked_at, {before: self.after(before).automaton for before in examples}
 
     def _remember(self, compiled: Compiled) -> None:
@@ -116,8 +119,8 @@ class Terminal:
         return Terminal(name, token, pattern, word, flags, priority, common_flags, by_regex)
 
 
-Compiled = tuple[tuple[CharacterSet, ...], dict[str | None, MatchAutomaton]]
-"""What a terminal looks at before it, and its automata by what stands there; None if it looks at nothing."""
+Compiled = tuple[tuple[Word, ...], dict[str | None, MatchAutomaton]]
+"""What a terminal looks for before it, and its automata by what stands there; None if for nothing."""
 
 
 def compile_terminals(terminals: Iterable[Terminal], parts: StoredParts) -> None:

@@ -10,6 +10,7 @@ from lmppl.constraints.grammars.earley_sets import EarleySets, Frame
 from lmppl.constraints.grammars.grammar_terminals import Terminal, compile_terminals
 from lmppl.constraints.grammars.indented_blocks import IndentedParser
 from lmppl.constraints.grammars.indented_texts import IndentedTexts
+from lmppl.constraints.grammars.joined_terminals import require_distinct_names, require_names
 from lmppl.constraints.grammars.lalr_completions import Completions, KeptAnswers
 from lmppl.constraints.grammars.lalr_stacks import LalrParser
 from lmppl.constraints.grammars.lalr_tables import END, GrammarRule, LalrTable, lalr_table
@@ -209,6 +210,7 @@ class _Scanners:
         self._terminals = [
             Terminal.of_lark(t, self.tokens[t.name], options.flags, options.by_regex) for t in in_order
         ]
+        require_names(self._terminals)
         self._parts = loaded.parts
         compile_terminals(self._terminals, self._parts)
         self.contexts = LeftContexts.of(self._terminals)
@@ -286,6 +288,7 @@ class _Scanners:
     def in_contexts(self, tokens: Iterable[int]) -> tuple[Scanner, ...]:
         """Gives the scanner of some terminals, and of the ignored ones, in each context; else only one."""
         tokens = frozenset(tokens)
+        require_distinct_names(t for t in self._terminals if t.token in tokens or t.name in self._ignored)
         numbers = (0,) if self.contexts is None else self.contexts.numbers
         return tuple(self.of(tokens, context) for context in numbers)
 

@@ -8,10 +8,11 @@ earliest option at the earliest choice.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from math import prod
 
 from lmppl.constraints.character_automaton import size
 from lmppl.constraints.character_sets import NUM_CHARACTERS, CharacterSet, Partition, matched_by, single
+from lmppl.constraints.grammars.preceding_texts import Word
 from lmppl.constraints.regex_syntax import (
     Alternation,
     Assertion,
@@ -25,7 +26,7 @@ from lmppl.constraints.regex_syntax import (
 from lmppl.errors import ConstraintError
 
 MAX_STEPS = 100_000
-MAX_LOOK_BEHIND = 4  # characters
+MAX_LOOKED_FOR = 1_000  # characters behind a place, of all words together
 
 _ANYTHING: CharacterSet = ((0, NUM_CHARACTERS),)
 _NEWLINE = single("\n")
@@ -58,10 +59,13 @@ class Ahead:
 
 @dataclass(frozen=True)
 class Behind:
-    """Goes on at `after` if the last `width` characters are, or are not, of `item`."""
+    """Goes on at `after` if the last `width` characters are, or are not, one of some words.
+
+    They are given by their numbers among all that are looked for.
+    """
 
     negative: bool
-    item: Node
+    words: frozenset[int]
     width: int
     position: int
     after: int
@@ -87,6 +91,8 @@ class Program:
         partition: The classes of characters that the pattern tells apart.
         instructions: By number; 0 is the end.
         begin: The first.
+        looked_at: The words that are looked for behind a place.
+        look_behind: How many characters back it looks.
 
     Raises:
         ConstraintError: It has what cannot be followed: the message says what.
@@ -100,18 +106,10 @@ class Program:
         self.partition = Partition.of(node.options for node in nodes if isinstance(node, Character))
         self.instructions: list[Instruction] = [Found()]
         self._numbers: dict[Step | Choice, int] = {}
+        self._words: dict[Word, int] = {}
         self.begin = self._added(tree, 0)
-
-    @cached_property
-    def looked_at(self) -> tuple[CharacterSet, ...]:
-        """The sets of characters that are looked for behind a place."""
-        trees = [behind.item for behind in self.instructions if isinstance(behind, Behind)]
-        return tuple(n.options for tree in trees for n in walk(tree) if isinstance(n, Character))
-
-    @cached_property
-    def look_behind(self) -> int:
-        """How many characters back it looks."""
-        return max((i.width for i in self.instructions if isinstance(i, Behind)), default=0)
+        self.looked_at = tuple(self._words)
+        self.look_behind = max(map(len, self._words), default=0)
 
     def classes(self, options: CharacterSet) -> int:
         """Gives the bits of the classes that a set consists of."""
@@ -143,8 +141,15 @@ class Program:
             case Look(item, True, negative):
                 return self._new(Ahead(negative, self._added(item, 0), after))
             case Look(item, False, negative, position):
-                return self._new(Behind(negative, item, _width(item), position, after))
+                return self._new(self._behind(item, negative, position, after))
         raise AssertionError(tree)
+
+    def _behind(self, item: Node, negative: bool, position: int, after: int) -> Behind:
+        words = dict.fromkeys(_words(item))
+        numbers = frozenset(self._words.setdefault(word, len(self._words)) for word in words if word)
+        if sum(map(len, self._words)) > MAX_LOOKED_FOR:
+            raise self.refusal(f"looks back for more than {MAX_LOOKED_FOR:,} characters", position)
+        return Behind(negative, numbers, max(map(len, words), default=0), position, after)
 
     def _repeated(self, tree: Repetition, after: int) -> int:
         def choice(more: int) -> tuple[int, int]:
@@ -173,8 +178,10 @@ class Program:
             if isinstance(node, Look) and not node.ahead:
                 if any(isinstance(inner, Look) for inner in walk(node.item)):
                     raise self.refusal("has look-around or an anchor inside look-behind", node.position)
-                if _width(node.item) > MAX_LOOK_BEHIND:
-                    raise self.refusal(f"looks back more than {MAX_LOOK_BEHIND} characters", node.position)
+                if _length(node.item) > MAX_LOOKED_FOR:
+                    raise self.refusal(
+                        f"looks back for more than {MAX_LOOKED_FOR:,} characters", node.position
+                    )
 
     def refusal(self, what: str, position: int) -> ConstraintError:
         """Gives the error for a pattern that does something that is not supported."""
@@ -225,18 +232,41 @@ def _as_look_around(assertion: Assertion) -> Node:
     )
 
 
-def _width(tree: Node) -> int:
-    """Gives the length of every match; `re` has made sure that there is only one."""
+def _words(tree: Node) -> list[Word]:
+    """Gives what a look-behind looks for; `re` has made sure that all have one length."""
     match tree:
-        case Character():
-            return 1
+        case Character(options):
+            return [(options,)]
         case Sequence(items):
-            return sum(map(_width, items))
+            found: list[Word] = [()]
+            for item in items:
+                found = [word + more for word in found for more in _words(item)]
+            return found
         case Alternation(options):
-            return max(map(_width, options), default=0)
+            return [word for option in options for word in _words(option)]
         case Repetition(item, low):
-            return low * _width(item)
-    return 0
+            return _words(Sequence((item,) * low))
+    raise AssertionError(tree)
+
+
+def _length(tree: Node) -> int:
+    """Gives a bound of the characters in all words that a look-behind looks for."""
+    number, width = _number_and_width(tree)
+    return number * width
+
+
+def _number_and_width(tree: Node) -> tuple[int, int]:
+    match tree:
+        case Sequence(items):
+            numbers, widths = zip(*map(_number_and_width, items), strict=True) if items else ((), ())
+            return prod(numbers), sum(widths)
+        case Alternation(options):
+            numbers, widths = zip(*map(_number_and_width, options), strict=True)
+            return sum(numbers), max(widths)
+        case Repetition(item, low):
+            number, width = _number_and_width(item)
+            return min(number, MAX_LOOKED_FOR + 1) ** low if number > 1 else 1, width * low
+    return 1, 1
 
 
 def _may_be_empty(tree: Node) -> bool:

@@ -11,17 +11,26 @@ from typing import NamedTuple
 
 from lmppl.constraints.grammars.match_program import Ahead, Behind, Choice, Program, Step
 from lmppl.constraints.grammars.numbered_rules import bits
-from lmppl.constraints.regex_syntax import Alternation, Character, Node, Repetition
-from lmppl.constraints.regex_syntax import Sequence as InTurn
+from lmppl.constraints.grammars.preceding_texts import NOTHING_BEGUN, Begun, WordsBehind
 from lmppl.errors import ConstraintError
 
 MAX_LOOKED = 500_000  # steps of look-aheads: some seconds
 
-Past = tuple[int, ...]
-"""The last characters, as classes. What stands before the first of them is not known, unless it is START."""
 
-START = -1
-"""Stands for the start of the text in a past."""
+class Past(NamedTuple):
+    """What stands before a place, as far as the program looks behind it.
+
+    Attributes:
+        begun: The words that it looks for there, as far as they have begun.
+        known: How many of the characters are known, those before the start of the text included; at most as
+            many as it looks at.
+    """
+
+    begun: Begun
+    known: int
+
+
+NOTHING_KNOWN = Past(NOTHING_BEGUN, 0)
 
 
 class LooksBefore(ConstraintError):
@@ -59,7 +68,7 @@ class Threads:
         before: What stands before the text: see `match_automaton`.
 
     Attributes:
-        initial_past: That as classes.
+        initial_past: That, as far as it matters.
     """
 
     def __init__(self, program: Program, before: str | None = None):
@@ -67,15 +76,18 @@ class Threads:
         self._code = program.instructions
         self._symbols: dict[int, tuple[int, ...]] = {}
         self._context = self._contexts()
-        self.initial_past: Past = ()
-        if before is not None and program.look_behind:
-            self.initial_past = (self._context[program.partition.class_of(before)] if before else START,)
+        self._behind = WordsBehind(program.looked_at, program.partition)
+        self.initial_past = NOTHING_KNOWN
+        if before is not None:
+            self.initial_past = Past(NOTHING_BEGUN, program.look_behind)
+            for character in before:
+                self.initial_past = self.past_after(self.initial_past, program.partition.class_of(character))
         self._looked = 0
 
     def past_after(self, past: Past, symbol: int) -> Past:
-        """Gives the last characters, as far back as the program looks."""
-        width = self._program.look_behind
-        return (*past, self._context[symbol])[-width:] if width else ()
+        """Gives what stands before the next place."""
+        known = min(past.known + 1, self._program.look_behind)
+        return Past(self._behind.after(past.begun, symbol), known)
 
     def symbols(self, place: int) -> tuple[int, ...]:
         """Gives the classes that the step at a place reads."""
@@ -179,34 +191,14 @@ class Threads:
         return _undominated(waiting)
 
     def _is_behind(self, behind: Behind, past: Past) -> bool:
-        start = len(past) - behind.width
-        if START in past[max(start, 0) :]:
-            return False
-        if start < 0:
-            what = "more than the character" if self.initial_past else "what stands"
-            raise LooksBefore(self._program.refused(f"depends on {what} before it", behind.position))
-        return len(past) in self._ends(behind.item, past, {start})
-
-    def _ends(self, tree: Node, past: Past, starts: set[int]) -> set[int]:
-        match tree:
-            case Character(options):
-                bits = self._program.classes(options)
-                return {i + 1 for i in starts if i < len(past) and bits >> past[i] & 1}
-            case InTurn(items):
-                for item in items:
-                    starts = self._ends(item, past, starts)
-                return starts
-            case Alternation(options):
-                return set().union(*(self._ends(option, past, starts) for option in options))
-            case Repetition(item, low):
-                for _ in range(low):
-                    starts = self._ends(item, past, starts)
-                return starts
-        raise AssertionError(tree)
+        if past.known < behind.width:
+            raise LooksBefore(self._program.refused("depends on what stands before it", behind.position))
+        return behind.width == 0 or any((word, behind.width) in past.begun for word in behind.words)
 
     def _contexts(self) -> list[int]:
         """Gives each class the first one that no look-behind tells apart from it."""
-        looked_at = [self._program.classes(options) for options in self._program.looked_at]
+        sets = {options for word in self._program.looked_at for options in word}
+        looked_at = [self._program.classes(options) for options in sets]
         first: dict[tuple[int, ...], int] = {}
         return [
             first.setdefault(tuple(bits >> c & 1 for bits in looked_at), c)

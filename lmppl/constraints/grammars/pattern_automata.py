@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lmppl.constraints.back_references import parsed
 from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.character_sets import CharacterSet
 from lmppl.constraints.grammars.listed_words import words_automaton, words_of
 from lmppl.constraints.grammars.match_automata import MAX_STATES, NEW, Label, MatchAutomaton, running
 from lmppl.constraints.grammars.match_program import Program, Step
 from lmppl.constraints.grammars.match_threads import (
     NO_CONDITIONS,
+    NOTHING_KNOWN,
     SURE,
     Condition,
     LooksBefore,
@@ -22,7 +23,8 @@ from lmppl.constraints.grammars.match_threads import (
     Thread,
     Threads,
 )
-from lmppl.constraints.regex_syntax import Node, parse
+from lmppl.constraints.grammars.preceding_texts import Word
+from lmppl.constraints.regex_syntax import Node
 from lmppl.constraints.transition_tables import DEAD, canonical
 from lmppl.constraints.utf8_encoding import byte_rows
 from lmppl.errors import ConstraintError
@@ -40,18 +42,17 @@ def match_automaton(
 
     Args:
         pattern: As it is written.
-        before: The character that stands before the match, empty if the text begins there. None if that
-            is not known.
+        before: The text that stands before the match, empty if it begins there. None if that is not known.
         flags: Of `re`.
         by_regex: Whether the package `regex` says what it matches, instead of `re`.
 
     Raises:
         LooksBefore: It needs to know more of what stands before it.
-        ConstraintError: It is no pattern, is too large, or has back-references or what else is not
-            supported.
+        ConstraintError: It is no pattern, is too large, or has back-references to groups of many texts or
+            what else is not supported.
     """
     try:
-        tree = parse(pattern, flags, True, by_regex)
+        tree = parsed(pattern, flags, True, by_regex)
         words = words_of(tree)
         return ordered_subsets(pattern, tree, before) if words is None else words_automaton(words)
     except TooLarge as error:
@@ -63,8 +64,8 @@ def match_automaton(
 
 
 @lru_cache(4096)
-def looked_at_before(pattern: str, flags: int = 0, by_regex: bool = False) -> tuple[CharacterSet, ...]:
-    """Gives sets of characters: what a pattern matches depends on which of them hold the one before it.
+def looked_at_before(pattern: str, flags: int = 0, by_regex: bool = False) -> tuple[Word, ...]:
+    """Gives words: what a pattern matches depends on which of them the text before it may come to end with.
 
     There are none if what stands before it does not matter.
 
@@ -79,7 +80,7 @@ def looked_at_before(pattern: str, flags: int = 0, by_regex: bool = False) -> tu
     try:
         match_automaton(pattern, None, flags, by_regex)  # as a terminal asks for it
     except LooksBefore:
-        return Program(pattern, parse(pattern, flags, True, by_regex)).looked_at
+        return Program(pattern, parsed(pattern, flags, True, by_regex)).looked_at
     return ()
 
 
@@ -95,7 +96,7 @@ def ordered_subsets(pattern: str, tree: Node, before: str | None = None) -> Matc
 
 
 class _State(NamedTuple):
-    """Threads in order of preference, the last characters, and the slots of the matches among them."""
+    """Threads in order of preference, what stands before them, and the slots of the matches among them."""
 
     threads: tuple[Thread, ...]
     past: Past
@@ -208,7 +209,7 @@ class _Construction:
         if not threads:
             return None
         looks_on = any(thread != SURE for thread in threads)
-        return _State(tuple(threads), past if looks_on else (), tuple(slots))
+        return _State(tuple(threads), past if looks_on else NOTHING_KNOWN, tuple(slots))
 
     def closed(self, thread: Thread, past: Past, seen: set[Thread]) -> list[Thread]:
         """Follows choices and assertions in order; what comes after a sure match is dropped."""

@@ -1,7 +1,7 @@
 """How tokens can be written one after another where terminals look at what stands before them.
 
-As in `token_texts`, each token has one text. It is written after a filler, of which the last character
-decides what is found; or right after the token before it, if it is found there whatever that is. All is
+As in `token_texts`, each token has one text. It is written after a filler, which decides what is found
+whatever stands before that; or right after the token before it, if it is found there whatever that is. All is
 tried with the scanners that may read it.
 """
 
@@ -14,6 +14,8 @@ from lmppl.constraints.grammars.lalr_tables import END
 from lmppl.constraints.grammars.left_contexts import START, LeftContexts
 from lmppl.constraints.grammars.scanner import IGNORED, Point, Scanner
 from lmppl.constraints.grammars.token_texts import TextTree, followed, is_cut, matched, sure_behind
+
+MAX_REPEATED = 8
 
 InContexts = tuple[Scanner, ...]
 """The scanners of a place, by what stands before it."""
@@ -45,9 +47,7 @@ class WrittenInContext:
         every = {each: None for several in readers.values() for each in several}
         scanners = [*dict.fromkeys(scanner for in_contexts in every for scanner in in_contexts)]
         self.filler = _filler([t for t in terminals if t.name in ignored], contexts, scanners)
-        self._context = START
-        for byte in self.filler:
-            self._context = contexts.after(self._context, byte)
+        self._context = contexts.after_text(START, self.filler)
         self._texts = {
             t.token: contexts.terminal(t, self._context).automaton.shortest
             for t in terminals
@@ -106,12 +106,18 @@ class WrittenInContext:
 
 
 def _filler(ignored: Sequence[Terminal], contexts: LeftContexts, scanners: Sequence[Scanner]) -> bytes:
-    """Gives a shortest text that every scanner leaves out; empty if none is found."""
+    """Gives a shortest text that every scanner leaves out, and after which all stand in one context.
+
+    Empty if none is found. White space may have to be repeated, where terminals look further back.
+    """
     texts = {
         contexts.terminal(t, context).automaton.shortest for t in ignored for context in contexts.numbers
     }
+    texts = {text * count for text in texts for count in range(1, 1 + min(contexts.width, MAX_REPEATED))}
     for text in sorted(texts - {b""}, key=lambda text: (len(text), text)):
-        if all(matched(scanner, text, IGNORED) for scanner in scanners):
+        if len({contexts.after_text(context, text) for context in contexts.numbers}) == 1 and all(
+            matched(scanner, text, IGNORED) for scanner in scanners
+        ):
             return text
     return b""
 
