@@ -254,6 +254,44 @@ def test_a_text_is_allowed_if_its_type_takes_it(type_: Any, allowed: str, refuse
         constraint.parse(refused)
 
 
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        (datetime.date, [datetime.date(2024, 2, 29), datetime.date.min, datetime.date.max]),
+        (datetime.datetime, [datetime.datetime(2024, 1, 1, 1, 2, 3, 4, datetime.UTC), datetime.datetime.max]),
+        (datetime.time, [datetime.time(1, 2), datetime.time(1, 2, 3, 400, datetime.UTC)]),
+        (
+            datetime.timedelta,
+            [
+                datetime.timedelta(**{part: size})
+                for part in ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
+                for size in (0, 1, -1, 7, 90, -365, 400, 3601, 86_399)
+            ],
+        ),
+        (decimal.Decimal, [decimal.Decimal("1.50"), decimal.Decimal("-0.001"), decimal.Decimal(10**30)]),
+        (uuid.UUID, [uuid.UUID(int=5), uuid.UUID(int=2**128 - 1)]),
+        (dict[int, bool], [{1: True, -(2**63) + 1: False}]),
+        (Size, list(Size)),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_values_are_allowed_as_pydantic_writes_them(type_: Any, values: list[Any]) -> None:
+    adapter = pydantic.TypeAdapter(type_)
+    constraint = lp.json(type_)
+    for value in values:
+        assert constraint.parse(adapter.dump_json(value)) == value
+
+
+UserId = typing.NewType("UserId", int)
+Names = typing_extensions.TypeAliasType("Names", list[str])
+
+
+def test_names_for_types_are_types() -> None:
+    assert lp.json(UserId).parse("7") == 7
+    assert lp.json(Names).parse('["a"]') == ["a"]
+    assert not accepted(lp.json(Names), '"a"')
+
+
 def test_dates_are_refused_at_the_first_character_that_fits_none() -> None:
     constraint = lp.json(datetime.date)
     assert constraint.advance(constraint.initial(), b'"2023-02-2') is not None

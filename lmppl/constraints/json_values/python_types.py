@@ -11,21 +11,27 @@ from typing import Any
 from lmppl.constraints.json_values.string_formats import DATE
 from lmppl.errors import InvalidTypeError, MissingExtraError
 
-# Spellings of RFC 3339 and ISO 8601, and of these only what pydantic reads.
+# Spellings of RFC 3339 and ISO 8601, and of these only what pydantic reads. Durations also as it
+# writes them: with a sign, years of 365 days, and parts of a second.
 _DATE = f"(?!0000){DATE}"
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
 _ZONE = "(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
-_SPAN = r"T(?:[0-9]{1,6}H(?:[0-9]{1,6}M)?(?:[0-9]{1,6}S)?|[0-9]{1,6}M(?:[0-9]{1,6}S)?|[0-9]{1,6}S)"
+_SECONDS = r"[0-9]{1,6}(?:\.[0-9]{1,6})?S"
+_SPAN = f"T(?:[0-9]{{1,6}}H(?:[0-9]{{1,6}}M)?(?:{_SECONDS})?|[0-9]{{1,6}}M(?:{_SECONDS})?|{_SECONDS})"
+_DAYS = f"(?:[0-9]{{1,6}}Y(?:[0-9]{{1,6}}D)?|[0-9]{{1,6}}D)(?:{_SPAN})?"
 _HEX = "[0-9a-fA-F]"
 _PATTERNS = {
     "date": f"^{_DATE}$",
     "date-time": f"^{_DATE}T{_CLOCK}{_ZONE}$",
-    "duration": f"^P(?:[0-9]{{1,6}}D(?:{_SPAN})?|{_SPAN})$",
+    "duration": f"^-?P(?:{_DAYS}|{_SPAN})$",
     "time": f"^{_CLOCK}{_ZONE}$",
     "uuid": f"^{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}$",
 }
 _DECIMAL = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$"
 _INTEGER_NAME = r"^-?(?:0|[1-9][0-9]{0,18})$"
+
+_OF_TYPES = ("__origin__", "__args__", "__value__", "__supertype__")
+"""What a type has that is no class: a generic one, a union, an alias, a `NewType`."""
 
 _NO_RULES = frozenset(("type", "ref", "metadata", "serialization"))
 _KEPT = {
@@ -79,7 +85,7 @@ def schema_of(type_: Any) -> Any:
         InvalidTypeError: It is no type, cannot be hashed, or pydantic makes no JSON Schema of it.
         MissingExtraError: pydantic is not installed.
     """
-    if not (isinstance(type_, type) or hasattr(type_, "__origin__") or hasattr(type_, "__args__")):
+    if not (isinstance(type_, type) or any(hasattr(type_, each) for each in _OF_TYPES)):
         raise InvalidTypeError(
             f"json() takes a JSON Schema (dict, bool or text), a pydantic model or dataclass, not {type_!r}."
         )
