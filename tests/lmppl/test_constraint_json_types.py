@@ -132,6 +132,28 @@ class Initialised(pydantic.BaseModel):
             raise ValueError("negative")
 
 
+class Described(pydantic.BaseModel):
+    """A model about which readers are told more, and nobody else."""
+
+    model_config = pydantic.ConfigDict(title="Any", json_schema_extra={"examples": [{"title": "a"}]})
+    name: str = Field(description="a name", examples=["a"], deprecated=True)
+    size: Level = Field(Level.LOW, json_schema_extra={"description": "how far"})
+    left: Point | None = None
+
+
+class Loosened(pydantic.BaseModel):
+    """A model whose JSON Schema says less than it."""
+
+    a: int = Field(ge=3, json_schema_extra=lambda schema: schema.pop("minimum"))
+
+
+class Emptied(pydantic.BaseModel):
+    """A model whose JSON Schema asks for nothing."""
+
+    model_config = pydantic.ConfigDict(json_schema_extra=lambda schema: schema.pop("required"))
+    a: int
+
+
 TOLD = [
     bool,
     int,
@@ -158,8 +180,12 @@ TOLD = [
     Annotated[Cat | Dog, Field(discriminator="kind")],
     Cat | Dog,
     Tree,
+    Described,
 ]
 JUDGED = [
+    Loosened,
+    Emptied,
+    Annotated[int, pydantic.WithJsonSchema({"type": "string"})],
     Sevens,
     Ordered,
     Even,
@@ -232,6 +258,9 @@ def test_where_pydantic_has_more_to_say_it_is_asked(type_: Any) -> None:
         (Even, '{"x": 2}', '{"x": 3}'),
         (Strict, '{"a": 1}', '{"a": 1.0}'),
         (Initialised, '{"a": 1}', '{"a": -1}'),
+        (Loosened, '{"a": 3}', '{"a": 2}'),
+        (Emptied, '{"a": 3}', "{}"),
+        (Annotated[int, pydantic.WithJsonSchema({"type": "string"})], '"12"', '"twelve"'),
         (list[Sevens | None], '[null, {"a": 7}]', '[{"a": 6}]'),
         (datetime.datetime, '"2024-02-29T12:00:00"', '"2023-02-29T12:00:00"'),
         (datetime.datetime, '"2024-02-29T12:00:00.5+01:00"', '"2024-02-29T24:00:00"'),
