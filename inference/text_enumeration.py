@@ -89,8 +89,9 @@ def _children(
     log_normaliser = np.logaddexp.reduce(row[masks[0]]) if text.local_limit and masks[0].any() else 0.0
     longer = []
     for token in np.flatnonzero(masks[0] & masks[1] & (row > -np.inf)).tolist():
-        stepped = [judge.step(cursor, token) for judge, cursor in zip(judges, node.cursors, strict=True)]
-        cursors = tuple(cursor for cursor in stepped if cursor is not None)
+        cursors = tuple(
+            judge.taken(cursor, token) for judge, cursor in zip(judges, node.cursors, strict=True)
+        )
         log_prob = node.log_prob + float(row[token] - log_normaliser)
         data = node.data + text.lm.vocabulary.token_bytes[token]
         if cursors[0].ended:

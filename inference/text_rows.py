@@ -153,24 +153,21 @@ class Row:
             checked: Where the judge that checks candidates stands after it, if it was asked.
             scarce: Whether few of its candidates were accepted.
         """
-        stepped = tuple(
-            None
-            if judge is None or cursor is None
-            else checked
-            if checked is not None and judge is self.judges.check
-            else judge.step(cursor, token)
-            for judge, cursor in zip(self.judges.all(), self.cursors, strict=True)
-        )
-        mask_cursor = stepped[1]
-        assert mask_cursor is not None
+        local, mask, check = self.cursors
+        assert mask is not None
+        if checked is None and self.judges.check is not None and check is not None:
+            checked = self.judges.check.step(check, token)
+        if self.judges.local is not None and local is not None:
+            local = self.judges.local.step(local, token)
+        mask = self.judges.mask.taken(mask, token)
         return replace(
             self,
-            cursors=stepped,
+            cursors=(local, mask, checked),
             data=self.data + self.text.lm.vocabulary.token_bytes[token],
             tokens=(*self.tokens, token),
             token_log_probs=(*self.token_log_probs, log_prob),
             log_normalisers=(*self.log_normalisers, log_normaliser),
-            ended=mask_cursor.ended,
+            ended=mask.ended,
             scarce=scarce,
         )
 

@@ -16,7 +16,7 @@ from lmppl.constraints.combinators import both
 from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.vocabulary_mask import index_of
-from lmppl.errors import InvalidInputError
+from lmppl.errors import ConstraintError, InvalidInputError
 from lmppl.language_model import Vocabulary
 from lmppl.token_answers import ClassAnswers, StepAnswers, StopAnswers, TokenAnswers, WalkedAnswers
 from lmppl.token_rules import Place, TokenRule, ends_at, places_after
@@ -89,6 +89,22 @@ class Acceptor:
                 return cursor
             return None if state is _DEAD else Cursor(state, b"")
         return self._answered(self._step(cursor, token))
+
+    def taken(self, cursor: Cursor, token: int) -> Cursor:
+        """Gives the cursor after a token that was allowed. May raise `CheckTimedOut`.
+
+        Raises:
+            ConstraintError: The constraint refuses it now.
+        """
+        after = self.step(cursor, token)
+        if after is None:
+            said = "A constraint" if self.constraint is None else self.constraint.describe()
+            raise ConstraintError(
+                f"{said} refuses the token {self.vocabulary.token_bytes[token]!r}, which it had allowed: its "
+                "mask() says something else than advance(), or its answers change. See "
+                "lp.testing.check_constraint."
+            )
+        return after
 
     def _is_only_text(self, cursor: Cursor, data: bytes) -> bool:
         """Says whether a token concerns the constraint alone, since nothing of it can belong to a stop."""

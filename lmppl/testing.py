@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lmppl.constraints.cost_growth import TIMES, CostGrowth, cost_growth_of
 from lmppl.constraints.free_characters import are_free
@@ -11,10 +12,12 @@ from lmppl.constraints.lateness import Lateness, lateness_of
 from lmppl.constraints.protocol import OUTSIDE, Constraint, State, has_mask
 from lmppl.constraints.vocabulary_mask import VocabularyIndex
 from lmppl.contracts import check_language_model as check_language_model
-from lmppl.errors import InvalidInputError, InvalidTypeError
+from lmppl.errors import InvalidInputError, InvalidTypeError, LmpplError
 from lmppl.language_model import Vocabulary
 from lmppl.potentials.laws import check_potential as check_potential
 from lmppl.unbiasedness import assert_unbiased as assert_unbiased
+
+Answer = TypeVar("Answer")
 
 _DISTURBANCES = (b"\x00", b"\x80", b"\xff", b"\xf0\x9f", b" ", b"a")
 _FREE = (b"a", b"b c", "é".encode(), b"zzzz")
@@ -74,15 +77,18 @@ def check_constraint(constraint: Constraint, samples: Iterable[str | bytes]) -> 
     Raises:
         AssertionError: A law is broken. The message names the law, the string and the place.
         InvalidInputError: There is no sample.
+        InvalidTypeError: Something else was given.
     """
     if not isinstance(constraint, Constraint):
         raise InvalidTypeError(f"check_constraint() tests a Constraint, but was given {constraint!r}.")
-    strings = [sample.encode() if isinstance(sample, str) else bytes(sample) for sample in samples]
+    strings = _strings(samples)
     if not strings:
         raise InvalidInputError("check_constraint() was given no samples. Give strings inside and outside.")
     _is_value(constraint, constraint, "the constraint")
     _law(bool(constraint.describe()), "describe() gives a text", constraint.describe())
-    _law(constraint.initial() == constraint.initial(), "initial() always gives the same state", "")
+    initial = constraint.initial()
+    _law(initial is not None, "initial() gives a state: None stands for a refused prefix", b"")
+    _is_value(initial, constraint.initial(), "a state, which initial() always gives the same,")
     for string in strings:
         _test_string(constraint, string)
         for text in _disturbed(string):
@@ -93,6 +99,17 @@ def check_constraint(constraint: Constraint, samples: Iterable[str | bytes]) -> 
     return ConstraintReport(
         _test_lateness(constraint, strings, accepted), _test_cost_growth(constraint, accepted)
     )
+
+
+def _strings(samples: Iterable[str | bytes]) -> list[bytes]:
+    if isinstance(samples, str | bytes):
+        raise InvalidTypeError(f"check_constraint() takes a list of samples, but was given {samples!r:.60}.")
+    strings = []
+    for sample in samples:
+        if not isinstance(sample, str | bytes):
+            raise InvalidTypeError(f"A sample of check_constraint() is a str or bytes, not {sample!r:.60}.")
+        strings.append(sample.encode() if isinstance(sample, str) else sample)
+    return strings
 
 
 def _disturbed(string: bytes) -> list[bytes]:
@@ -219,22 +236,46 @@ def _test_automaton(constraint: Constraint, string: bytes) -> None:
 def _advance(constraint: Constraint, state: State, data: bytes) -> State | None:
     """Advances twice, to see that neither the state nor the constraint is changed by it."""
     before = hash(state)
-    accepted = constraint.accepts(state)
-    first = constraint.advance(state, data)
-    second = constraint.advance(state, data)
+    accepted = _accepts(constraint, state, b"")
+    first = _answer(constraint, state, data)
+    second = _answer(constraint, state, data)
     _law(hash(state) == before, "advance does not change the state", data)
     _law(constraint.accepts(state) == accepted, "advance does not change what a state accepts", data)
+    if first is not None:
+        _is_value(first, first, "a state")
     _law(first == second, "advance always gives the same state", data)
     if first is not None:
         _is_value(first, second, "a state")
-        _law(constraint.accepts(first) in (True, False), "accepts gives True or False", data)
+        _law(_accepts(constraint, first, data) in (True, False), "accepts gives True or False", data)
     return first
+
+
+def _answer(constraint: Constraint, state: State, data: bytes) -> State | None:
+    """Advances, as the law says that it does."""
+    law = f"advance answers for all bytes, a part of a character too, and raises nothing. From {state!r:.60}"
+    return _unless_it_fails(lambda: constraint.advance(state, data), law, data)
+
+
+def _accepts(constraint: Constraint, state: State, data: bytes) -> bool:
+    """Asks whether a text may end, as the law says that it may be asked."""
+    law = f"accepts answers for each state that advance gives, and raises nothing. In {state!r:.60}"
+    return _unless_it_fails(lambda: constraint.accepts(state), law, data)
+
+
+def _unless_it_fails(ask: Callable[[], Answer], law: str, data: bytes) -> Answer:
+    """Tells what fails from what cannot be answered, which is an error of lmppl."""
+    try:
+        return ask()
+    except LmpplError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"Law broken: {law}, {data!r}: {type(error).__name__}: {error}.") from error
 
 
 def _bytewise(constraint: Constraint, string: bytes) -> State | None:
     state: State | None = constraint.initial()
     for i in range(len(string)):
-        state = constraint.advance(state, string[i : i + 1])
+        state = _answer(constraint, state, string[i : i + 1])
         if state is None:
             return None
     return state

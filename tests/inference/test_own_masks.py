@@ -76,3 +76,18 @@ def test_auto_masks_it_and_asks_about_no_token_that_is_not_taken() -> None:
     asked = lp.infer(word, plain, method=lp.SMC(50), key=0)
     assert "EvenBytes(4) by AWRS()" in asked.diagnostics.text_sites["word"]
     assert posterior.diagnostics.num_checks == 0 < asked.diagnostics.num_checks
+
+
+class Forgetful(Masked):
+    """Says of each token that it may come."""
+
+    def mask(self, state: Any, vocabulary: lp.Vocabulary) -> np.ndarray:
+        return np.ones(len(vocabulary), bool)
+
+
+@pytest.mark.parametrize("method", [lp.Enumerate(), lp.SMC(20)], ids=["enumerate", "smc"])
+def test_a_mask_that_allows_what_advance_refuses_is_named(method: lp.SMC | lp.Enumerate) -> None:
+    with pytest.raises(
+        lp.errors.ConstraintError, match=r"EvenBytes\(1\) refuses the token b'\w+', which it had"
+    ):
+        lp.infer(word, Forgetful(1), method=method, key=0)

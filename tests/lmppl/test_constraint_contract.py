@@ -19,7 +19,7 @@ from lmppl.constraints.regular_expression import regex
 from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.constraints.text_length import length
 from lmppl.constraints.word_lists import words
-from lmppl.errors import ConstraintError, InvalidInputError
+from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
 from lmppl.testing import check_constraint
 
 GOAL = 'start: " " (pred " ")* pred\npred: "(on " B " " B ")" | "(arm-empty)"\nB: "red" | "blue"'
@@ -152,6 +152,15 @@ def mutates(toy: Toy, state: State, data: bytes) -> State | None:
     return state
 
 
+def decodes(toy: Toy, state: State, data: bytes) -> State | None:
+    data.decode()
+    return plain(state, data)
+
+
+def says_false(toy: Toy, state: State, data: bytes) -> State | None:
+    return False if plain(state, data) is None else plain(state, data)
+
+
 def test_toy_itself_keeps_the_laws() -> None:
     check_constraint(Toy(), ["abab", "aba", b""])
     check_constraint(Toy(local=lambda state: b"a" if len(state) % 2 else b""), ["abab", "aba", b""])
@@ -167,6 +176,10 @@ def test_toy_itself_keeps_the_laws() -> None:
         (Toy(initial=Mutable, advance=mutates), "does not change the state"),
         (Toy(advance=lambda toy, state, data: None), "every prefix|at least one sample|is advance"),
         (Toy(advance=lambda toy, state, data: [data]), "a state is hashable"),
+        (Toy(initial=list), "a state, which initial.*is hashable"),
+        (Toy(initial=lambda: None), r"initial\(\) gives a state"),
+        (Toy(advance=decodes), r"advance .* raises nothing\. From b'.*x80.*: UnicodeDecodeError"),
+        (Toy(advance=says_false), r"accepts .* raises nothing\. In False, b'.*': TypeError"),
         (Toy(accepts=lambda state: "yes"), "accepts gives True or False"),
         (Toy(accepts=lambda state: False), "at least one sample is accepted"),
         (Toy(describe=lambda: ""), "describe"),
@@ -344,3 +357,11 @@ def test_counting_lines_leaves_the_tracer_of_others() -> None:
 def test_no_sample_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="no samples"):
         check_constraint(regex("a"), [])
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"), [("abc", "takes a list of samples"), (["a", 3], "is a str or bytes, not 3")]
+)
+def test_samples_are_a_list_of_strings(samples: list[str], message: str) -> None:
+    with pytest.raises(InvalidTypeError, match=message):
+        check_constraint(regex("a"), samples)

@@ -248,6 +248,8 @@ def test_wrong_options_are_errors() -> None:
         ({"$ref": "https://example.org/x"}, "/", "$ref"),
         ({"$ref": "#/$defs/x"}, "/", "$ref"),
         ({"$ref": "#"}, "/", "$ref"),
+        ({"anyOf": [{"$ref": "#"}, {"type": "null"}]}, "/anyOf/0", "$ref"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"not": {"$ref": "#/$defs/a"}}}}, "/$defs/a/not", "$ref"),
         ({"type": "str"}, "/", "type"),
         ({"type": "string", "nullable": True}, "/", "nullable"),
         ({"$schema": "http://json-schema.org/draft-03/schema#"}, "/", "$schema"),

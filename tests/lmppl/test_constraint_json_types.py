@@ -132,6 +132,28 @@ class Initialised(pydantic.BaseModel):
             raise ValueError("negative")
 
 
+class Described(pydantic.BaseModel):
+    """A model about which readers are told more, and nobody else."""
+
+    model_config = pydantic.ConfigDict(title="Any", json_schema_extra={"examples": [{"title": "a"}]})
+    name: str = Field(description="a name", examples=["a"], deprecated=True)
+    size: Level = Field(Level.LOW, json_schema_extra={"description": "how far"})
+    left: Point | None = None
+
+
+class Loosened(pydantic.BaseModel):
+    """A model whose JSON Schema says less than it."""
+
+    a: int = Field(ge=3, json_schema_extra=lambda schema: schema.pop("minimum"))
+
+
+class Emptied(pydantic.BaseModel):
+    """A model whose JSON Schema asks for nothing."""
+
+    model_config = pydantic.ConfigDict(json_schema_extra=lambda schema: schema.pop("required"))
+    a: int
+
+
 TOLD = [
     bool,
     int,
@@ -158,8 +180,12 @@ TOLD = [
     Annotated[Cat | Dog, Field(discriminator="kind")],
     Cat | Dog,
     Tree,
+    Described,
 ]
 JUDGED = [
+    Loosened,
+    Emptied,
+    Annotated[int, pydantic.WithJsonSchema({"type": "string"})],
     Sevens,
     Ordered,
     Even,
@@ -232,6 +258,9 @@ def test_where_pydantic_has_more_to_say_it_is_asked(type_: Any) -> None:
         (Even, '{"x": 2}', '{"x": 3}'),
         (Strict, '{"a": 1}', '{"a": 1.0}'),
         (Initialised, '{"a": 1}', '{"a": -1}'),
+        (Loosened, '{"a": 3}', '{"a": 2}'),
+        (Emptied, '{"a": 3}', "{}"),
+        (Annotated[int, pydantic.WithJsonSchema({"type": "string"})], '"12"', '"twelve"'),
         (list[Sevens | None], '[null, {"a": 7}]', '[{"a": 6}]'),
         (datetime.datetime, '"2024-02-29T12:00:00"', '"2023-02-29T12:00:00"'),
         (datetime.datetime, '"2024-02-29T12:00:00.5+01:00"', '"2024-02-29T24:00:00"'),
@@ -252,6 +281,44 @@ def test_a_text_is_allowed_if_its_type_takes_it(type_: Any, allowed: str, refuse
     assert not accepted(constraint, refused)
     with pytest.raises(InvalidInputError, match="not in the language"):
         constraint.parse(refused)
+
+
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        (datetime.date, [datetime.date(2024, 2, 29), datetime.date.min, datetime.date.max]),
+        (datetime.datetime, [datetime.datetime(2024, 1, 1, 1, 2, 3, 4, datetime.UTC), datetime.datetime.max]),
+        (datetime.time, [datetime.time(1, 2), datetime.time(1, 2, 3, 400, datetime.UTC)]),
+        (
+            datetime.timedelta,
+            [
+                datetime.timedelta(**{part: size})
+                for part in ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
+                for size in (0, 1, -1, 7, 90, -365, 400, 3601, 86_399)
+            ],
+        ),
+        (decimal.Decimal, [decimal.Decimal("1.50"), decimal.Decimal("-0.001"), decimal.Decimal(10**30)]),
+        (uuid.UUID, [uuid.UUID(int=5), uuid.UUID(int=2**128 - 1)]),
+        (dict[int, bool], [{1: True, -(2**63) + 1: False}]),
+        (Size, list(Size)),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_values_are_allowed_as_pydantic_writes_them(type_: Any, values: list[Any]) -> None:
+    adapter = pydantic.TypeAdapter(type_)
+    constraint = lp.json(type_)
+    for value in values:
+        assert constraint.parse(adapter.dump_json(value)) == value
+
+
+UserId = typing.NewType("UserId", int)
+Names = typing_extensions.TypeAliasType("Names", list[str])
+
+
+def test_names_for_types_are_types() -> None:
+    assert lp.json(UserId).parse("7") == 7
+    assert lp.json(Names).parse('["a"]') == ["a"]
+    assert not accepted(lp.json(Names), '"a"')
 
 
 def test_dates_are_refused_at_the_first_character_that_fits_none() -> None:

@@ -69,10 +69,14 @@ def grammar_rules(reading: Reading, start: str, terminals: Mapping[str, int], li
             f" Terminal {n} is never found: its texts are taken for another one, or ignored."
             for n in others[:3]
         )
+        advice = (
+            "Where two terminals match a text, give that which is meant a greater priority, as in NAME.1."
+            if others
+            else "Give its recursive rules an alternative that ends."
+        )
         raise ConstraintError(
             f"No string is in the language of the grammar: every derivation of {start!r} goes on for ever, "
-            f"or needs a terminal that is never found.{hint} Give its recursive rules an alternative that "
-            "ends."
+            f"or needs a terminal that is never found.{hint} {advice}"
         )
     return Rules(first, productions, frozenset(_closed(set(), sides)), rules[start])
 

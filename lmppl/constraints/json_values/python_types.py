@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from lmppl.constraints.json_values.drafts import MAPS
 from lmppl.constraints.json_values.string_formats import DATE
 from lmppl.constraints.mistaken_values import hint
 from lmppl.errors import InvalidTypeError, MissingExtraError
 
-# Spellings of RFC 3339 and ISO 8601, and of these only what pydantic reads.
+# Spellings of RFC 3339 and ISO 8601, and of these only what pydantic reads. Durations also as it
+# writes them: with a sign, years of 365 days, and parts of a second.
 _DATE = f"(?!0000){DATE}"
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
 _ZONE = "(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
-_SPAN = r"T(?:[0-9]{1,6}H(?:[0-9]{1,6}M)?(?:[0-9]{1,6}S)?|[0-9]{1,6}M(?:[0-9]{1,6}S)?|[0-9]{1,6}S)"
+_SECONDS = r"[0-9]{1,6}(?:\.[0-9]{1,6})?S"
+_SPAN = f"T(?:[0-9]{{1,6}}H(?:[0-9]{{1,6}}M)?(?:{_SECONDS})?|[0-9]{{1,6}}M(?:{_SECONDS})?|{_SECONDS})"
+_DAYS = f"(?:[0-9]{{1,6}}Y(?:[0-9]{{1,6}}D)?|[0-9]{{1,6}}D)(?:{_SPAN})?"
 _HEX = "[0-9a-fA-F]"
 _PATTERNS = {
     "date": f"^{_DATE}$",
     "date-time": f"^{_DATE}T{_CLOCK}{_ZONE}$",
-    "duration": f"^P(?:[0-9]{{1,6}}D(?:{_SPAN})?|{_SPAN})$",
+    "duration": f"^-?P(?:{_DAYS}|{_SPAN})$",
     "time": f"^{_CLOCK}{_ZONE}$",
     "uuid": f"^{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}$",
 }
 _DECIMAL = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$"
 _INTEGER_NAME = r"^-?(?:0|[1-9][0-9]{0,18})$"
+
+_OF_TYPES = ("__origin__", "__args__", "__value__", "__supertype__")
+"""What a type has that is no class: a generic one, a union, an alias, a `NewType`."""
 
 _NO_RULES = frozenset(("type", "ref", "metadata", "serialization"))
 _KEPT = {
@@ -65,6 +72,7 @@ _KEPT = {
 }
 """Kinds of pydantic's core schemas, each with the rules that its JSON Schema tells to the full."""
 
+_ANNOTATIONS = frozenset(("title", "description", "default", "examples", "deprecated", "discriminator"))
 _WITH_PARTS = ("schema", "fields", "items_schema", "keys_schema", "values_schema", "choices", "definitions")
 _IDLE = (("strict", False), ("default_factory_takes_data", False))
 _KEPT_CONFIG = frozenset(("title", "extra_fields_behavior", "frozen"))
@@ -80,7 +88,7 @@ def schema_of(type_: Any) -> Any:
         InvalidTypeError: It is no type, cannot be hashed, or pydantic makes no JSON Schema of it.
         MissingExtraError: pydantic is not installed.
     """
-    if not (isinstance(type_, type) or hasattr(type_, "__origin__") or hasattr(type_, "__args__")):
+    if not (isinstance(type_, type) or any(hasattr(type_, each) for each in _OF_TYPES)):
         raise InvalidTypeError(
             f"json() takes a JSON Schema (dict, bool or text), a pydantic model or dataclass, not {type_!r}."
             f"{hint(type_)}"
@@ -117,10 +125,12 @@ def schema_says_all(type_: Any) -> bool:
     """Says whether pydantic is known to take each text that the type's JSON Schema allows.
 
     It does not where Python functions have a say (`field_validator`, `__post_init__`), where a setting
-    changes what is read (`strict`), and for kinds that JSON Schema has no words for, as a path that must
-    exist. That it reads no integers of more than 4,300 digits is left aside.
+    changes what is read (`strict`), for kinds that JSON Schema has no words for, as a path that must exist,
+    and where the JSON Schema has been changed (`WithJsonSchema`, `json_schema_extra`). That it reads no
+    integers of more than 4,300 digits is left aside.
     """
-    return all(map(_is_told, _parts(_adapter(type_).core_schema)))
+    core = _adapter(type_).core_schema
+    return all(map(_is_told, _parts(core))) and _rules(schema_of(type_)) == _rules(_unchanged(core))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +197,30 @@ def _patterned(made: dict[str, Any]) -> dict[str, Any]:
     return made if pattern is None else {**made, "pattern": pattern}
 
 
+def _unchanged(core: Any) -> Any:
+    """Gives the JSON Schema of a core schema without what `WithJsonSchema` and the like make of it."""
+    return _generator()().generate(_without("metadata", core))
+
+
+def _without(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(name, each) for key, each in value.items() if key != name}
+    return type(value)(_without(name, each) for each in value) if type(value) in (list, tuple) else value
+
+
+def _rules(schema: Any) -> Any:
+    """Gives a JSON Schema without what is said to readers only."""
+    if isinstance(schema, list):
+        return [_rules(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: {key: _rules(each) for key, each in value.items()} if name in MAPS else _rules(value)
+        for name, value in schema.items()
+        if name not in _ANNOTATIONS
+    }
+
+
 def _parts(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Gives a core schema and all core schemas in it, but those of which nothing is known."""
     yield schema
@@ -215,6 +249,8 @@ def _is_told(schema: Mapping[str, Any]) -> bool:
         return False
     if not _KEPT_CONFIG.issuperset(schema.get("config") or ()):
         return False
+    if not _ANNOTATIONS.issuperset(_extra(schema.get("cls"))):
+        return False
     if schema.get("post_init") or schema.get("custom_init") or not schema.get("init", True):
         return False
     if not isinstance(schema.get("validation_alias", ""), str):
@@ -228,6 +264,13 @@ def _is_told(schema: Mapping[str, Any]) -> bool:
     if kind == "enum":
         return _is_of_json(each.value for each in schema["members"])
     return kind != "literal" or _is_of_json(schema["expected"])
+
+
+def _extra(cls: Any) -> Iterable[str]:
+    """Gives the keywords that the configuration of a class adds to its JSON Schema."""
+    config = getattr(cls, "model_config", None) or getattr(cls, "__pydantic_config__", None) or {}
+    extra = config.get("json_schema_extra") or ()
+    return ("a function",) if callable(extra) else extra
 
 
 def _is_of_json(values: Any) -> bool:

@@ -48,6 +48,10 @@ class SchemaReader(Protocol):
         """Gives the values that are wanted."""
         ...
 
+    def referred(self, place: Place, keyword: str, positive: bool) -> Values:
+        """Gives the values that a reference, or its negation, wants."""
+        ...
+
 
 Keyword = Callable[[SchemaReader, Place, bool], Values]
 """The values that a keyword of a schema allows, or, if not positive, those that it refuses."""

@@ -19,6 +19,11 @@ from lmppl.constraints.json_values.unevaluated_parts import unevaluated
 
 MAX_SCHEMAS = 20_000
 
+_CIRCLE = (
+    "to know what it allows one must know what it allows. Let it refer to itself only below 'properties' or "
+    "'items'."
+)
+
 _GROUPS = {
     **dict.fromkeys(("items", "prefixItems", "additionalItems", "unevaluatedItems"), "items"),
     "patternProperties": "properties",
@@ -82,22 +87,28 @@ class Reader(SchemaReader):
     def _literal(self, literal: Literal) -> Values:
         if literal in self._known:
             return self._known[literal]
-        known = self._known_roughly if self.alternatives.looks_no_further else self._known
+        known = self._found
         if literal not in known:
             place = self._places[literal.schema]
             if literal in self._under_way:
-                raise refusal(
-                    place,
-                    "$ref",
-                    "to know what it allows one must know what it allows. Let it refer to itself only below "
-                    "'properties' or 'items'.",
-                )
+                raise refusal(place, "$ref", _CIRCLE)
             self._under_way.add(literal)
             try:
                 known[literal] = self._read(place, literal.positive)
             finally:
                 self._under_way.discard(literal)
         return known[literal]
+
+    def referred(self, place: Place, keyword: str, positive: bool) -> Values:
+        """Gives the values that a reference, or its negation, wants."""
+        wanted = self.wanted(self.document.target(place, keyword), positive)
+        if any(each in self._under_way and each not in self._found for each in wanted):
+            raise refusal(place, keyword, _CIRCLE)
+        return self.values(wanted)
+
+    @property
+    def _found(self) -> dict[Literal, Values]:
+        return self._known_roughly if self.alternatives.looks_no_further else self._known
 
     def _under_way_with(self, wanted: Wanted) -> bool:
         return not self._under_way.isdisjoint(wanted)
@@ -146,7 +157,7 @@ def _identity(place: Place) -> str:
 
 def _reference(keyword: str) -> Keyword:
     def reference(reader: SchemaReader, place: Place, positive: bool) -> Values:
-        return reader.values(reader.wanted(reader.document.target(place, keyword), positive))
+        return reader.referred(place, keyword, positive)
 
     return reference
 
