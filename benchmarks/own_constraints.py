@@ -17,10 +17,10 @@ from tokenizers import Tokenizer
 import lmppl as lp
 from lmppl.acceptance import Acceptor, Cursor
 from lmppl.cache_places import COMPILE_CACHE
-from lmppl.constraints.canonical_tokens import Canonical
+from lmppl.constraints.functions.time_limits import one_alarm
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.time_limits import one_alarm
-from lmppl.constraints.vocabulary_mask import index_of
+from lmppl.constraints.vocabularies.canonical_tokens import Canonical
+from lmppl.constraints.vocabularies.vocabulary_mask import index_of
 from lmppl.language_model import Vocabulary
 from lmppl.models.canonical_merges import MergesRule
 from lmppl.token_answers import StepAnswers, TokenAnswers

@@ -175,7 +175,7 @@ def forget_masks(vocabulary: Any) -> None:
 
 
 def _empty(vocabulary: Any, memo: str) -> None:
-    from lmppl.constraints.vocabulary_mask import index_of
+    from lmppl.constraints.vocabularies.vocabulary_mask import index_of
 
     getattr(index_of(vocabulary), memo).clear()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lmppl.acceptance import Acceptor, Cursor
-from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.inference.text_rows import Row
 from lmppl.token_answers import StepAnswers, TokenAnswers
 

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from lmppl.compilation import compiled
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
+from lmppl.constraints.functions.time_limits import one_alarm
 from lmppl.constraints.protocol import is_batched
-from lmppl.constraints.remembered_answers import CheckTimedOut
-from lmppl.constraints.time_limits import one_alarm
 from lmppl.inference.awrs import (
     Weighed,
     checks_needed,

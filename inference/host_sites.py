@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmppl.constraints.remembered_answers import CheckTimedOut
-from lmppl.constraints.time_limits import one_alarm
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
+from lmppl.constraints.functions.time_limits import one_alarm
 from lmppl.device_layout import ROWS
 from lmppl.inference.contexts import grown, rearranged
 from lmppl.inference.host_candidates import Checks

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmppl.compilation import compiled
-from lmppl.constraints.ended_automaton import DEAD, EndedAutomaton, ended_automaton_of
+from lmppl.constraints.regular.ended_automaton import DEAD, EndedAutomaton, ended_automaton_of
 from lmppl.device_layout import WHOLE, layout_of
 from lmppl.inference.token_machines import MachineTables, MaskCache, join, new_mask_cache
 from lmppl.language_model import LanguageModel

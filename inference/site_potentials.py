@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lmppl.constraints.remembered_answers import CheckTimedOut
-from lmppl.constraints.time_limits import one_alarm
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
+from lmppl.constraints.functions.time_limits import one_alarm
 from lmppl.inference.expert_reading import ExpertReader, Line, has_simple_end
 from lmppl.inference.text_rows import Row
 from lmppl.inference.text_sites import TIMED_OUT, UNSATISFIABLE, Batch

@@ -8,8 +8,8 @@ from functools import reduce
 import numpy as np
 
 from lmppl.acceptance import Acceptor, Cursor, acceptor
-from lmppl.constraints.combinators import both
-from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.constraints.combined.combinators import both
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.errors import CheckError, InvalidInputError
 from lmppl.potentials.evaluation import complete_log_weights
 from lmppl.scoring import next_log_probs

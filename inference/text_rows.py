@@ -9,9 +9,9 @@ from functools import lru_cache, reduce
 import numpy as np
 
 from lmppl.acceptance import Acceptor, Cursor, acceptor
-from lmppl.constraints.combinators import both
-from lmppl.constraints.ended_automaton import EndedAutomaton, ended_automaton_of
+from lmppl.constraints.combined.combinators import both
 from lmppl.constraints.protocol import Constraint
+from lmppl.constraints.regular.ended_automaton import EndedAutomaton, ended_automaton_of
 from lmppl.inference.proposals import Proposal
 from lmppl.language_model import Vocabulary
 from lmppl.text import Text

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Int32, UInt32
 
-from lmppl.constraints.ended_automaton import DEAD, ENDED, FIRST_LIVE, EndedAutomaton
+from lmppl.constraints.regular.ended_automaton import DEAD, ENDED, FIRST_LIVE, EndedAutomaton
 from lmppl.inference.token_trie import EOS_NODE, FIRST_NODE, ROOT, WORD_BITS, Levels, TokenTables
 from lmppl.shape_buckets import bucket
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lmppl import errors, testing
-    from lmppl.constraints.alternatives import choices
-    from lmppl.constraints.canonical_tokens import canonical
     from lmppl.constraints.domains.planning.pddl_goals import pddl_goal
     from lmppl.constraints.domains.planning.pddl_plans import pddl_plan
     from lmppl.constraints.domains.planning.shortest_plans import plan
@@ -20,15 +18,17 @@ if TYPE_CHECKING:
     from lmppl.constraints.domains.records.smt_records import smt
     from lmppl.constraints.domains.smiles_strings import smiles
     from lmppl.constraints.domains.sql.sql_queries import sql
+    from lmppl.constraints.functions.partial_matching import pattern
+    from lmppl.constraints.functions.python_check import check
+    from lmppl.constraints.functions.word_lists import words
     from lmppl.constraints.grammars.grammar import lark
     from lmppl.constraints.json_values.field_checks import json_check
     from lmppl.constraints.json_values.json_texts import json
-    from lmppl.constraints.partial_matching import pattern
     from lmppl.constraints.protocol import Constraint
-    from lmppl.constraints.python_check import check
-    from lmppl.constraints.regular_expression import regex
-    from lmppl.constraints.text_length import length
-    from lmppl.constraints.word_lists import words
+    from lmppl.constraints.regular.alternatives import choices
+    from lmppl.constraints.regular.regular_expression import regex
+    from lmppl.constraints.regular.text_length import length
+    from lmppl.constraints.vocabularies.canonical_tokens import canonical
     from lmppl.errors import (
         CheckError,
         CheckpointError,
@@ -69,8 +69,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "lmppl.constraints.alternatives": ("choices",),
-    "lmppl.constraints.canonical_tokens": ("canonical",),
+    "lmppl.constraints.regular.alternatives": ("choices",),
+    "lmppl.constraints.vocabularies.canonical_tokens": ("canonical",),
     "lmppl.constraints.domains.records.linear_records": ("linear",),
     "lmppl.constraints.domains.planning.pddl_goals": ("pddl_goal",),
     "lmppl.constraints.domains.planning.pddl_plans": ("pddl_plan",),
@@ -82,12 +82,12 @@ _HOMES = {
     "lmppl.constraints.grammars.grammar": ("lark",),
     "lmppl.constraints.json_values.field_checks": ("json_check",),
     "lmppl.constraints.json_values.json_texts": ("json",),
-    "lmppl.constraints.partial_matching": ("pattern",),
+    "lmppl.constraints.functions.partial_matching": ("pattern",),
     "lmppl.constraints.protocol": ("Constraint",),
-    "lmppl.constraints.python_check": ("check",),
-    "lmppl.constraints.regular_expression": ("regex",),
-    "lmppl.constraints.text_length": ("length",),
-    "lmppl.constraints.word_lists": ("words",),
+    "lmppl.constraints.functions.python_check": ("check",),
+    "lmppl.constraints.regular.regular_expression": ("regex",),
+    "lmppl.constraints.regular.text_length": ("length",),
+    "lmppl.constraints.functions.word_lists": ("words",),
     "lmppl.errors": (
         "CheckError",
         "CheckpointError",

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lmppl.constraints.byte_steps import Standing, steps_of
-from lmppl.constraints.canonical_tokens import Canonical
-from lmppl.constraints.combinators import both
+from lmppl.constraints.combined.combinators import both
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.remembered_answers import CheckTimedOut
-from lmppl.constraints.vocabulary_mask import index_of
+from lmppl.constraints.vocabularies.byte_steps import Standing, steps_of
+from lmppl.constraints.vocabularies.canonical_tokens import Canonical
+from lmppl.constraints.vocabularies.vocabulary_mask import index_of
 from lmppl.errors import ConstraintError, InvalidInputError
 from lmppl.language_model import Vocabulary
 from lmppl.token_answers import ClassAnswers, StepAnswers, StopAnswers, TokenAnswers, WalkedAnswers

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lmppl.constraints.cost_growth import TIMES, CostGrowth, cost_growth_of
-from lmppl.constraints.free_characters import are_free
 from lmppl.constraints.lateness import Lateness, lateness_of
 from lmppl.constraints.protocol import OUTSIDE, Constraint, State, has_mask
-from lmppl.constraints.vocabulary_mask import VocabularyIndex
+from lmppl.constraints.regular.free_characters import are_free
+from lmppl.constraints.vocabularies.vocabulary_mask import VocabularyIndex
 from lmppl.contracts import check_language_model as check_language_model
 from lmppl.errors import InvalidInputError, InvalidTypeError, LmpplError
 from lmppl.language_model import Vocabulary

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from lmppl.constraints.combinators import both
+from lmppl.constraints.combined.combinators import both
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import InvalidInputError, InvalidTypeError
 from lmppl.language_model import LanguageModel

@@ -6,8 +6,8 @@ import abc
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from lmppl.constraints.byte_steps import ByteSteps, Standing
-from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
+from lmppl.constraints.vocabularies.byte_steps import ByteSteps, Standing
 
 MAX_REMEMBERED = 2_048  # answers of one place that is walked from
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.protocol import Constraint, State
-from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import ConstraintError
 
 TIMES = 8

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.protocol import Constraint, State
-from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import ConstraintError
 
 _MOST_CALLS = (60_000, 6_000)  # of `advance`: in all searches together, and of one kind in one search

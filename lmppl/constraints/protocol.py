@@ -6,15 +6,15 @@ import abc
 from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from lmppl.constraints.notation import Operator
-from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.constraints.combined.notation import Operator
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.errors import InvalidTypeError
 
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Bool
 
-    from lmppl.constraints.automaton import ByteAutomaton
+    from lmppl.constraints.regular.automaton import ByteAutomaton
     from lmppl.language_model import Vocabulary
     from lmppl.potentials.protocol import Potential
 
@@ -164,7 +164,7 @@ class Constraint(abc.ABC):
             InvalidInputError: `least` is below 0 or above `most`.
             InvalidTypeError: A bound is no int.
         """
-        from lmppl.constraints.repetition import repeated  # combinators are constraints themselves
+        from lmppl.constraints.combined.repetition import repeated  # combinators are constraints themselves
 
         return repeated(self, least, most)
 
@@ -175,38 +175,38 @@ class Constraint(abc.ABC):
     def __and__(self, other: Potential) -> Potential: ...
 
     def __and__(self, other: Any) -> Any:
-        from lmppl.constraints.combinators import both
+        from lmppl.constraints.combined.combinators import both
         from lmppl.potentials.protocol import Potential
 
         return NotImplemented if isinstance(other, Potential) else both(self, other)
 
     def __rand__(self, other: str) -> Constraint:
-        from lmppl.constraints.combinators import both
+        from lmppl.constraints.combined.combinators import both
 
         return both(other, self)
 
     def __or__(self, other: Constraint | str) -> Constraint:
-        from lmppl.constraints.union import either
+        from lmppl.constraints.combined.union import either
 
         return either(self, other)
 
     def __ror__(self, other: str) -> Constraint:
-        from lmppl.constraints.union import either
+        from lmppl.constraints.combined.union import either
 
         return either(other, self)
 
     def __add__(self, other: Constraint | str) -> Constraint:
-        from lmppl.constraints.concatenation import followed
+        from lmppl.constraints.combined.concatenation import followed
 
         return followed(self, other)
 
     def __radd__(self, other: str) -> Constraint:
-        from lmppl.constraints.concatenation import followed
+        from lmppl.constraints.combined.concatenation import followed
 
         return followed(other, self)
 
     def __invert__(self) -> Constraint:
-        from lmppl.constraints.complement import all_but
+        from lmppl.constraints.combined.complement import all_but
 
         return all_but(self)
 

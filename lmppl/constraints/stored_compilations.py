@@ -24,9 +24,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lmppl.cache_places import cache_folder
-from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.plain_values import Damaged, Kind, Kinds, NotPlain, read, written
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.transition_tables import DEAD
 
 LEAST_SECONDS = 0.05
 """What compiles in less is not kept: reading it would take about as long."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.errors import CheckError, LmpplError
 from lmppl.potentials.experts import Expert, Role, expert_log_weights
 from lmppl.potentials.log_values import checked_log_weight

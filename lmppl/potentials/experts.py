@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from lmppl.constraints.combinators import both
+from lmppl.constraints.combined.combinators import both
 from lmppl.constraints.utf8_decoding import decodable_head
 from lmppl.errors import InvalidInputError, InvalidTypeError
 from lmppl.potentials.protocol import Potential

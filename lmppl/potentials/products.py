@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from lmppl.constraints.combinators import both
-from lmppl.constraints.notation import Operator, grouped
+from lmppl.constraints.combined.combinators import both
+from lmppl.constraints.combined.notation import Operator, grouped
 from lmppl.constraints.protocol import Constraint
 from lmppl.errors import InvalidTypeError
 from lmppl.potentials.protocol import Potential

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lmppl.constraints.functions.remembered_answers import CheckTimedOut
     from lmppl.constraints.protocol import Constraint
-    from lmppl.constraints.remembered_answers import CheckTimedOut
 
 
 class Potential(abc.ABC):

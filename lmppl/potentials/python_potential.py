@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmppl.constraints.check_calls import AnswerKind
+from lmppl.constraints.functions.check_calls import AnswerKind
+from lmppl.constraints.functions.remembered_answers import Answers, CheckTimedOut, require_askable
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.remembered_answers import Answers, CheckTimedOut, require_askable
 from lmppl.constraints.utf8_decoding import decodable_head
 from lmppl.errors import InvalidInputError, InvalidTypeError
 from lmppl.potentials.log_values import ADVICE, WANTED, log_weight_or_none

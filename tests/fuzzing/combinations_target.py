@@ -13,10 +13,10 @@ from typing import Any
 from drawn_bytes import Draws
 from viable_prefixes import completion, stepped
 
+from lmppl.constraints.functions.word_lists import words
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.regular_expression import regex
-from lmppl.constraints.text_length import length
-from lmppl.constraints.word_lists import words
+from lmppl.constraints.regular.regular_expression import regex
+from lmppl.constraints.regular.text_length import length
 from lmppl.errors import LmpplError
 
 MAX_BYTES = 24

@@ -9,8 +9,8 @@ from typing import Any
 import regex
 from viable_prefixes import stepped
 
-from lmppl.constraints.partial_matching import pattern
-from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.constraints.functions.partial_matching import pattern
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.errors import ConstraintError
 
 MAX_BYTES = 14

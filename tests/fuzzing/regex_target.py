@@ -9,7 +9,7 @@ import warnings
 from drawn_bytes import Draws
 from viable_prefixes import shortest_completions, stepped
 
-from lmppl.constraints.regular_expression import regex
+from lmppl.constraints.regular.regular_expression import regex
 from lmppl.errors import ConstraintError
 
 MAX_BYTES = 16

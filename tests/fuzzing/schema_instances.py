@@ -13,9 +13,9 @@ from typing import Any
 
 from jsonschema.protocols import Validator
 
-from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values.ecma_patterns import containing
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.transition_tables import DEAD
 
 MAX_DEPTH = 7
 MAX_REPAIRS = 25

@@ -18,11 +18,12 @@ from typing import Any
 from grammar_documents import DOCUMENTS, NO_TEXTS, mutated
 from lark.indenter import PythonIndenter
 
-from lmppl.constraints import character_sets, regular_expression, stored_compilations
+from lmppl.constraints import stored_compilations
 from lmppl.constraints.grammars import grammar, grammar_terminals, lark_grammars, lexed_grammars
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.json_values import json_texts
 from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.regular import character_sets, regular_expression
 
 MODES = (("lalr", "contextual"), ("lalr", "basic"), ("earley", "basic"), ("earley", "dynamic"))
 FEW = ("study_sql", "syncode_java_grammar", "pddl_grammar domain")

@@ -21,9 +21,9 @@ import pytest
 import regex
 
 import lmppl as lp
-from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.protocol import Constraint, State
-from lmppl.constraints.regular_language import RegularLanguage
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.regular_language import RegularLanguage
 
 FOLDER = Path(__file__).resolve().parent
 FEW = {  # inputs: a second or two for each target

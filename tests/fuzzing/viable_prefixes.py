@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.byte_steps import steps_of
 from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.vocabularies.byte_steps import steps_of
 
 _FEW = 5  # bytes that are asked about at once
 _MOST = 12  # places of a text where single steps are compared, and places whose bytes are asked about there

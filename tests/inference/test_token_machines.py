@@ -12,7 +12,7 @@ import pytest
 
 import lmppl as lp
 from lmppl.acceptance import Acceptor
-from lmppl.constraints.ended_automaton import DEAD, ENDED, ended_automaton_of
+from lmppl.constraints.regular.ended_automaton import DEAD, ENDED, ended_automaton_of
 from lmppl.inference import token_trie
 from lmppl.inference.draws import unpacked
 from lmppl.inference.token_machines import join, masks, new_mask_cache, step

@@ -16,11 +16,11 @@ from lark_target import MODES, compared, loaded, parses
 from viable_prefixes import accepted
 
 import lmppl as lp
-from lmppl.constraints import back_references
-from lmppl.constraints.character_sets import single
 from lmppl.constraints.grammars.match_automata import MatchAutomaton
 from lmppl.constraints.grammars.pattern_automata import match_automaton
-from lmppl.constraints.regex_syntax import Alternation, Node, Reference
+from lmppl.constraints.regular import back_references
+from lmppl.constraints.regular.character_sets import single
+from lmppl.constraints.regular.regex_syntax import Alternation, Node, Reference
 from lmppl.errors import ConstraintError
 from lmppl.testing import check_constraint
 

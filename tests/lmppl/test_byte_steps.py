@@ -8,8 +8,6 @@ from collections.abc import Callable
 import pytest
 
 import lmppl as lp
-from lmppl.constraints import byte_steps
-from lmppl.constraints.byte_steps import ByteSteps
 from lmppl.constraints.json_values import property_names, string_readers
 from lmppl.constraints.json_values.acceptor import Machine
 from lmppl.constraints.json_values.acceptor import State as JsonState
@@ -17,6 +15,8 @@ from lmppl.constraints.json_values.frames import Cut
 from lmppl.constraints.json_values.phases import STRING, VALUE
 from lmppl.constraints.json_values.sized_texts import Lengths
 from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.vocabularies import byte_steps
+from lmppl.constraints.vocabularies.byte_steps import ByteSteps
 
 ALPHABET = '"ab{}[]:, \n\\1.u0é'.encode()
 CANDIDATES = [

@@ -9,12 +9,12 @@ import pytest
 from viable_prefixes import accepted, stepped
 
 import lmppl as lp
-from lmppl.constraints import character_language, regular_expression
-from lmppl.constraints.character_automaton import CharacterAutomaton, determinised
-from lmppl.constraints.character_language import CharacterLanguage
-from lmppl.constraints.regex_syntax import Node, parse
-from lmppl.constraints.regular_expression import compiled
-from lmppl.constraints.regular_language import RegularLanguage
+from lmppl.constraints.regular import character_language, regular_expression
+from lmppl.constraints.regular.character_automaton import CharacterAutomaton, determinised
+from lmppl.constraints.regular.character_language import CharacterLanguage
+from lmppl.constraints.regular.regex_syntax import Node, parse
+from lmppl.constraints.regular.regular_expression import compiled
+from lmppl.constraints.regular.regular_language import RegularLanguage
 from lmppl.errors import ConstraintError
 from lmppl.testing import check_constraint
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmppl.constraints import automaton_algebra
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.regular_expression import regex
+from lmppl.constraints.regular import automaton_algebra
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.character_automaton import TooLarge
+from lmppl.constraints.regular.regular_expression import regex
 
 ALPHABET = b"ab"
 Table = tuple[np.ndarray, int, np.ndarray]

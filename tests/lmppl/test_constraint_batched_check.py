@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from lmppl.acceptance import Acceptor, Cursor
-from lmppl.constraints import remembered_answers
+from lmppl.constraints.functions import remembered_answers
+from lmppl.constraints.functions.python_check import check
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.protocol import Constraint, is_batched
-from lmppl.constraints.python_check import check
-from lmppl.constraints.regular_expression import regex
-from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.constraints.regular.regular_expression import regex
 from lmppl.errors import CheckError, InvalidInputError, InvalidTypeError
 from lmppl.language_model import Vocabulary
 
@@ -218,7 +218,7 @@ def test_ctrl_c_ends_the_wait_and_the_workers_go_on_afterwards() -> None:
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
-from lmppl.constraints.python_check import check
+from lmppl.constraints.functions.python_check import check
 
 def says_where(text):
     (Path(text) / str(os.getpid())).touch()

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from viable_prefixes import accepted
 
-from lmppl.constraints import remembered_answers
-from lmppl.constraints.function_values import value_key
+from lmppl.constraints.functions import remembered_answers
+from lmppl.constraints.functions.function_values import value_key
+from lmppl.constraints.functions.python_check import check
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
+from lmppl.constraints.functions.time_limits import TimeLimitReached, call_within, one_alarm
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.python_check import check
-from lmppl.constraints.remembered_answers import CheckTimedOut
-from lmppl.constraints.time_limits import TimeLimitReached, call_within, one_alarm
 from lmppl.errors import CheckError, InvalidInputError
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmppl.constraints import alternatives
-from lmppl.constraints.alternatives import choices
-from lmppl.constraints.regular_expression import regex
+from lmppl.constraints.regular import alternatives
+from lmppl.constraints.regular.alternatives import choices
+from lmppl.constraints.regular.regular_expression import regex
 from lmppl.errors import ConstraintError, InvalidTypeError
 
 texts = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Z")), max_size=6)

@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lmppl as lp
-from lmppl.constraints import automaton_algebra, automaton_operations
-from lmppl.constraints.alternatives import choices
-from lmppl.constraints.concatenation import Concatenation
+from lmppl.constraints.combined.concatenation import Concatenation
+from lmppl.constraints.combined.repetition import Repetition
+from lmppl.constraints.combined.union import Union
+from lmppl.constraints.functions.python_check import check
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.protocol import Constraint, State
-from lmppl.constraints.python_check import check
-from lmppl.constraints.regular_expression import regex
-from lmppl.constraints.repetition import Repetition
-from lmppl.constraints.text_length import length
-from lmppl.constraints.union import Union
+from lmppl.constraints.regular import automaton_algebra, automaton_operations
+from lmppl.constraints.regular.alternatives import choices
+from lmppl.constraints.regular.regular_expression import regex
+from lmppl.constraints.regular.text_length import length
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
 
 ALPHABET = b"ab" + "é".encode()

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmppl.constraints.alternatives import choices
-from lmppl.constraints.combinators import Conjunction, both
+from lmppl.constraints.combined.combinators import Conjunction, both
+from lmppl.constraints.functions.python_check import check
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.python_check import check
-from lmppl.constraints.regular_expression import regex
+from lmppl.constraints.regular.alternatives import choices
+from lmppl.constraints.regular.regular_expression import regex
 from lmppl.errors import ConstraintError, InvalidTypeError
 
 STRINGS = [bytes(s) for n in range(5) for s in itertools.product(b"ab", repeat=n)]

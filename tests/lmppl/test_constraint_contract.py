@@ -9,16 +9,16 @@ from typing import cast
 import numpy as np
 import pytest
 
-from lmppl.constraints.alternatives import choices
-from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints.functions.python_check import check
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
+from lmppl.constraints.functions.word_lists import words
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.lateness import Lateness
 from lmppl.constraints.protocol import OUTSIDE, Constraint, State
-from lmppl.constraints.python_check import check
-from lmppl.constraints.regular_expression import regex
-from lmppl.constraints.remembered_answers import CheckTimedOut
-from lmppl.constraints.text_length import length
-from lmppl.constraints.word_lists import words
+from lmppl.constraints.regular.alternatives import choices
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.regular_expression import regex
+from lmppl.constraints.regular.text_length import length
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
 from lmppl.testing import check_constraint
 

@@ -12,7 +12,7 @@ from viable_prefixes import accepted
 
 import lmppl as lp
 from lmppl.acceptance import Acceptor, Cursor
-from lmppl.constraints.ended_automaton import DEAD, ENDED, EndedAutomaton, ended_automaton_of
+from lmppl.constraints.regular.ended_automaton import DEAD, ENDED, EndedAutomaton, ended_automaton_of
 from lmppl.language_model import Vocabulary
 
 PIECES = st.sampled_from(

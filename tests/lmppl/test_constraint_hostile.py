@@ -22,7 +22,7 @@ from lark import Lark
 from viable_prefixes import accepted
 
 import lmppl as lp
-from lmppl.constraints import automaton_operations, repetition
+from lmppl.constraints.combined import repetition
 from lmppl.constraints.grammars import (
     earley_exactness,
     numbered_rules,
@@ -31,6 +31,7 @@ from lmppl.constraints.grammars import (
     token_neighbours,
 )
 from lmppl.constraints.protocol import Constraint
+from lmppl.constraints.regular import automaton_operations
 from lmppl.errors import ConstraintError
 
 pytestmark = pytest.mark.once

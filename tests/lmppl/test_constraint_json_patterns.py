@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import lmppl as lp
-from lmppl.constraints import look_around
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.character_sets import NUM_CHARACTERS, Partition, every_character, matched_by
 from lmppl.constraints.json_values.ecma_patterns import containing
 from lmppl.constraints.json_values.object_shapes import contains
-from lmppl.constraints.regular_expression import compiled
-from lmppl.constraints.utf8_encoding import byte_automaton
+from lmppl.constraints.regular import look_around
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.character_sets import NUM_CHARACTERS, Partition, every_character, matched_by
+from lmppl.constraints.regular.regular_expression import compiled
+from lmppl.constraints.regular.utf8_encoding import byte_automaton
 from lmppl.errors import ConstraintError, UnsupportedSchema
 
 STRINGS = ["".join(s) for n in range(5) for s in itertools.product("abc\n", repeat=n)]

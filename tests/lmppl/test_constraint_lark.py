@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from viable_prefixes import accepted
 
-from lmppl.constraints.alternatives import choices
 from lmppl.constraints.grammars import earley, earley_sets, predictions, rule_tails
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.protocol import Constraint, State
+from lmppl.constraints.regular.alternatives import choices
 from lmppl.errors import ConstraintError
 
 MAX_LENGTH = 7

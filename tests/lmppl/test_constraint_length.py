@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 
-from lmppl.constraints import text_length
 from lmppl.constraints.count_bounds import Bounds
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.regular_expression import regex
-from lmppl.constraints.text_length import Length, length
+from lmppl.constraints.regular import text_length
+from lmppl.constraints.regular.regular_expression import regex
+from lmppl.constraints.regular.text_length import Length, length
 from lmppl.errors import InvalidInputError, InvalidTypeError
 
 LETTERS = [b"a", b"\xc2\xa9", b"\xe1\xa9\xa9", b"\xf1\xa9\xa9\xa9"]  # every character of these bytes

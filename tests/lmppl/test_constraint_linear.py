@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from viable_prefixes import accepted
 
 import lmppl as lp
-from lmppl.constraints.automaton_algebra import words
 from lmppl.constraints.domains.records import linear_feasibility, linear_records, number_ranges
 from lmppl.constraints.domains.records.linear_feasibility import is_feasible, with_combinations
 from lmppl.constraints.domains.records.number_ranges import NumberField
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.regular_expression import compiled
-from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.constraints.regular.automaton_algebra import words
+from lmppl.constraints.regular.regular_expression import compiled
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
 from lmppl.testing import check_constraint
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from viable_prefixes import accepted, stepped
 
 import lmppl as lp
-from lmppl.constraints import partial_matching
-from lmppl.constraints.partial_matching import compiled, pattern
+from lmppl.constraints.functions import partial_matching
+from lmppl.constraints.functions.partial_matching import compiled, pattern
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
 from lmppl.testing import check_constraint
 

@@ -16,9 +16,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from viable_prefixes import accepted
 
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.character_sets import case_variants, matched_by
-from lmppl.constraints.regular_expression import compiled, regex
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.character_sets import case_variants, matched_by
+from lmppl.constraints.regular.regular_expression import compiled, regex
 from lmppl.errors import ConstraintError, InvalidTypeError
 
 ATOMS = (

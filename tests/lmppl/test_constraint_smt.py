@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from viable_prefixes import accepted
 
 import lmppl as lp
-from lmppl.constraints.automaton_algebra import words
 from lmppl.constraints.domains.records import smt_records
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.regular_expression import compiled
-from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.constraints.regular.automaton_algebra import words
+from lmppl.constraints.regular.regular_expression import compiled
 from lmppl.errors import ConstraintError, InvalidInputError, MissingExtraError
 from lmppl.testing import check_constraint
 

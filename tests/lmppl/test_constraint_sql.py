@@ -22,8 +22,8 @@ from lmppl.constraints.domains.sql.sql_cores import Core, Names
 from lmppl.constraints.domains.sql.sql_names import Read, can_exist, nothing_read
 from lmppl.constraints.domains.sql.sql_schema import read_database
 from lmppl.constraints.domains.sql.sql_words import lexemes
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.remembered_answers import CheckTimedOut
 from lmppl.errors import InvalidInputError, InvalidTypeError
 from lmppl.testing import check_constraint
 

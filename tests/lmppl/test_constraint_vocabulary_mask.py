@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lmppl.constraints import vocabulary_mask
-from lmppl.constraints.alternatives import choices
+from lmppl.constraints.functions.python_check import check
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.protocol import Constraint, State
-from lmppl.constraints.python_check import check
-from lmppl.constraints.regular_expression import regex
-from lmppl.constraints.vocabulary_mask import VocabularyIndex, index_of
+from lmppl.constraints.regular.alternatives import choices
+from lmppl.constraints.regular.regular_expression import regex
+from lmppl.constraints.vocabularies import vocabulary_mask
+from lmppl.constraints.vocabularies.vocabulary_mask import VocabularyIndex, index_of
 from lmppl.errors import InvalidInputError
 from lmppl.language_model import Vocabulary
 

@@ -8,10 +8,10 @@ import time
 import pytest
 from viable_prefixes import accepted
 
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
+from lmppl.constraints.functions.word_lists import words
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.regular_expression import regex
-from lmppl.constraints.remembered_answers import CheckTimedOut
-from lmppl.constraints.word_lists import words
+from lmppl.constraints.regular.regular_expression import regex
 from lmppl.errors import CheckError, InvalidInputError, InvalidTypeError
 
 PIECES = ["a", "b", " ", "\n", "é", "\u3000"]  # the last is whitespace of three bytes

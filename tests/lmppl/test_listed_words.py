@@ -16,8 +16,8 @@ from lmppl.constraints.grammars import listed_words
 from lmppl.constraints.grammars.grammar import _lark, lark
 from lmppl.constraints.grammars.match_automata import MatchAutomaton
 from lmppl.constraints.grammars.pattern_automata import match_automaton, ordered_subsets
-from lmppl.constraints.regex_syntax import parse
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.regex_syntax import parse
+from lmppl.constraints.regular.transition_tables import DEAD
 from lmppl.errors import ConstraintError
 
 LETTERS = ("a", "b", "é", "è", "ß", "字", "孚", "𝒳", "𝒴")

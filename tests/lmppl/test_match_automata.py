@@ -15,7 +15,7 @@ from lmppl.constraints.grammars.listed_words import word_automaton
 from lmppl.constraints.grammars.match_automata import MatchAutomaton
 from lmppl.constraints.grammars.match_threads import SURE, Past, Thread
 from lmppl.constraints.grammars.pattern_automata import match_automaton, ordered_subsets
-from lmppl.constraints.regex_syntax import parse
+from lmppl.constraints.regular.regex_syntax import parse
 from lmppl.errors import ConstraintError
 
 TEXTS = ["".join(p) for n in range(6) for p in itertools.product("abé" if n > 3 else 'ab"\\\n', repeat=n)]

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from lmppl.cache_places import COMPILE_CACHE
-from lmppl.constraints import character_sets, regular_expression, stored_compilations
-from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints import stored_compilations
 from lmppl.constraints.plain_values import written
-from lmppl.constraints.regular_expression import compiled
+from lmppl.constraints.regular import character_sets, regular_expression
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.regular_expression import compiled
 from lmppl.constraints.stored_compilations import AUTOMATA, StoredParts, stored
 from lmppl.errors import ConstraintError
 

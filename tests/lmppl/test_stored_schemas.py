@@ -14,13 +14,14 @@ import stored_answers
 from viable_prefixes import accepted
 
 from lmppl.cache_places import COMPILE_CACHE
-from lmppl.constraints import character_sets, regular_expression, stored_compilations
-from lmppl.constraints.automaton import ByteAutomaton
+from lmppl.constraints import stored_compilations
 from lmppl.constraints.json_values import json_texts, other_documents
 from lmppl.constraints.json_values.nodes import Node
 from lmppl.constraints.json_values.spelling import any_content, number_text
 from lmppl.constraints.json_values.stored_nodes import KINDS
 from lmppl.constraints.plain_values import read, written
+from lmppl.constraints.regular import character_sets, regular_expression
+from lmppl.constraints.regular.automaton import ByteAutomaton
 from lmppl.errors import ConstraintError, UnsupportedSchema
 
 

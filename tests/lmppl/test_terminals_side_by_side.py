@@ -15,7 +15,7 @@ from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
 from lmppl.constraints.grammars.pattern_automata import match_automaton
 from lmppl.constraints.grammars.terminals_side_by_side import Meeting, Place, TerminalsSideBySide
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.transition_tables import DEAD
 
 PATTERNS = (
     "a+",

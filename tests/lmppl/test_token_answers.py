@@ -11,10 +11,10 @@ import pytest
 import lmppl as lp
 from lmppl import token_answers
 from lmppl.acceptance import Acceptor, Cursor
-from lmppl.constraints import byte_steps as steps_module
-from lmppl.constraints.byte_steps import ByteSteps
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.remembered_answers import CheckTimedOut
+from lmppl.constraints.vocabularies import byte_steps as steps_module
+from lmppl.constraints.vocabularies.byte_steps import ByteSteps
 from lmppl.language_model import Vocabulary
 from lmppl.token_answers import ClassAnswers, StepAnswers, StopAnswers, TokenAnswers, WalkedAnswers
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import lmppl as lp
-from lmppl.constraints import token_classes as module
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.token_classes import TokenClasses, classes_of
-from lmppl.constraints.vocabulary_mask import VocabularyIndex
-from lmppl.constraints.vocabulary_trie import VocabularyTrie
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.vocabularies import token_classes as module
+from lmppl.constraints.vocabularies.token_classes import TokenClasses, classes_of
+from lmppl.constraints.vocabularies.vocabulary_mask import VocabularyIndex
+from lmppl.constraints.vocabularies.vocabulary_trie import VocabularyTrie
 from lmppl.errors import ConstraintError
 from lmppl.language_model import Vocabulary
 
@@ -151,7 +151,7 @@ def test_classes_are_made_when_as_much_was_spent_without_them() -> None:
 
 
 def test_memory_for_classes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lmppl.constraints import vocabulary_mask
+    from lmppl.constraints.vocabularies import vocabulary_mask
 
     monkeypatch.setattr(vocabulary_mask, "MAX_CACHED_BYTES", 4_000)
     monkeypatch.setattr(vocabulary_mask, "MAX_COUNTED", 8)

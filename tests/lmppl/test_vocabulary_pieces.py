@@ -13,19 +13,20 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from lmppl.constraints import check_calls, remembered_answers, vocabulary_mask
 from lmppl.constraints.domains.python.python_source import python_code
+from lmppl.constraints.functions import check_calls, remembered_answers
+from lmppl.constraints.functions.partial_matching import pattern
+from lmppl.constraints.functions.python_check import check
+from lmppl.constraints.functions.remembered_answers import CheckTimedOut
+from lmppl.constraints.functions.word_lists import words
 from lmppl.constraints.grammars.grammar import lark
 from lmppl.constraints.json_values.field_checks import json_check
 from lmppl.constraints.json_values.json_texts import json as json_texts
-from lmppl.constraints.partial_matching import pattern
 from lmppl.constraints.protocol import Constraint, State
-from lmppl.constraints.python_check import check
-from lmppl.constraints.regular_expression import regex
-from lmppl.constraints.remembered_answers import CheckTimedOut
-from lmppl.constraints.vocabulary_mask import VocabularyIndex
-from lmppl.constraints.vocabulary_pieces import VocabularyPieces, do_repeat
-from lmppl.constraints.word_lists import words
+from lmppl.constraints.regular.regular_expression import regex
+from lmppl.constraints.vocabularies import vocabulary_mask
+from lmppl.constraints.vocabularies.vocabulary_mask import VocabularyIndex
+from lmppl.constraints.vocabularies.vocabulary_pieces import VocabularyPieces, do_repeat
 from lmppl.errors import CheckError
 from lmppl.language_model import Vocabulary
 

@@ -8,10 +8,10 @@ import random
 import pytest
 
 import lmppl as lp
-from lmppl.constraints import vocabulary_mask, wide_states
-from lmppl.constraints.byte_steps import ByteSteps, steps_of
 from lmppl.constraints.protocol import Constraint, State
-from lmppl.constraints.vocabulary_mask import VocabularyIndex
+from lmppl.constraints.vocabularies import vocabulary_mask, wide_states
+from lmppl.constraints.vocabularies.byte_steps import ByteSteps, steps_of
+from lmppl.constraints.vocabularies.vocabulary_mask import VocabularyIndex
 from lmppl.language_model import Vocabulary
 
 PIECES = (b"a", b"xyz", b" ", b'"', b"\\", b"n", b"u00", b"}", b":1", b",", b"\n", b"\xc3", b"\xa9", b"\xff")

@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from lmppl.constraints.described_check import DescribedCheck
+from lmppl.constraints.functions.described_check import DescribedCheck
+from lmppl.constraints.functions.python_check import Check
+from lmppl.constraints.functions.remembered_answers import Answers, require_askable
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.python_check import Check
-from lmppl.constraints.remembered_answers import Answers, require_askable
 from lmppl.errors import MissingExtraError
 
 _BRACKET_BEGUN = re.compile(

@@ -19,7 +19,7 @@ from functools import cache, partial
 from lmppl.constraints.grammars.earley import Matcher
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
 from lmppl.constraints.grammars.numbered_rules import bits
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.transition_tables import DEAD
 
 CHARACTERS = [bytes((byte,)) for byte in range(128)]
 

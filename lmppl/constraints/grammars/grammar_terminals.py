@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
-from lmppl.constraints import regex_package
 from lmppl.constraints.grammars.lark_readings import LarkTerminal
 from lmppl.constraints.grammars.listed_words import word_automaton
 from lmppl.constraints.grammars.match_automata import MatchAutomaton
 from lmppl.constraints.grammars.pattern_automata import looked_at_before, match_automaton
 from lmppl.constraints.grammars.preceding_texts import PrecedingTexts, Word
+from lmppl.constraints.regular import regex_package
 from lmppl.constraints.stored_compilations import StoredParts
 from lmppl.errors import ConstraintError
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from lmppl.constraints import regex_package
-from lmppl.constraints.back_references import numbered
 from lmppl.constraints.grammars.grammar_terminals import Terminal
+from lmppl.constraints.regular import regex_package
+from lmppl.constraints.regular.back_references import numbered
 from lmppl.errors import ConstraintError
 
 

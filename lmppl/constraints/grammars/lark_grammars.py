@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
-from lmppl.constraints import regex_package
 from lmppl.constraints.grammars.imported_files import Imports, Loader, Where, sources_of
 from lmppl.constraints.grammars.indentation import Indentation
 from lmppl.constraints.grammars.lark_options import DEFAULTS, LanguageOptions
@@ -23,6 +22,7 @@ from lmppl.constraints.grammars.rule_alternatives import bound_alternatives, bou
 from lmppl.constraints.grammars.stored_grammars import KINDS
 from lmppl.constraints.grammars.template_uses import bound_templates
 from lmppl.constraints.mistaken_values import hint
+from lmppl.constraints.regular import regex_package
 from lmppl.constraints.stored_compilations import StoredParts
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError, MissingExtraError
 

@@ -14,8 +14,8 @@ import numpy as np
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.match_automata import MatchAutomaton
 from lmppl.constraints.grammars.preceding_texts import PrecedingTexts
-from lmppl.constraints.transition_tables import DEAD
-from lmppl.constraints.utf8_encoding import byte_rows
+from lmppl.constraints.regular.transition_tables import DEAD
+from lmppl.constraints.regular.utf8_encoding import byte_rows
 
 START = 0
 """The context where the text begins, and where the same is found."""

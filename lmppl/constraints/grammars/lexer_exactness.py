@@ -14,7 +14,7 @@ from functools import cached_property
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
 from lmppl.constraints.grammars.terminals_side_by_side import TerminalsSideBySide
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.transition_tables import DEAD
 
 Pair = tuple[int, int]
 """States of two automata; the first is DEAD if it has come to its end."""

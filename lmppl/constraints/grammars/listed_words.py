@@ -14,14 +14,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from lmppl.constraints import regex_package
-from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.character_sets import CharacterSet, case_variants, single
 from lmppl.constraints.grammars.match_automata import MAX_STATES, NEW, Label, MatchAutomaton
-from lmppl.constraints.regex_syntax import Alternation, Character, Node
-from lmppl.constraints.regex_syntax import Sequence as InTurn
-from lmppl.constraints.transition_tables import DEAD
-from lmppl.constraints.utf8_encoding import all_texts
+from lmppl.constraints.regular import regex_package
+from lmppl.constraints.regular.character_automaton import TooLarge
+from lmppl.constraints.regular.character_sets import CharacterSet, case_variants, single
+from lmppl.constraints.regular.regex_syntax import Alternation, Character, Node
+from lmppl.constraints.regular.regex_syntax import Sequence as InTurn
+from lmppl.constraints.regular.transition_tables import DEAD
+from lmppl.constraints.regular.utf8_encoding import all_texts
 
 MAX_SPELLINGS = 8
 """Characters in a set that is written out."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lmppl.constraints.transition_tables import DEAD, distinct_columns
+from lmppl.constraints.regular.transition_tables import DEAD, distinct_columns
 
 NEW = -1
 MAX_STATES = 50_000

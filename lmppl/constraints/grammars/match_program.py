@@ -10,10 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from lmppl.constraints.character_automaton import size
-from lmppl.constraints.character_sets import NUM_CHARACTERS, CharacterSet, Partition, matched_by, single
 from lmppl.constraints.grammars.preceding_texts import Word
-from lmppl.constraints.regex_syntax import (
+from lmppl.constraints.regular.character_automaton import size
+from lmppl.constraints.regular.character_sets import (
+    NUM_CHARACTERS,
+    CharacterSet,
+    Partition,
+    matched_by,
+    single,
+)
+from lmppl.constraints.regular.regex_syntax import (
     Alternation,
     Assertion,
     Character,

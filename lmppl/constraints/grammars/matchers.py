@@ -8,7 +8,7 @@ import numpy as np
 
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
 from lmppl.constraints.grammars.numbered_rules import bits
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.transition_tables import DEAD
 
 MAX_BEGUN = 200_000
 MAX_PREPARED = 2_000  # states: some 2 ms

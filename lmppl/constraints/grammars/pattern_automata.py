@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lmppl.constraints.back_references import parsed
-from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.grammars.listed_words import words_automaton, words_of
 from lmppl.constraints.grammars.match_automata import MAX_STATES, NEW, Label, MatchAutomaton, running
 from lmppl.constraints.grammars.match_program import Program, Step
@@ -24,9 +22,11 @@ from lmppl.constraints.grammars.match_threads import (
     Threads,
 )
 from lmppl.constraints.grammars.preceding_texts import Word
-from lmppl.constraints.regex_syntax import Node
-from lmppl.constraints.transition_tables import DEAD, canonical
-from lmppl.constraints.utf8_encoding import byte_rows
+from lmppl.constraints.regular.back_references import parsed
+from lmppl.constraints.regular.character_automaton import TooLarge
+from lmppl.constraints.regular.regex_syntax import Node
+from lmppl.constraints.regular.transition_tables import DEAD, canonical
+from lmppl.constraints.regular.utf8_encoding import byte_rows
 from lmppl.errors import ConstraintError
 
 MAX_THREADS = 500_000  # over all states: some seconds

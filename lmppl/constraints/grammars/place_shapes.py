@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from lmppl.constraints.grammars.matchers import Bets, Matchers
 from lmppl.constraints.grammars.numbered_rules import bits
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.transition_tables import DEAD
 
 Thread = tuple[int, int, int]
 """A terminal under way: matcher, state of its automaton, number of the frame in which it began."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lmppl.constraints.character_sets import CharacterSet, Partition
+from lmppl.constraints.regular.character_sets import CharacterSet, Partition
 from lmppl.errors import ConstraintError
 
 MAX_STATES = 300

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from lmppl.constraints.grammars.grammar_terminals import Terminal
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.transition_tables import DEAD
 from lmppl.errors import ConstraintError
 
 MAX_POINTS = 20_000

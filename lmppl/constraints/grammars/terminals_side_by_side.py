@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from lmppl.constraints.grammars.match_automata import NEW, MatchAutomaton
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.transition_tables import DEAD
 
 MAX_STEPS = 500_000
 """Of single terminals, while all are followed at once: about half a second."""

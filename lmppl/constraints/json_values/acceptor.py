@@ -45,7 +45,7 @@ from lmppl.constraints.json_values.property_names import Entry, Reading, is_take
 from lmppl.constraints.json_values.repeated_items import is_exact, only_taken
 from lmppl.constraints.json_values.spelling import QUOTE
 from lmppl.constraints.protocol import OUTSIDE
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.transition_tables import DEAD
 
 _FRESH = -1  # a gap in which nothing has been written yet
 _INDENT = 4  # the most spaces a level behind a newline

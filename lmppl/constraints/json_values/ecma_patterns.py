@@ -6,10 +6,10 @@ import re
 from functools import lru_cache
 from itertools import accumulate
 
-from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values.unicode_properties import members
-from lmppl.constraints.regex_syntax import Written
-from lmppl.constraints.regular_expression import compiled
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.regex_syntax import Written
+from lmppl.constraints.regular.regular_expression import compiled
 from lmppl.errors import ConstraintError
 
 # Zs of Unicode, the byte order mark, tab, and what ends lines; what is between them.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+from lmppl.constraints.functions.remembered_answers import Answers, require_askable
 from lmppl.constraints.json_values.acceptor import Machine
 from lmppl.constraints.json_values.acceptor import State as Standing
 from lmppl.constraints.json_values.item_values import Pieces, grown
@@ -23,7 +24,6 @@ from lmppl.constraints.json_values.phases import (
     VALUE,
 )
 from lmppl.constraints.protocol import Constraint, State, require_bytes
-from lmppl.constraints.remembered_answers import Answers, require_askable
 from lmppl.errors import InvalidInputError, InvalidTypeError
 
 EVERY = "*"

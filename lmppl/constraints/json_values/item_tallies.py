@@ -12,8 +12,8 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values.conditions import Wanted
+from lmppl.constraints.regular.character_automaton import TooLarge
 
 MAX_STANDINGS = 50_000
 

@@ -10,12 +10,12 @@ import json
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from hashlib import blake2b
 
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.automaton_algebra import intersection, word_counts, words
 from lmppl.constraints.json_values.number_sets import shortest
 from lmppl.constraints.json_values.sized_texts import Lengths, Sized
 from lmppl.constraints.json_values.spelling import number_text
 from lmppl.constraints.json_values.string_sets import NO_TEXT, Listed, Texts
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.automaton_algebra import intersection, word_counts, words
 
 MAX_DOMAIN = 1_000
 """Values that can be taken one after the other until none is left are listed up to this number."""

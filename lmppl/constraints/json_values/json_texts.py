@@ -8,8 +8,8 @@ from collections.abc import Container, Mapping
 from functools import lru_cache, partial
 from typing import Any, cast
 
-from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.combinators import Conjunction
+from lmppl.constraints.combined.combinators import Conjunction
+from lmppl.constraints.functions.python_check import check
 from lmppl.constraints.json_values.acceptor import Machine
 from lmppl.constraints.json_values.acceptor import State as Standing
 from lmppl.constraints.json_values.documents import Document
@@ -21,7 +21,7 @@ from lmppl.constraints.json_values.reachable_nodes import plan
 from lmppl.constraints.json_values.schema_reader import Reader
 from lmppl.constraints.json_values.stored_nodes import KINDS
 from lmppl.constraints.protocol import Constraint, State, require_bytes
-from lmppl.constraints.python_check import check
+from lmppl.constraints.regular.character_automaton import TooLarge
 from lmppl.constraints.stored_compilations import stored
 from lmppl.errors import (
     ConstraintError,

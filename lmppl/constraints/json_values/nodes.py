@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.automaton_algebra import word_counts
 from lmppl.constraints.json_values.item_tallies import Counts, Tally, is_met, ways
 from lmppl.constraints.json_values.item_values import finite_domain
 from lmppl.constraints.json_values.spelling import any_content
 from lmppl.constraints.json_values.string_readers import Reader, Spelled
 from lmppl.constraints.json_values.string_sets import Texts, spelled
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.automaton_algebra import word_counts
 
 _NO_COUNTS: Counts = ()
 

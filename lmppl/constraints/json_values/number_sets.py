@@ -10,11 +10,11 @@ from collections.abc import Hashable, Iterable
 from decimal import Decimal
 from functools import cache, lru_cache
 
-from lmppl.constraints.alternatives import choices
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.automaton_algebra import built, difference, intersection, union
-from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.regular_expression import compiled
+from lmppl.constraints.regular.alternatives import choices
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.automaton_algebra import built, difference, intersection, union
+from lmppl.constraints.regular.character_automaton import TooLarge
+from lmppl.constraints.regular.regular_expression import compiled
 
 MAX_DIGITS = 400  # every finite float has fewer
 MAX_RESIDUES = 1_000

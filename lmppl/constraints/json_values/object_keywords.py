@@ -6,9 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from lmppl.constraints import automaton_algebra
-from lmppl.constraints.alternatives import choices
-from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values import string_sets
 from lmppl.constraints.json_values.array_keywords import inner_schema
 from lmppl.constraints.json_values.conditions import ANYTHING, NOTHING, TooManyShapes, Wanted, joined, negated
@@ -18,6 +15,9 @@ from lmppl.constraints.json_values.object_shapes import ObjectShape, Some, any_o
 from lmppl.constraints.json_values.refusals import refusing
 from lmppl.constraints.json_values.scalar_keywords import Keyword, SchemaReader, count, is_beside_others
 from lmppl.constraints.json_values.shapes import Values, every_value
+from lmppl.constraints.regular import automaton_algebra
+from lmppl.constraints.regular.alternatives import choices
+from lmppl.constraints.regular.automaton import ByteAutomaton
 
 MAX_CLASSES = 64
 """In how many ways names may match some patterns and not the others."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values import string_sets
 from lmppl.constraints.json_values.conditions import (
     ANYTHING,
@@ -19,6 +18,7 @@ from lmppl.constraints.json_values.conditions import (
 )
 from lmppl.constraints.json_values.spelling import any_content
 from lmppl.constraints.json_values.string_sets import EVERY_TEXT, Texts
+from lmppl.constraints.regular.automaton import ByteAutomaton
 
 
 class Some(NamedTuple):

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
-from lmppl.constraints.free_characters import leads_back
 from lmppl.constraints.json_values.nodes import Names, Object
 from lmppl.constraints.json_values.spelling import BACKSLASH, NEEDED_ESCAPES, QUOTE, escape_text
 from lmppl.constraints.protocol import EVERY_BYTE, OUTSIDE
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.free_characters import leads_back
+from lmppl.constraints.regular.transition_tables import DEAD
 
 Taken = tuple[frozenset[bytes], ...]
 """The names that an object has already, in sets whose sizes fall: adding one copies few on average."""

@@ -10,9 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.automaton_algebra import intersection, word_counts, words
-from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values.array_shapes import ArrayShape
 from lmppl.constraints.json_values.conditions import NOTHING, Wanted, joined
 from lmppl.constraints.json_values.item_tallies import finishable
@@ -22,6 +19,9 @@ from lmppl.constraints.json_values.object_shapes import ObjectShape, Some, conta
 from lmppl.constraints.json_values.shapes import Values
 from lmppl.constraints.json_values.spelling import any_content
 from lmppl.constraints.json_values.string_sets import is_surely_spelled
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.automaton_algebra import intersection, word_counts, words
+from lmppl.constraints.regular.character_automaton import TooLarge
 
 MAX_NODES = 15_000
 MAX_NAMES = 1_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values.conditions import TooManyShapes
 from lmppl.constraints.json_values.documents import Place, refusal
+from lmppl.constraints.regular.character_automaton import TooLarge
 from lmppl.errors import ConstraintError, UnsupportedSchema
 
 

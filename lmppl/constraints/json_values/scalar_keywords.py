@@ -8,8 +8,6 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
-from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
-from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values import number_sets, string_sets
 from lmppl.constraints.json_values.alternatives_left import Alternatives
 from lmppl.constraints.json_values.array_shapes import ArrayShape, any_array
@@ -27,6 +25,8 @@ from lmppl.constraints.json_values.shapes import (
 from lmppl.constraints.json_values.spelling import number_text
 from lmppl.constraints.json_values.string_formats import FORMATS, NOT_REGULAR, format_text
 from lmppl.constraints.json_values.string_sets import EVERY_TEXT, Texts
+from lmppl.constraints.regular.automaton import MAX_STATES, ByteAutomaton
+from lmppl.constraints.regular.character_automaton import TooLarge
 
 MAX_OTHERS = 200
 """From how many numbers the others are told apart: each joins an automaton of decimals."""

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from lmppl.constraints import automaton_algebra
-from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values import string_sets
 from lmppl.constraints.json_values.array_shapes import ArrayShape, any_array
 from lmppl.constraints.json_values.conditions import TooManyShapes
 from lmppl.constraints.json_values.object_shapes import ObjectShape, any_object
 from lmppl.constraints.json_values.spelling import number_text
 from lmppl.constraints.json_values.string_sets import EVERY_TEXT, NO_TEXT, Texts
+from lmppl.constraints.regular import automaton_algebra
+from lmppl.constraints.regular.automaton import ByteAutomaton
 
 MAX_SHAPES = 512
 

@@ -13,9 +13,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool
 
-from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values.spelling import BACKSLASH, NEEDED_ESCAPES, QUOTE, character_text
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.transition_tables import DEAD
 
 _FOLLOWING = 3  # bytes of a character behind its first one, at most
 

@@ -6,10 +6,10 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
-from lmppl.constraints.character_automaton import TooLarge
-from lmppl.constraints.regular_expression import compiled
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.automaton import MAX_STATES, ByteAutomaton
+from lmppl.constraints.regular.character_automaton import TooLarge
+from lmppl.constraints.regular.regular_expression import compiled
+from lmppl.constraints.regular.transition_tables import DEAD
 
 QUOTE, BACKSLASH = b'"\\'
 _SHORT = {"\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", '"': '"', "\\": "\\"}

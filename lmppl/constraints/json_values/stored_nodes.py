@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values.conditions import Literal
 from lmppl.constraints.json_values.item_tallies import Tally
 from lmppl.constraints.json_values.nodes import Array, Due, Names, Node, Object
@@ -13,6 +12,7 @@ from lmppl.constraints.json_values.spelling import any_content, number_text
 from lmppl.constraints.json_values.string_readers import Reader, Spelled
 from lmppl.constraints.json_values.string_sets import Listed, Texts
 from lmppl.constraints.plain_values import Kind, Kinds, fields
+from lmppl.constraints.regular.automaton import ByteAutomaton
 from lmppl.constraints.stored_compilations import AUTOMATA
 
 _NAMED = {"any content": any_content, "number": number_text}

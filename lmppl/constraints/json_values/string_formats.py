@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.json_values.time_formats import date_time_text, time_text
-from lmppl.constraints.regular_expression import compiled
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.regular_expression import compiled
 
 # RFC 3339 with the Gregorian calendar's leap years.
 _LEAP = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"

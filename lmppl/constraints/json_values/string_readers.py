@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.automaton_algebra import word_counts, words
-from lmppl.constraints.free_characters import leads_back
 from lmppl.constraints.json_values.sized_texts import Lengths, Sized
 from lmppl.constraints.json_values.spelling import QUOTE
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.automaton_algebra import word_counts, words
+from lmppl.constraints.regular.free_characters import leads_back
+from lmppl.constraints.regular.transition_tables import DEAD
 
 
 @dataclass(frozen=True)

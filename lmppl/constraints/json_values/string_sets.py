@@ -9,14 +9,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from lmppl.constraints import automaton_algebra
-from lmppl.constraints.alternatives import automaton_of, encoded
-from lmppl.constraints.automaton import MAX_STATES, ByteAutomaton
-from lmppl.constraints.character_automaton import TooLarge
 from lmppl.constraints.json_values.sized_texts import Lengths, Sized
 from lmppl.constraints.json_values.spelling import any_content, quoted
 from lmppl.constraints.json_values.string_readers import Reader, Spelled
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular import automaton_algebra
+from lmppl.constraints.regular.alternatives import automaton_of, encoded
+from lmppl.constraints.regular.automaton import MAX_STATES, ByteAutomaton
+from lmppl.constraints.regular.character_automaton import TooLarge
+from lmppl.constraints.regular.transition_tables import DEAD
 
 _LONGEST_ESCAPE = 6
 _MOST_ROWS = 12  # of states that `quoted` makes of one

@@ -6,8 +6,8 @@ from functools import cache
 
 import numpy as np
 
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.transition_tables import DEAD
 
 _DAY = 24 * 60
 

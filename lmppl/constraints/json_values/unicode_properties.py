@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import regex
 
-from lmppl.constraints.character_sets import every_character
+from lmppl.constraints.regular.character_sets import every_character
 
 _CATEGORIES = {
     "C": ("Other", "Cc Control cntrl", "Cf Format", "Cn Unassigned", "Co Private_Use", "Cs Surrogate"),

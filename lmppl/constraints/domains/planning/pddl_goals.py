@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import reduce
 from pathlib import Path
 
-from lmppl.constraints.alternatives import choices
 from lmppl.constraints.domains.planning.pddl_files import read_task
 from lmppl.constraints.domains.planning.strips import Task
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.regular_language import RegularLanguage
+from lmppl.constraints.regular.alternatives import choices
+from lmppl.constraints.regular.regular_language import RegularLanguage
 from lmppl.errors import PDDLError
 
 

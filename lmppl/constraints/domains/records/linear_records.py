@@ -18,9 +18,9 @@ from lmppl.constraints.domains.records.linear_feasibility import (
 from lmppl.constraints.domains.records.number_ranges import NumberField, Ranges
 from lmppl.constraints.domains.records.record_layouts import Layout
 from lmppl.constraints.domains.records.records import Conditions, Known, Records, require_record
+from lmppl.constraints.functions.remembered_answers import require_askable
+from lmppl.constraints.functions.time_limits import TimeLimitReached, call_within
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.remembered_answers import require_askable
-from lmppl.constraints.time_limits import TimeLimitReached, call_within
 from lmppl.errors import ConstraintError
 
 Patterns = tuple[tuple[str, str | Constraint], ...]

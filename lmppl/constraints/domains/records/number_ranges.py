@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from functools import cached_property
 
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.automaton_algebra import word_counts
-from lmppl.constraints.transition_tables import DEAD
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.automaton_algebra import word_counts
+from lmppl.constraints.regular.transition_tables import DEAD
 from lmppl.errors import ConstraintError
 
 Ranges = tuple[tuple[int, int], ...]

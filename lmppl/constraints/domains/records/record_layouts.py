@@ -6,10 +6,10 @@ import string
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from lmppl.constraints.alternatives import automaton_of, encoded
-from lmppl.constraints.automaton import ByteAutomaton
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.regular_expression import regex
+from lmppl.constraints.regular.alternatives import automaton_of, encoded
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.regular_expression import regex
 from lmppl.errors import ConstraintError, InvalidInputError, InvalidTypeError
 
 

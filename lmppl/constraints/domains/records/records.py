@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from lmppl.constraints.domains.records.record_layouts import Layout, Reading
+from lmppl.constraints.functions.remembered_answers import Answers
 from lmppl.constraints.protocol import Constraint, State, require_bytes
-from lmppl.constraints.remembered_answers import Answers
 from lmppl.errors import InvalidInputError, InvalidTypeError
 
 

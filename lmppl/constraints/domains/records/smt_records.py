@@ -8,16 +8,16 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from lmppl.constraints.automaton import ByteAutomaton
-from lmppl.constraints.automaton_algebra import word_counts, words
 from lmppl.constraints.domains.records import arithmetic
 from lmppl.constraints.domains.records.number_ranges import NumberField
 from lmppl.constraints.domains.records.record_layouts import Layout
 from lmppl.constraints.domains.records.records import Conditions, Known, Records, require_record
 from lmppl.constraints.domains.records.smt_terms import Translator, text_term
+from lmppl.constraints.functions.remembered_answers import require_askable
+from lmppl.constraints.functions.time_limits import TimeLimitReached
 from lmppl.constraints.protocol import Constraint
-from lmppl.constraints.remembered_answers import require_askable
-from lmppl.constraints.time_limits import TimeLimitReached
+from lmppl.constraints.regular.automaton import ByteAutomaton
+from lmppl.constraints.regular.automaton_algebra import word_counts, words
 from lmppl.constraints.utf8_decoding import decodable_head
 from lmppl.errors import ConstraintError, MissingExtraError
 

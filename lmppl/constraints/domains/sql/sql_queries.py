@@ -14,9 +14,9 @@ from lmppl.constraints.domains.sql.sql_names import Read, nothing_read, read_on
 from lmppl.constraints.domains.sql.sql_schema import Database, Schema, read_database
 from lmppl.constraints.domains.sql.sql_syntax import can_go_on
 from lmppl.constraints.domains.sql.sql_words import lexemes
+from lmppl.constraints.functions.remembered_answers import MAX_REMEMBERED, Answers, require_askable
+from lmppl.constraints.functions.time_limits import TimeLimitReached
 from lmppl.constraints.protocol import Constraint, State, require_bytes
-from lmppl.constraints.remembered_answers import MAX_REMEMBERED, Answers, require_askable
-from lmppl.constraints.time_limits import TimeLimitReached
 from lmppl.constraints.utf8_decoding import decodable_head
 
 _STEPS_BETWEEN_LOOKS = 1_000  # of SQLite's virtual machine: well below a millisecond

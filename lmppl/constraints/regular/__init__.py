@@ -1,0 +1,1 @@
+"""Regular languages: expressions, and automata over characters and bytes."""

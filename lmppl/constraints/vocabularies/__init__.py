@@ -1,0 +1,1 @@
+"""Which tokens of a vocabulary a constraint allows."""
