@@ -410,9 +410,11 @@ class Run:
             else "Loosen the condition that took most of them, give a proposal that can meet it, or use more "
             "particles."
         )
+        num_particles = self._population.num_particles
+        again = sum(numbers.values()) > num_particles
         return NoPosterior(
-            f"All {self._population.num_particles} particles were lost, so there is no posterior: "
-            f"{describe_losses(losses)}. {advice}",
+            f"All {num_particles} particles were lost, so there is no posterior: {describe_losses(losses)}"
+            f"{' (some took the place of others that had been lost before)' if again else ''}. {advice}",
             losses,
         )
 

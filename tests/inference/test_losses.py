@@ -37,6 +37,18 @@ def test_a_false_condition_is_named():
     assert "max_tokens" not in str(error)
 
 
+def test_more_losses_than_particles_are_explained():
+    def program():
+        lp.constrain("half", lp.sample("x", dist.Bernoulli(0.5)) == 1)
+        lp.constrain("impossible", False)
+
+    error = losses_of(program, lp.SMC(8, ess_threshold=1.0))
+    assert error.losses["constrain false"]["impossible"] == 8
+    assert error.losses["constrain false"]["half"] > 0
+    assert "took the place of others" in str(error)
+    assert "took the place" not in str(losses_of(lambda: lp.constrain("impossible", False)))
+
+
 def test_a_factor_of_minus_infinity_is_a_false_condition():
     assert losses_of(lambda: lp.factor("f", -np.inf)).losses == {"constrain false": {"f": 6}}
 
