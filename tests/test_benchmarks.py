@@ -362,7 +362,7 @@ def test_memos_of_constraints_are_forgotten_before_a_compilation_is_timed():
 
 MEMOS = [
     ("grammars.lark_grammars", "_LOADED"),
-    ("remembered_answers", "_kept"),
+    ("functions.remembered_answers", "_kept"),
 ]
 
 
