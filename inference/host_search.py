@@ -12,7 +12,6 @@ import numpy as np
 from lmppl.compilation import compiled
 from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.functions.time_limits import one_alarm
-from lmppl.constraints.protocol import is_batched
 from lmppl.inference.awrs import (
     Weighed,
     checks_needed,
@@ -143,7 +142,7 @@ class Search:
             size = min(wanted, self._budget) if whole else first
             for index, row in active_rows(self.rows):
                 judge = row.judges.check if row.scarce else None
-                if judge is not None and judge.constraint and is_batched(judge.constraint):
+                if judge is not None and judge.constraint and judge.constraint.is_batched:
                     at_once[index] = size
         return at_once
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial, reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from lmppl.constraints.asked_together import REFUSED, Ask, Asking, answered, answered_together
 from lmppl.constraints.combined.combinators import both
 from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.protocol import Constraint
@@ -38,18 +39,6 @@ class Cursor:
     held: bytes
     ended: bool = False
     places: tuple[tuple[Place, ...], ...] = ()
-
-
-class Ask(NamedTuple):
-    """A question to a constraint: the state after some bytes, and whether the text may end there."""
-
-    state: Any
-    data: bytes
-    ends: bool = False
-
-
-Asking = Generator[Ask, Any, "Cursor | None"]
-"""A step: it asks, is sent the state or `_DEAD`, and returns the cursor."""
 
 
 class Acceptor:
@@ -87,8 +76,8 @@ class Acceptor:
             state = self._advance(cursor.state, data)
             if state is cursor.state:
                 return cursor
-            return None if state is _DEAD else Cursor(state, b"")
-        return self._answered(self._step(cursor, token))
+            return None if state is REFUSED else Cursor(state, b"")
+        return answered(self._step(cursor, token))
 
     def taken(self, cursor: Cursor, token: int) -> Cursor:
         """Gives the cursor after a token that was allowed. May raise `CheckTimedOut`.
@@ -120,7 +109,7 @@ class Acceptor:
         if self.gains_from_lists:
             assert self._text is not None
             pairs = zip(cursors, tokens, strict=True)
-            return _answered_together(self._text, [self._step(*pair) for pair in pairs])
+            return answered_together([self._step(*pair) for pair in pairs])
         return [self.judged(cursor, token) for cursor, token in zip(cursors, tokens, strict=True)]
 
     def judged(self, cursor: Cursor, token: int) -> Cursor | CheckTimedOut | None:
@@ -171,12 +160,12 @@ class Acceptor:
 
     def extend(self, cursor: Cursor, data: bytes) -> Cursor | None:
         """Gives the cursor after some bytes, or None if they are not allowed; asks no rules on tokens."""
-        return self._answered(self._extended(cursor, data))
+        return answered(self._extended(cursor, data))
 
-    def _step(self, cursor: Cursor, token: int) -> Asking:
+    def _step(self, cursor: Cursor, token: int) -> Asking[Cursor | None]:
         if token in self.vocabulary.eos_ids:
-            state = yield Ask(cursor.state, cursor.held, ends=True)
-            return replace(cursor, ended=True) if state is not _DEAD and self._rules_end(cursor) else None
+            (state,) = yield [Ask(self._text, cursor.state, cursor.held, ends=True)]
+            return replace(cursor, ended=True) if state is not REFUSED and self._rules_end(cursor) else None
         data = self.vocabulary.token_bytes[token]
         after = (yield from self._extended(cursor, data)) if data else None
         return self._ruled(cursor, token, data, after) if after is not None and self._rules else after
@@ -196,48 +185,39 @@ class Acceptor:
             moved.append(further)
         return replace(after, places=tuple(moved))
 
-    def _extended(self, cursor: Cursor, data: bytes) -> Asking:
+    def _extended(self, cursor: Cursor, data: bytes) -> Asking[Cursor | None]:
         if self.stop is None:
-            state = yield Ask(cursor.state, data)
-            return None if state is _DEAD else Cursor(state, b"", places=cursor.places)
+            (state,) = yield [Ask(self._text, cursor.state, data)]
+            return None if state is REFUSED else Cursor(state, b"", places=cursor.places)
         window = cursor.held + data
         at = window.find(self.stop)
         if at >= 0:
-            state = yield Ask(cursor.state, window[:at], ends=True)
-            return None if state is _DEAD else Cursor(state, b"", ended=True)
+            (state,) = yield [Ask(self._text, cursor.state, window[:at], ends=True)]
+            return None if state is REFUSED else Cursor(state, b"", ended=True)
         cut = len(window) - _border(window, self.stop)
         held = window[cut:]
-        state = yield Ask(cursor.state, window[:cut])
-        if state is _DEAD or (held and not (yield from self._viable(state, held))):
+        (state,) = yield [Ask(self._text, cursor.state, window[:cut])]
+        if state is REFUSED or (held and not (yield from self._viable(state, held))):
             return None
         return Cursor(state, held, places=cursor.places)
 
-    def _viable(self, state: Any, held: bytes) -> Generator[Ask, Any, bool]:
+    def _viable(self, state: Any, held: bytes) -> Asking[bool]:
         """Either the held bytes are text, or some tail of them begins the stop."""
         assert self.stop is not None
-        if (yield Ask(state, held)) is not _DEAD:
+        (after,) = yield [Ask(self._text, state, held)]
+        if after is not REFUSED:
             return True
         for at in range(len(held)):
-            if self.stop.startswith(held[at:]) and (yield Ask(state, held[:at], ends=True)) is not _DEAD:
-                return True
+            if self.stop.startswith(held[at:]):
+                (end,) = yield [Ask(self._text, state, held[:at], ends=True)]
+                if end is not REFUSED:
+                    return True
         return False
-
-    def _answered(self, asking: Asking) -> Cursor | None:
-        """Answers one question after the other."""
-        try:
-            ask = next(asking)
-            while True:
-                state = self._advance(ask.state, ask.data)
-                if ask.ends and state is not _DEAD and not self._accepts(state):
-                    state = _DEAD
-                ask = asking.send(state)
-        except StopIteration as done:
-            return done.value
 
     def may_end(self, cursor: Cursor) -> bool:
         """Says whether EOS is allowed here."""
         state = self._advance(cursor.state, cursor.held)
-        return state is not _DEAD and self._accepts(state) and self._rules_end(cursor)
+        return state is not REFUSED and self._accepts(state) and self._rules_end(cursor)
 
     def _rules_end(self, cursor: Cursor) -> bool:
         return all(
@@ -265,7 +245,7 @@ class Acceptor:
 
     def _mask(self, cursor: Cursor) -> np.ndarray:
         state = self._advance(cursor.state, cursor.held)
-        if state is _DEAD:
+        if state is REFUSED:
             mask = np.zeros(len(self.vocabulary), bool)
         elif self._text is None:
             mask = np.array(self.vocabulary.possible)
@@ -288,7 +268,7 @@ class Acceptor:
         if self._text is None or not data:
             return state
         after = self._text.advance(state, data)
-        return _DEAD if after is None else after
+        return REFUSED if after is None else after
 
     def _accepts(self, state: Any) -> bool:
         return self._text is None or self._text.accepts(state)
@@ -315,59 +295,6 @@ def _apart(
     texts = [part for part in parts if not isinstance(part, Canonical)]
     whole = constraint if not rules else reduce(both, texts) if texts else None
     return tuple(part.rule for part in rules), whole
-
-
-_DEAD = object()
-
-
-def _answered_together(
-    constraint: Constraint, steps: Sequence[Asking]
-) -> list[Cursor | CheckTimedOut | None]:
-    """Takes the steps side by side, all that they ask in one round answered together."""
-    results: list[Cursor | CheckTimedOut | None] = [None] * len(steps)
-    said: dict[int, Any] = dict.fromkeys(range(len(steps)))
-    while said:
-        asked: dict[int, Ask] = {}
-        for index, state in said.items():
-            try:
-                asked[index] = steps[index].send(state)
-            except StopIteration as done:
-                results[index] = done.value
-        answers = _answers(constraint, list(dict.fromkeys(asked.values())))
-        said = {}
-        for index, ask in asked.items():
-            answer = answers[ask]
-            if isinstance(answer, CheckTimedOut):
-                results[index] = answer
-                steps[index].close()
-            else:
-                said[index] = answer
-    return results
-
-
-def _answers(constraint: Constraint, asks: Sequence[Ask]) -> dict[Ask, Any]:
-    """Gives the state for each question, `_DEAD`, or that a check timed out."""
-    after: dict[tuple[Any, bytes], Any] = {(ask.state, b""): ask.state for ask in asks}
-    candidates: dict[Any, list[bytes]] = {}
-    for state, data in dict.fromkeys((ask.state, ask.data) for ask in asks if ask.data):
-        candidates.setdefault(state, []).append(data)
-    if candidates:
-        found = constraint.check(list(candidates), list(candidates.values()))
-        for (state, row), answers in zip(candidates.items(), found, strict=True):
-            after |= {(state, data): answer for data, answer in zip(row, answers, strict=True)}
-    states = {ask: _DEAD if (state := after[ask.state, ask.data]) is None else state for ask in asks}
-    ending = [ask for ask, state in states.items() if ask.ends and state is not _DEAD and not _is_late(state)]
-    if ending:
-        ends = constraint.check_ends([states[ask] for ask in ending])
-        states |= {
-            ask: end if _is_late(end) else states[ask] if end else _DEAD
-            for ask, end in zip(ending, ends, strict=True)
-        }
-    return states
-
-
-def _is_late(answer: object) -> bool:
-    return isinstance(answer, CheckTimedOut)
 
 
 _MAX_PLACES = 256  # with answers that are remembered

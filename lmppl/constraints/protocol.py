@@ -53,6 +53,11 @@ class Constraint(abc.ABC):
         return False
 
     @property
+    def is_batched(self) -> bool:
+        """Whether it answers many questions together: whether it has a `check` of its own."""
+        return type(self).check is not Constraint.check
+
+    @property
     def revisits_states(self) -> bool:
         """Whether different texts come to the same states, so that single steps are worth remembering.
 
@@ -223,11 +228,6 @@ def require_bytes(data: object) -> None:
     if not isinstance(data, bytes | bytearray | memoryview):
         hint = " Give text.encode()." if isinstance(data, str) else ""
         raise InvalidTypeError(f"`advance` takes bytes, but was given {data!r:.60}.{hint}") from None
-
-
-def is_batched(constraint: Constraint) -> bool:
-    """Says whether a conjunct answers many questions together: whether it has a `check` of its own."""
-    return any(type(part).check is not Constraint.check for part in constraint.parts())
 
 
 def has_mask(constraint: Constraint) -> bool:

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from lmppl.acceptance import Acceptor, Cursor
+from lmppl.constraints import asked_together
 from lmppl.constraints.functions import remembered_answers
 from lmppl.constraints.functions.python_check import check
 from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.grammars.grammar import lark
-from lmppl.constraints.protocol import Constraint, is_batched
+from lmppl.constraints.protocol import Constraint
 from lmppl.constraints.regular.regular_expression import regex
 from lmppl.errors import CheckError, InvalidInputError, InvalidTypeError
 from lmppl.language_model import Vocabulary
@@ -263,16 +264,24 @@ def test_options_that_cannot_be_used_are_refused(options: dict, error: type[Exce
 
 def test_the_capability_is_found() -> None:
     plain = regex("a*") & lark('start: "a"*')
-    assert is_batched(check("x", prefix=bool))
-    assert is_batched(plain & check("x", prefix=bool))
-    assert not is_batched(plain)
+    assert check("x", prefix=bool).is_batched
+    assert (plain & check("x", prefix=bool)).is_batched
+    assert not plain.is_batched
 
 
 VOCABULARY = Vocabulary((b"a", b"b", b"aab", b"ba", b"\xc3", b"\xa9", b"abb", b"", b""), frozenset({7}))
+FEW_A = check("at most one a", prefix=lambda texts: [t.count("a") < 2 for t in texts], batch=True)
+FEW_B = check("at most one b", prefix=lambda texts: [t.count("b") < 2 for t in texts], batch=True)
+EVEN = check("even", complete=lambda texts: [len(t) % 2 == 0 for t in texts], batch=True)
 CHECKS = [
     check("few a", prefix=lambda s: s.count("a") < 4, complete=lambda s: len(s) % 2 == 0),
     check("few b", prefix=lambda texts: [t.count("b") < 4 for t in texts], batch=True),
     lark('start: ("a" | "b" | "é")*') & check("no bbb", prefix=lambda s: "bbb" not in s),
+    "b" + FEW_B,
+    FEW_B + "a" + FEW_A,
+    FEW_B | lark('start: ("a" | "b" | "é")*') & FEW_A,
+    (FEW_A + "b").repeat(1, 3),
+    EVEN.repeat(2, 2) + "b",
 ]
 
 
@@ -293,3 +302,51 @@ def test_tokens_are_judged_together_as_they_are_one_by_one(
         going = [after for after in together if isinstance(after, Cursor) and not after.ended]
         cursors = list(dict.fromkeys(going))[:12]
     assert cursors
+
+
+def compositions(part: Constraint) -> list[Constraint]:
+    return ["x" + part, part + "y", part | regex("[xy]*"), (part + "y").repeat(1, 2)]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_what_is_made_of_a_check_is_asked_as_the_check_is(number: int) -> None:
+    calls = []
+
+    def prefix(texts: list[str]) -> list[bool]:
+        calls.append(texts)
+        return ["zz" not in text for text in texts]
+
+    made = compositions(check("no zz", prefix=prefix, batch=True))[number]
+    assert made.gains_from_lists
+    assert made.is_batched
+    state = made.advance(made.initial(), b"x")
+    assert state is not None
+    candidates = [b"y", b"z", b"zz", b"yz", b"xzzx", b"abc", b"xy"]
+    calls.clear()
+    together = made.check([state], [candidates])
+    assert len(calls) <= 8  # rounds, and not questions
+    assert together == [[made.advance(state, data) for data in candidates]]
+    after = [each for each in together[0] if each is not None and not isinstance(each, CheckTimedOut)]
+    assert made.check_ends(after) == [made.accepts(each) for each in after]
+    plain = compositions(lark('start: "x"'))[number]
+    assert not any((plain.gains_from_lists, plain.is_batched, plain.takes_long))
+    assert compositions(check("x", prefix=bool, workers=1))[number].takes_long
+
+
+def test_only_the_texts_that_are_slow_are_lost_behind_another_part() -> None:
+    remembered_answers._timeouts_of.cache_clear()
+    made = "x" + check("naps", prefix=naps_listed, batch=True, timeout=0.2)
+    state = made.advance(made.initial(), b"x")
+    together = made.check([state], [[b"a", b"slow", b"b"]])[0]
+    assert isinstance(together[1], CheckTimedOut)
+    assert [together[0], together[2]] == [made.advance(state, b"a"), made.advance(state, b"b")]
+
+
+@pytest.mark.parametrize("constraint", CHECKS[3:5], ids=repr)
+def test_a_round_that_confuses_its_questions_is_caught(
+    constraint: Constraint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = asked_together._key
+    monkeypatch.setattr(asked_together, "_key", lambda ask: (*key(ask)[:2], ask.data[:1], ask.ends))
+    with pytest.raises(AssertionError):
+        test_tokens_are_judged_together_as_they_are_one_by_one(constraint, None)

@@ -91,9 +91,21 @@ class Conjunction(Constraint):
         return any(factor.gains_from_lists for factor in self.factors)
 
     @property
+    def is_batched(self) -> bool:
+        """True where some factor is."""
+        return any(factor.is_batched for factor in self.factors)
+
+    @property
     def revisits_states(self) -> bool:
         """True where every factor does."""
         return all(factor.revisits_states for factor in self.factors)
+
+    def num_free(self, state: State) -> int:
+        """Gives how many characters may follow, whichever they are, or fewer: what every factor allows."""
+        if len(self.factors) == 1:
+            return self.factors[0].num_free(state)
+        states = cast(tuple[State, ...], state)
+        return min(factor.num_free(each) for factor, each in zip(self.factors, states, strict=True))
 
     def initial(self) -> State:
         """Gives the state of the empty string."""

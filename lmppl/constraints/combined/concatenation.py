@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
+from lmppl.constraints.asked_together import REFUSED, Ask, Asking
+from lmppl.constraints.combined.composition import Composition
 from lmppl.constraints.combined.literals import operand
 from lmppl.constraints.combined.notation import Operator, infix
 from lmppl.constraints.protocol import Constraint, State
@@ -21,9 +23,9 @@ def followed(left: Constraint | str, right: Constraint | str) -> Constraint:
 
     Each constraint sees its own part of the text only. Where the text may be cut in several places, all of
     them are followed until the rest refuses. Neighbours that are automata become one automaton at once, if
-    that stays under 20,000 states. Anything else is asked byte by byte, once for each place where it may
-    have begun: a check that is not the last part is asked at every byte whether its part may end there. A
-    string stands for itself.
+    that stays under 20,000 states. Anything else is asked once for each place where it may have begun, and,
+    if it is not the last part, byte by byte: a check is asked at every byte whether its part may end there.
+    A string stands for itself.
 
     Raises:
         InvalidTypeError: One of them is neither a constraint nor a string.
@@ -63,7 +65,7 @@ def _joined(left: tuple[Constraint, ...], right: tuple[Constraint, ...]) -> tupl
 
 
 @dataclass(frozen=True, repr=False)
-class Concatenation(Constraint):
+class Concatenation(Composition):
     """Strings of several constraints, one after the other. Made by `followed`.
 
     A state is the set of ways to cut the text so far (`Threads`).
@@ -76,16 +78,6 @@ class Concatenation(Constraint):
     items: tuple[Constraint, ...]
     factors: tuple[Constraint, ...] = field(compare=False)
 
-    @property
-    def viable_is_exact(self) -> bool:
-        """True where every factor is exact: what follows can then always be completed."""
-        return all(factor.viable_is_exact for factor in self.factors)
-
-    @property
-    def revisits_states(self) -> bool:
-        """True where every factor does."""
-        return all(factor.revisits_states for factor in self.factors)
-
     def initial(self) -> State:
         """Gives the state of the empty string."""
         return self._with_ends([(0, self.factors[0].initial())])
@@ -94,6 +86,11 @@ class Concatenation(Constraint):
         """Gives the state after `data`, or None if every way to cut the text is refused."""
         threads = cast(Threads, state)
         for i in range(len(data)):
+            if len(threads) == 1:
+                ((number, old),) = threads
+                if number == len(self.factors) - 1:  # behind it no other begins: it takes all the rest
+                    new = self.factors[number].advance(old, data[i:])
+                    return None if new is None else frozenset(((number, new),))
             moved = []
             for number, old in threads:
                 new = self.factors[number].advance(old, data[i : i + 1])
@@ -106,10 +103,39 @@ class Concatenation(Constraint):
 
     def accepts(self, state: State) -> bool:
         """Says whether the last factor accepts its part."""
-        last = len(self.factors) - 1
+        last = self._last
         return any(
             number == last and self.factors[last].accepts(each) for number, each in cast(Threads, state)
         )
+
+    def _advanced(self, state: State, data: bytes) -> Asking[State | None]:
+        threads = cast(Threads, state)
+        going = {(each, 0): None for number, each in threads if number == self._last}
+        for at in range(len(data)):
+            inner = [thread for thread in threads if thread[0] != self._last]
+            asks = [Ask(self.factors[number], old, data[at : at + 1]) for number, old in inner]
+            after = yield asks
+            moved = [(n, new) for (n, _), new in zip(inner, after, strict=True) if new is not REFUSED]
+            threads = yield from self._with_ends_asked(moved)
+            if not moved:
+                break
+            going |= {(each, at + 1): None for number, each in threads if number == self._last}
+        after = yield [Ask(self.factors[self._last], each, data[at:]) for each, at in going]
+        return (
+            frozenset(
+                [thread for thread in threads if thread[0] != self._last]
+                + [(self._last, new) for new in after if new is not REFUSED]
+            )
+            or None
+        )
+
+    def _accepted(self, state: State) -> Asking[bool]:
+        going = [each for number, each in cast(Threads, state) if number == self._last]
+        ends = yield [Ask(self.factors[self._last], each, ends=True) for each in going]
+        return any(end is not REFUSED for end in ends)
+
+    def _under_way(self, state: State) -> Iterable[tuple[Constraint, State]]:
+        return ((self.factors[number], each) for number, each in cast(Threads, state))
 
     def describe(self) -> str:
         """Gives the items, joined by `+`."""
@@ -120,15 +146,30 @@ class Concatenation(Constraint):
         """`+`."""
         return Operator.PLUS
 
+    @property
+    def _last(self) -> int:
+        return len(self.factors) - 1
+
     def _with_ends(self, threads: Iterable[tuple[int, State]]) -> Threads:
         """Adds the beginning of each factor whose predecessor may end here."""
         met = set(threads)
         todo = list(met)
         while todo:
             number, state = todo.pop()
-            if number + 1 < len(self.factors) and self.factors[number].accepts(state):
+            if number < self._last and self.factors[number].accepts(state):
                 following = (number + 1, self.factors[number + 1].initial())
                 if following not in met:
                     met.add(following)
                     todo.append(following)
+        return frozenset(met)
+
+    def _with_ends_asked(self, threads: Iterable[tuple[int, State]]) -> Asking[Threads]:
+        met = set(threads)
+        todo = [thread for thread in met if thread[0] < self._last]
+        while todo:
+            ends = yield [Ask(self.factors[number], state, ends=True) for number, state in todo]
+            ended = [number + 1 for (number, _), end in zip(todo, ends, strict=True) if end is not REFUSED]
+            begun = {(number, self.factors[number].initial()) for number in ended} - met
+            todo = [thread for thread in begun if thread[0] < self._last]
+            met |= begun
         return frozenset(met)

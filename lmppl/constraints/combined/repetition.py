@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
+from lmppl.constraints.asked_together import REFUSED, Ask, Asking
+from lmppl.constraints.combined.composition import Composition
 from lmppl.constraints.combined.notation import Operator, grouped
 from lmppl.constraints.count_bounds import Bounds
 from lmppl.constraints.protocol import Constraint, State
@@ -39,12 +42,17 @@ def repeated(item: Constraint, least: int, most: int | None) -> Constraint:
     return Repetition(item, bounds)
 
 
+def _num_complete(threads: Threads) -> int:
+    """Gives how many items there may be if the text ends here, as bits."""
+    return next((counts for each, counts in threads if each is None), 0)
+
+
 def _description(item: Constraint, bounds: Bounds) -> str:
     return f"{grouped(item, Operator.CALL)}.repeat({bounds.describe()})"
 
 
 @dataclass(frozen=True, repr=False)
-class Repetition(Constraint):
+class Repetition(Composition):
     """Strings of one constraint in a row. Made by `repeated`.
 
     A state is the set of ways to cut the text so far (`Threads`). Numbers of items that can do no more than
@@ -59,14 +67,9 @@ class Repetition(Constraint):
     bounds: Bounds
 
     @property
-    def viable_is_exact(self) -> bool:
-        """True where the item is exact."""
-        return self.item.viable_is_exact
-
-    @property
-    def revisits_states(self) -> bool:
-        """True where the item does."""
-        return self.item.revisits_states
+    def factors(self) -> tuple[Constraint, ...]:  # type: ignore[override]
+        """The item."""
+        return (self.item,)
 
     def initial(self) -> State:
         """Gives the state of the empty string."""
@@ -91,23 +94,53 @@ class Repetition(Constraint):
             if not moved:
                 return None
             threads = self._with_ends(moved, ends)
-            if len(threads) > MAX_WAYS:
-                raise self._too_many_ways()
         return threads
 
     def accepts(self, state: State) -> bool:
         """Says whether the text so far ends with an item, and there are enough of them."""
-        ends = next((counts for each, counts in cast(Threads, state) if each is None), 0)
+        ends = _num_complete(cast(Threads, state))
         if ends >> self.bounds.least:
             return True
         return ends != 0 and self.item.accepts(self.item.initial())  # the missing ones may be empty
+
+    def _advanced(self, state: State, data: bytes) -> Asking[State | None]:
+        threads = cast(Threads, state)
+        for i in range(len(data)):
+            items = [(old, counts) for old, counts in threads if old is not None]
+            after = yield [Ask(self.item, old, data[i : i + 1]) for old, _ in items]
+            moved: dict[State, int] = {}
+            for (_, counts), new in zip(items, after, strict=True):
+                if new is not REFUSED:
+                    moved[new] = moved.get(new, 0) | counts
+            if not moved:
+                return None
+            said = yield [Ask(self.item, new, ends=True) for new in moved]
+            ends = 0
+            for counts, end in zip(moved.values(), said, strict=True):
+                ends |= 0 if end is REFUSED else counts << 1
+            threads = self._with_ends(moved, ends)
+        return threads
+
+    def _accepted(self, state: State) -> Asking[bool]:
+        ends = _num_complete(cast(Threads, state))
+        if ends >> self.bounds.least or not ends:
+            return ends != 0
+        (end,) = yield [Ask(self.item, self.item.initial(), ends=True)]
+        return end is not REFUSED
+
+    def _under_way(self, state: State) -> Iterable[tuple[Constraint, State]]:
+        return ((self.item, each) for each, _ in cast(Threads, state) if each is not None)
 
     def describe(self) -> str:
         """Gives the item and the bounds."""
         return _description(self.item, self.bounds)
 
     def _with_ends(self, moved: dict[State, int], ends: int) -> Threads:
-        """Adds the place between items, and the items that begin there."""
+        """Adds the place between items, and the items that begin there.
+
+        Raises:
+            ConstraintError: There are more than 1,000 ways.
+        """
         threads: dict[State | None, int] = {**moved}
         if ends:
             threads[None] = ends
@@ -115,7 +148,10 @@ class Repetition(Constraint):
             if begun:
                 start = self.item.initial()
                 threads[start] = threads.get(start, 0) | begun
-        return frozenset((each, self._telling(counts)) for each, counts in threads.items())
+        found = frozenset((each, self._telling(counts)) for each, counts in threads.items())
+        if len(found) > MAX_WAYS:
+            raise self._too_many_ways()
+        return found
 
     def _with_room(self, counts: int) -> int:
         """Leaves out the numbers of items that no other one may follow."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
+from lmppl.constraints.asked_together import REFUSED, Ask, Asking
+from lmppl.constraints.combined.composition import Composition
 from lmppl.constraints.combined.literals import operand
 from lmppl.constraints.combined.notation import Operator, infix
 from lmppl.constraints.protocol import Constraint, State
@@ -65,7 +68,7 @@ def _joined(left: ByteAutomaton, right: ByteAutomaton) -> ByteAutomaton | None:
 
 
 @dataclass(frozen=True, repr=False)
-class Union(Constraint):
+class Union(Composition):
     """The strings that any of several constraints allows. Made by `either`.
 
     A state is the tuple of the factors' states, None for those that have refused.
@@ -77,16 +80,6 @@ class Union(Constraint):
 
     options: tuple[Constraint, ...]
     factors: tuple[Constraint, ...] = field(compare=False)
-
-    @property
-    def viable_is_exact(self) -> bool:
-        """True where every factor is exact."""
-        return all(factor.viable_is_exact for factor in self.factors)
-
-    @property
-    def revisits_states(self) -> bool:
-        """True where every factor does."""
-        return all(factor.revisits_states for factor in self.factors)
 
     def initial(self) -> State:
         """Gives the state of the empty string."""
@@ -107,6 +100,27 @@ class Union(Constraint):
             each is not None and factor.accepts(each)
             for factor, each in zip(self.factors, states, strict=True)
         )
+
+    def _advanced(self, state: State, data: bytes) -> Asking[State | None]:
+        states = cast(tuple[State | None, ...], state)
+        alive = [number for number, each in enumerate(states) if each is not None]
+        moved = yield [Ask(self.factors[number], states[number], data) for number in alive]
+        after: list[State | None] = [None] * len(states)
+        for number, new in zip(alive, moved, strict=True):
+            after[number] = None if new is REFUSED else new
+        return None if all(each is None for each in after) else tuple(after)
+
+    def _accepted(self, state: State) -> Asking[bool]:
+        for factor, each in zip(self.factors, cast(tuple[State | None, ...], state), strict=True):
+            if each is not None:
+                (end,) = yield [Ask(factor, each, ends=True)]
+                if end is not REFUSED:
+                    return True
+        return False
+
+    def _under_way(self, state: State) -> Iterable[tuple[Constraint, State]]:
+        states = cast(tuple[State | None, ...], state)
+        return (pair for pair in zip(self.factors, states, strict=True) if pair[1] is not None)
 
     def describe(self) -> str:
         """Gives the options, joined by `|`."""
