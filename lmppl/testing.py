@@ -252,24 +252,25 @@ def _advance(constraint: Constraint, state: State, data: bytes) -> State | None:
 
 def _answer(constraint: Constraint, state: State, data: bytes) -> State | None:
     """Advances, as the law says that it does."""
-    law = f"advance answers for all bytes, a part of a character too, and raises nothing. From {state!r:.60}"
-    return _unless_it_fails(lambda: constraint.advance(state, data), law, data)
+    law = "advance answers for all bytes, a part of a character too, and raises nothing"
+    return _unless_it_fails(lambda: constraint.advance(state, data), law, state, data)
 
 
 def _accepts(constraint: Constraint, state: State, data: bytes) -> bool:
     """Asks whether a text may end, as the law says that it may be asked."""
-    law = f"accepts answers for each state that advance gives, and raises nothing. In {state!r:.60}"
-    return _unless_it_fails(lambda: constraint.accepts(state), law, data)
+    law = "accepts answers for each state that advance gives, and raises nothing"
+    return _unless_it_fails(lambda: constraint.accepts(state), law, state, data)
 
 
-def _unless_it_fails(ask: Callable[[], Answer], law: str, data: bytes) -> Answer:
+def _unless_it_fails(ask: Callable[[], Answer], law: str, state: State, data: bytes) -> Answer:
     """Tells what fails from what cannot be answered, which is an error of lmppl."""
     try:
         return ask()
     except LmpplError:
         raise
     except Exception as error:
-        raise AssertionError(f"Law broken: {law}, {data!r}: {type(error).__name__}: {error}.") from error
+        where = f"With the state {state!r:.60} and {data!r}"
+        raise AssertionError(f"Law broken: {law}. {where}: {type(error).__name__}: {error}.") from error
 
 
 def _bytewise(constraint: Constraint, string: bytes) -> State | None:

@@ -55,7 +55,7 @@ class _TableSteps:
         return bool(self._accepting[state])
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Point:
     """A state. Equal to itself only; made once, while known.
 
