@@ -298,7 +298,7 @@ def _is_value(one: object, other: object, what: str) -> None:
     try:
         same = hash(one) == hash(other)
     except TypeError as error:
-        raise AssertionError(f"{what} is hashable: broken by {one!r}") from error
+        raise AssertionError(f"Law broken: {what} is hashable. At {one!r}.") from error
     _law(one == other and same, f"{what} is equal to itself and has one hash", one)
 
 

@@ -49,8 +49,11 @@ class Constraint(abc.ABC):
 
     @property
     def gains_from_lists(self) -> bool:
-        """Whether many questions asked by one call of `check` take less than one after the other."""
-        return False
+        """Whether many questions asked by one call of `check` take less than one after the other.
+
+        By default that is taken to be so where there is a `check` of one's own.
+        """
+        return type(self).check is not Constraint.check
 
     @property
     def is_batched(self) -> bool:
@@ -112,7 +115,7 @@ class Constraint(abc.ABC):
         """Gives what `advance` does for each candidate of each state, a check's timeout as a value.
 
         Whoever can answer many such questions better than one by one overrides this and `check_ends`, and is
-        then asked about the candidates of all particles together (`is_batched`).
+        then asked about the candidates of all particles together (`gains_from_lists`).
 
         Args:
             states: Of the particles.

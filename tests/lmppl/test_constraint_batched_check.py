@@ -333,6 +333,35 @@ def test_what_is_made_of_a_check_is_asked_as_the_check_is(number: int) -> None:
     assert compositions(check("x", prefix=bool, workers=1))[number].takes_long
 
 
+def test_a_constraint_with_a_check_of_its_own_is_asked_by_it() -> None:
+    class Own(Constraint):
+        def initial(self):
+            return b""
+
+        def advance(self, state, data):
+            return state + data if (state + data).count(b"b") < 2 else None
+
+        def accepts(self, state):
+            return True
+
+        def describe(self):
+            return "own"
+
+        def check(self, states, candidates):
+            calls.append(sum(map(len, candidates)))
+            return super().check(states, candidates)
+
+    calls: list[int] = []
+    both = Own() & check("any", prefix=lambda text: True)
+    for own, num_asked in ((Own(), 3), ("a" + Own(), 2), (both, 3)):  # nothing is asked about no bytes
+        judge = Acceptor(VOCABULARY, own, None)
+        calls.clear()
+        found = judge.steps([judge.initial] * 3, [0, 2, 6])
+        assert found == [judge.step(judge.initial, token) for token in (0, 2, 6)]
+        assert own.gains_from_lists
+        assert calls == [num_asked]
+
+
 def test_only_the_texts_that_are_slow_are_lost_behind_another_part() -> None:
     remembered_answers._timeouts_of.cache_clear()
     made = "x" + check("naps", prefix=naps_listed, batch=True, timeout=0.2)

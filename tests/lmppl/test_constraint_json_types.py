@@ -154,6 +154,13 @@ class Emptied(pydantic.BaseModel):
     a: int
 
 
+class Bird(pydantic.BaseModel):
+    """An animal that need not say its kind."""
+
+    kind: Literal["bird"] = "bird"
+    wings: int
+
+
 TOLD = [
     bool,
     int,
@@ -197,6 +204,8 @@ JUDGED = [
     Annotated[float, Field(gt=0)],
     Annotated[int, Field(strict=True)],
     Annotated[str, pydantic.StringConstraints(strip_whitespace=True, min_length=2)],
+    Annotated[Cat | Bird, Field(discriminator="kind")],
+    *(Annotated[str, Field(pattern=p)] for p in ("^[a-z&&[aeiou]]$", "^[[a]]$", "^[a-c--b]$", "^[a~~b]$")),
     Annotated[str, Field(pattern=r"^\W+$")],
     Annotated[str, Field(pattern=r"^[^\d]+$")],
     Annotated[list[float], Field(min_length=1), pydantic.AfterValidator(sorted)],

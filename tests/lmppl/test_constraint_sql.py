@@ -188,6 +188,31 @@ def test_no_prefix_of_a_random_query_that_compiles_is_refused():
     assert refused > 80  # of those that do not compile, before they are complete
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT left q FROM t WHERE a = 1",
+        "SELECT t.left q FROM t LIMIT 1",
+        "SELECT natural FROM t NATURAL JOIN t",
+        "SELECT a FROM t LEFT JOIN (SELECT 1 AS b) ON b = a",
+    ],
+)
+def test_columns_may_be_called_like_words_of_a_join(query: str):
+    constraint = lp.sql({"t": ["a", "left", "natural"]})
+    assert accepted(constraint, query)
+    assert all(is_viable(constraint, query[:cut]) for cut in range(len(query)))
+
+
+def test_with_is_a_keyword_only_where_a_query_may_begin():
+    constraint = lp.sql({"t": ["a"]})
+    queries = [
+        "WITH w AS (SELECT 1) SELECT * FROM w",
+        "SELECT a FROM (WITH w AS (SELECT a FROM t) SELECT a FROM w)",
+    ]
+    check_constraint(constraint, [*queries, "SELECT * FROM with ", "SELECT a FROM t, with"])
+    assert all(accepted(constraint, query) for query in queries)
+
+
 def test_a_reader_that_forgets_outer_tables_is_found_out(monkeypatch: pytest.MonkeyPatch):
     query = "SELECT Name FROM singer WHERE EXISTS (SELECT 1 FROM concert WHERE Year = Age AND 1)"
     names = read_database(SCHEMA).names

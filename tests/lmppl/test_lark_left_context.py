@@ -236,6 +236,7 @@ def test_broken_look_behind_is_caught(mutant: str, monkeypatch: pytest.MonkeyPat
         (r"(?<=\ba)c", "has look-around or an anchor inside look-behind at position 0"),
         (r"a(?<!a{1001})c", "looks back for more than 1,000 characters at position 1"),
         (r"(?<=(?:a|b){10})c", "looks back for more than 1,000 characters at position 0"),
+        (r"(?<=(?:aa|bb){99999999})c", "looks back for more than 1,000 characters at position 0"),
     ],
 )
 def test_look_behind_that_is_not_supported_is_refused_with_its_reason(pattern: str, message: str) -> None:

@@ -14,8 +14,8 @@ class Composition(Constraint):
     """A constraint made of others, its `factors`.
 
     Each step is written twice: `advance` and `accepts` ask one question after the other, at the least cost,
-    and `_advanced` and `_accepted` the same questions in rounds, which are answered for many texts together
-    where some factor gains from that.
+    and `_advanced` and `_accepted` find the same in rounds of questions, which are answered for many texts
+    together where some factor gains from that.
     """
 
     factors: tuple[Constraint, ...]

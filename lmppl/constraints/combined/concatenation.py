@@ -130,9 +130,12 @@ class Concatenation(Composition):
         )
 
     def _accepted(self, state: State) -> Asking[bool]:
-        going = [each for number, each in cast(Threads, state) if number == self._last]
-        ends = yield [Ask(self.factors[self._last], each, ends=True) for each in going]
-        return any(end is not REFUSED for end in ends)
+        for number, each in cast(Threads, state):
+            if number == self._last:
+                (end,) = yield [Ask(self.factors[self._last], each, ends=True)]
+                if end is not REFUSED:
+                    return True
+        return False
 
     def _under_way(self, state: State) -> Iterable[tuple[Constraint, State]]:
         return ((self.factors[number], each) for number, each in cast(Threads, state))

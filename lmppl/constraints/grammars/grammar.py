@@ -85,7 +85,7 @@ def lark(
     Raises:
         ConstraintError: Lark refuses the grammar; a terminal has back-references to groups of many texts, or
             by number with a lexer, tells apart too many texts before it, or has other look-around that is not
-            supported; or no string is in the language.
+            supported; or no string is in the language, which with a lexer may show at the first question.
         InvalidInputError: There is no such parser, or the lexer does not go with it; or an option cannot be
             followed: a lexer class, a `transformer`, `lexer_callbacks`, `use_bytes`, flags such as LOCALE.
         InvalidTypeError: There is no such option, its value is of the wrong type, or `postlex` is something

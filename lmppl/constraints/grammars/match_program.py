@@ -8,7 +8,7 @@ earliest option at the earliest choice.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from functools import reduce
 
 from lmppl.constraints.grammars.preceding_texts import Word
 from lmppl.constraints.regular.character_automaton import size
@@ -265,14 +265,18 @@ def _number_and_width(tree: Node) -> tuple[int, int]:
     match tree:
         case Sequence(items):
             numbers, widths = zip(*map(_number_and_width, items), strict=True) if items else ((), ())
-            return prod(numbers), sum(widths)
+            return reduce(_times, numbers, 1), sum(widths)
         case Alternation(options):
             numbers, widths = zip(*map(_number_and_width, options), strict=True)
             return sum(numbers), max(widths)
         case Repetition(item, low):
             number, width = _number_and_width(item)
-            return min(number, MAX_LOOKED_FOR + 1) ** low if number > 1 else 1, width * low
+            return reduce(_times, [number] * min(low, 10), 1), width * low  # 2**10 are too many
     return 1, 1
+
+
+def _times(one: int, other: int) -> int:
+    return min(one * other, MAX_LOOKED_FOR + 1)
 
 
 def _may_be_empty(tree: Node) -> bool:

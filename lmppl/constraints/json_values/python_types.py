@@ -260,10 +260,19 @@ def _is_told(schema: Mapping[str, Any]) -> bool:
     if kind == "dict":
         return schema.get("keys_schema", {"type": "any"})["type"] in ("any", "str")
     if kind == "tagged-union":
-        return isinstance(schema["discriminator"], str)
+        choices = schema["choices"].values()
+        return isinstance(schema["discriminator"], str) and all(
+            _requires(each, schema["discriminator"]) for each in choices
+        )
     if kind == "enum":
         return _is_of_json(each.value for each in schema["members"])
     return kind != "literal" or _is_of_json(schema["expected"])
+
+
+def _requires(schema: Mapping[str, Any], name: str) -> bool:
+    """Says whether a model surely has no default for a field: a tag must be in the text in any case."""
+    fields = schema.get("schema", {}).get("fields", {}) if schema["type"] == "model" else {}
+    return name in fields and fields[name]["schema"]["type"] != "default"
 
 
 def _extra(cls: Any) -> Iterable[str]:
@@ -282,5 +291,7 @@ def _is_narrow(pattern: Any) -> bool:
     if not isinstance(pattern, str):
         return False
     if re.search(r"\\[^dw\\.\-+*?()\[\]{}|^$/]", pattern):
+        return False
+    if re.search(r"\[[^\]]*(\[|&&|--|~~)", pattern):  # sets of sets, to pydantic
         return False
     return not ("[^" in pattern and re.search(r"\\[dw]", pattern))

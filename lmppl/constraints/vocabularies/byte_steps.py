@@ -96,6 +96,8 @@ class ByteSteps:
 
     def is_viable(self, standing: Standing, data: bytes) -> bool:
         """Says whether a text may go on with some bytes: by the part under way, as far as that tells."""
+        if standing.next is None:
+            self.next_bytes(standing)
         if len(data) <= standing.num_free and are_free(data):
             return True
         part = standing.local or self.part(standing)

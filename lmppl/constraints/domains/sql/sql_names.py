@@ -17,6 +17,8 @@ _LOOK_AHEAD = 2  # pieces, to `WINDOW x AS`
 _LOOK_BACK = 3  # to what stands in front of `table.column`
 _ENDS_EXPRESSION = ("end", "null", "isnull", "notnull", "true", "false", "current_date", "current_time")
 
+_NAMES_OF_COLUMNS = ("cross", "full", "inner", "left", "natural", "outer", "right", "indexed")  # no joins yet
+
 
 class _Hopeless(Exception):
     """No query that begins so has only names that exist."""
@@ -115,8 +117,8 @@ class _Reader:
     def _read_one(self, at: int, lexeme: Lexeme) -> None:
         if lexeme.kind == "sign":
             self._read_sign(at, lexeme.text)
-        elif lexeme.is_word("with"):
-            self.naming_common.append(self.depth)
+        elif lexeme.is_word("with") and (self._before(at).text == "" or self._before(at).is_sign("(")):
+            self.naming_common.append(self.depth)  # elsewhere it is a name
         elif self._names_common_table(at, lexeme):
             self.common[lexeme.text] = None
         elif lexeme.is_word("select", "values"):
@@ -303,6 +305,8 @@ class _Reader:
             or before.is_sign("*")
             or before.is_word(*_ENDS_EXPRESSION)
             or (before.kind == "word" and before.text not in RESERVED)
+            or (core.clause == "select" and before.is_word(*_NAMES_OF_COLUMNS))
+            or (before.kind == "word" and self._before(at, 2).is_sign("."))
         )
 
     def _require(self, core: Core, table: str | None, lexeme: Lexeme, *, is_last: bool) -> None:
