@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from lmppl.constraints.asked_together import REFUSED, Ask, Asking
+from lmppl.constraints.combined.composition import Composition
 from lmppl.constraints.combined.literals import operand
 from lmppl.constraints.combined.notation import Operator, infix
-from lmppl.constraints.functions.remembered_answers import CheckTimedOut
 from lmppl.constraints.protocol import Constraint, State
 from lmppl.constraints.regular import automaton_algebra
 from lmppl.constraints.regular.automaton import ByteAutomaton
@@ -62,7 +63,7 @@ def _intersected(regular: list[Constraint]) -> list[Constraint]:
 
 
 @dataclass(frozen=True, repr=False)
-class Conjunction(Constraint):
+class Conjunction(Composition):
     """The strings that all of several constraints allow. Made by `both`.
 
     A state is the tuple of the factors' states, or the one factor's state if there is one.
@@ -80,32 +81,9 @@ class Conjunction(Constraint):
         """True where all is one automaton: two viable prefixes may have no completion in common."""
         return len(self.factors) == 1 and self.factors[0].viable_is_exact
 
-    @property
-    def takes_long(self) -> bool:
-        """True where some factor does."""
-        return any(factor.takes_long for factor in self.factors)
-
-    @property
-    def gains_from_lists(self) -> bool:
-        """True where some factor does."""
-        return any(factor.gains_from_lists for factor in self.factors)
-
-    @property
-    def is_batched(self) -> bool:
-        """True where some factor is."""
-        return any(factor.is_batched for factor in self.factors)
-
-    @property
-    def revisits_states(self) -> bool:
-        """True where every factor does."""
-        return all(factor.revisits_states for factor in self.factors)
-
     def num_free(self, state: State) -> int:
         """Gives how many characters may follow, whichever they are, or fewer: what every factor allows."""
-        if len(self.factors) == 1:
-            return self.factors[0].num_free(state)
-        states = cast(tuple[State, ...], state)
-        return min(factor.num_free(each) for factor, each in zip(self.factors, states, strict=True))
+        return min(factor.num_free(each) for factor, each in self._under_way(state))
 
     def initial(self) -> State:
         """Gives the state of the empty string."""
@@ -150,44 +128,25 @@ class Conjunction(Constraint):
             raise InvalidInputError(f"{text!r} is not in the language of {self.describe()}.")
         return cast(Any, able[0]).parse(text)
 
-    def check(
-        self, states: Sequence[State], candidates: Sequence[Sequence[bytes]]
-    ) -> list[list[State | CheckTimedOut | None]]:
-        """Asks the factors in turn, each about all that those before it have let pass."""
-        if len(self.factors) == 1:
-            return self.factors[0].check(states, candidates)
-        found = [[[] for _ in row] for row in candidates]
-        left = [(i, j) for i, row in enumerate(candidates) for j in range(len(row))]
-        refused: dict[tuple[int, int], CheckTimedOut | None] = {}
-        for number, factor in enumerate(self.factors):
-            said = factor.check(
-                [cast(tuple[State, ...], states[i])[number] for i, _ in left],
-                [[candidates[i][j]] for i, j in left],
-            )
-            passed = []
-            for (i, j), (new,) in zip(left, said, strict=True):
-                if new is None or isinstance(new, CheckTimedOut):
-                    refused[i, j] = new
-                else:
-                    found[i][j].append(new)
-                    passed.append((i, j))
-            left = passed
-        return [
-            [refused[i, j] if (i, j) in refused else tuple(row[j]) for j in range(len(row))]
-            for i, row in enumerate(found)
-        ]
+    def _advanced(self, state: State, data: bytes) -> Asking[State | None]:
+        states = []
+        for factor, old in self._under_way(state):
+            (new,) = yield [Ask(factor, old, data)]
+            if new is REFUSED:
+                return None
+            states.append(new)
+        return tuple(states) if len(self.factors) > 1 else states[0]
 
-    def check_ends(self, states: Sequence[State]) -> list[bool | CheckTimedOut]:
-        """Asks the factors in turn, each about the states that those before it accept."""
-        if len(self.factors) == 1:
-            return self.factors[0].check_ends(states)
-        found: list[bool | CheckTimedOut] = [True] * len(states)
-        for number, factor in enumerate(self.factors):
-            left = [i for i, answer in enumerate(found) if answer is True]
-            said = factor.check_ends([cast(tuple[State, ...], states[i])[number] for i in left])
-            for i, answer in zip(left, said, strict=True):
-                found[i] = answer
-        return found
+    def _accepted(self, state: State) -> Asking[bool]:
+        for factor, each in self._under_way(state):
+            (end,) = yield [Ask(factor, each, ends=True)]
+            if end is REFUSED:
+                return False
+        return True
+
+    def _under_way(self, state: State) -> Iterable[tuple[Constraint, State]]:
+        states = cast(tuple[State, ...], state) if len(self.factors) > 1 else (state,)
+        return zip(self.factors, states, strict=True)
 
     def describe(self) -> str:
         """Gives the conjuncts, joined by `&`."""

@@ -30,7 +30,7 @@ class Composition(Constraint):
 
     @abc.abstractmethod
     def _under_way(self, state: State) -> Iterable[tuple[Constraint, State]]:
-        """Gives the factors that are being read, with their states: each may go on by itself."""
+        """Gives the factors that are being read, with their states."""
 
     @property
     def viable_is_exact(self) -> bool:
@@ -58,7 +58,10 @@ class Composition(Constraint):
         return all(factor.revisits_states for factor in self.factors)
 
     def num_free(self, state: State) -> int:
-        """Gives how many characters may follow, whichever they are, or fewer: what some factor allows."""
+        """Gives how many characters may follow, whichever they are, or fewer: what some factor allows.
+
+        A conjunction, whose factors must all go on, takes the least.
+        """
         return max((factor.num_free(each) for factor, each in self._under_way(state)), default=0)
 
     def check(
