@@ -11,6 +11,8 @@ from drawn_queries import SCHEMA, drawn_query, spaced
 from viable_prefixes import stepped
 
 from lmppl.constraints.domains.sql.memory_databases import MemoryDatabase
+from lmppl.constraints.domains.sql.sql_cores import Names
+from lmppl.constraints.domains.sql.sql_names import nothing_read, read_on
 from lmppl.constraints.domains.sql.sql_queries import sql
 
 MAX_BYTES = 160
@@ -186,6 +188,11 @@ def complaint(text: str) -> str:
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
         return str(error) or "it cannot be read"
     return ""
+
+
+def can_exist(text: str, names: Names) -> bool:
+    """Says whether the names in the beginning of a query can all exist, read at once."""
+    return read_on(nothing_read(names), text) is not None
 
 
 @lru_cache(1)

@@ -14,12 +14,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sql_target import can_exist
 from viable_prefixes import accepted
 
 import lmppl as lp
 from lmppl.constraints.domains.sql import sql_names, sql_queries, sql_schema
 from lmppl.constraints.domains.sql.sql_cores import Core, Names
-from lmppl.constraints.domains.sql.sql_names import Read, can_exist, nothing_read
+from lmppl.constraints.domains.sql.sql_names import Read, nothing_read
 from lmppl.constraints.domains.sql.sql_schema import read_database
 from lmppl.constraints.domains.sql.sql_words import lexemes
 from lmppl.constraints.functions.remembered_answers import CheckTimedOut

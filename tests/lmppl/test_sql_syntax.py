@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 from drawn_bytes import Draws
 from drawn_queries import SCHEMA, drawn_query, spaced
-from sql_target import complaint, mutated, takes
+from sql_target import can_exist, complaint, mutated, takes
 
 import lmppl as lp
 from lmppl.constraints.domains.sql import sql_syntax
 from lmppl.constraints.domains.sql.memory_databases import MemoryDatabase
-from lmppl.constraints.domains.sql.sql_names import can_exist
 from lmppl.constraints.domains.sql.sql_schema import read_database
 from lmppl.constraints.domains.sql.sql_syntax import can_go_on
 from lmppl.constraints.domains.sql.sql_words import lexemes

@@ -24,15 +24,6 @@ class _Hopeless(Exception):
     """No query that begins so has only names that exist."""
 
 
-def can_exist(text: str, names: Names) -> bool:
-    """Says whether the names in the beginning of a query can all exist.
-
-    Never says no to what SQLite compiles. It follows SELECT, FROM and parentheses and no more of the grammar:
-    what it cannot place, it lets pass.
-    """
-    return read_on(nothing_read(names), text) is not None
-
-
 @dataclass(frozen=True, eq=False)
 class Read:
     """What was read of a query that goes on: the pieces that stay as they are, whatever follows.
@@ -56,8 +47,9 @@ def nothing_read(names: Names) -> Read:
 def read_on(before: Read, text: str) -> tuple[Read, Sequence[Lexeme]] | None:
     """Gives what was read of a longer text, and its last pieces; None if its names cannot all exist.
 
-    The last piece may change with what follows, and so what is said of those that look ahead at it. These
-    are read anew by a copy each time, and all others once.
+    Nothing that SQLite compiles is refused. SELECT, FROM and parentheses are followed and no more of the
+    grammar: what cannot be placed is let pass. The last piece may change with what follows, and so what is
+    said of those that look ahead at it. These are read anew by a copy each time, and all others once.
 
     Args:
         before: What was read of a beginning of the text.
