@@ -202,20 +202,16 @@ def _part(keys: Key[Array, " rows"], number: Any) -> Key[Array, " rows"]:
 
 
 def _weighed(rows: Rows) -> tuple[Float[Array, "rows vocab"], Masses]:
-    """Gives the rows as an array, and their masses."""
+    """Gives the rows as an array, and their masses.
 
-    def plain(rows: Rows) -> tuple[Array, Masses]:
-        weights = log_weights(rows._replace(allowed=None))
-        mass = log_sum_exp(weights)
-        return weights, Masses(mass, mass)
-
-    def masked(rows: Rows) -> tuple[Array, Masses]:
-        weights = log_weights(rows)
-        return weights, Masses(log_sum_exp(log_weights(rows._replace(allowed=None))), log_sum_exp(weights))
-
+    Whether a mask leaves anything out is not asked: a condition would make the host wait for the device.
+    """
+    weights = log_weights(rows._replace(allowed=None))
+    mass = log_sum_exp(weights)
     if rows.allowed is None:
-        return plain(rows)
-    return masked(rows) if rows.is_masked is None else jax.lax.cond(rows.is_masked, masked, plain, rows)
+        return weights, Masses(mass, mass)
+    weights = log_weights(rows)
+    return weights, Masses(mass, log_sum_exp(weights))
 
 
 def _next_of_noise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import jax
@@ -23,6 +24,8 @@ from lmppl.inference.text_steps import (
     run,
 )
 from lmppl.language_model import LanguageModel
+
+_GRAPHS = "xla_gpu_enable_command_buffer"
 
 
 def _specs(kind: Any, otherwise: Any, **fields: Any) -> Any:
@@ -61,7 +64,23 @@ def run_program(lm: LanguageModel, plan: Plan, resampler: Any) -> Any:
         return loop, (loop.step, loop.num_checks, steps, layout.all_rows(loop.strings))
 
     over_rows = layout.over_rows(go, (_FIXED, WHOLE, _LOOP, WHOLE), (_LOOP, WHOLE))
-    return compiled(lm, ("run", plan, resampler), lambda: jax.jit(over_rows, donate_argnums=2))
+    return compiled(
+        lm,
+        ("run", plan, resampler),
+        lambda: jax.jit(over_rows, donate_argnums=2, compiler_options=_whole_loops()),
+    )
+
+
+def _whole_loops() -> dict[str, str] | None:
+    """Gives XLA's options for a program that is one loop: on a GPU all of it is put into one graph.
+
+    Otherwise the host starts the hundreds of kernels of each step of the loop, and waits for the device to
+    learn whether there is another. Drivers that cannot do so are left alone by XLA, and so are users who
+    have said themselves what is to be put into graphs.
+    """
+    if jax.default_backend() != "gpu" or _GRAPHS in os.environ.get("XLA_FLAGS", ""):
+        return None
+    return {_GRAPHS: "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"}
 
 
 def propose_program(lm: LanguageModel, plan: Plan, num_candidates: int) -> Any:

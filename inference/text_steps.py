@@ -203,8 +203,9 @@ def run(
         strings = loop.strings
         over = strings.active & (strings.lengths >= strings.room)
         strings = strings._replace(lost=jnp.where(over, TRUNCATED, strings.lost))
-        cache, logits = _read(lm, fixed, loop.step, loop.cache, loop.logits, strings)
-        new_masks, rows = _distributions(plan, fixed, strings, loop.masks, logits, None)
+        new_masks, masked = _masks(plan, fixed, strings, loop.masks, None)
+        cache, logits, masked = _read(lm, fixed, loop.step, loop.cache, loop.logits, strings, masked)
+        rows = draws.Rows(logits, strings.scale, fixed.bias, *masked)
         keys = step_keys(fixed.keys, loop.step)
         drawn = _draw_tokens(plan, fixed, keys, strings, rows)
         strings, log_increments = _accept(fixed, strings, drawn)
@@ -257,8 +258,9 @@ def propose(
     after = step(fixed.machine, fixed.tokens, states, ask.tokens[:, None])
     states = jnp.where((ask.active & ask.advance)[:, None], after, states)
     strings = _shell(ask, states)
-    cache, logits = _read(lm, fixed, ask.step, cache, logits, strings)
-    mask_cache, rows = _distributions(plan, fixed, strings, mask_cache, logits, ask)
+    mask_cache, masked = _masks(plan, fixed, strings, mask_cache, ask)
+    cache, logits, masked = _read(lm, fixed, ask.step, cache, logits, strings, masked)
+    rows = draws.Rows(logits, strings.scale, fixed.bias, *masked)
     keys = step_keys(fixed.keys, ask.step)
     order, masses = draws.begin(keys, rows, noisy=plan.noisy)
     order, found = draws.more(keys, rows, order, num_candidates)
@@ -344,18 +346,17 @@ def _resample(lm: LanguageModel, resampler: Any, resampling: Resampling, loop: L
     )
 
 
-def _read(
-    lm: LanguageModel, fixed: Fixed, number: Array, cache: Any, logits: Array, strings: Strings
-) -> tuple[Any, Array]:
-    """Reads the last tokens of active rows; not in the first step if the prompts are read to their ends."""
-    unread = Unread(strings.last, strings.active, strings.twins)
-    due = ~(fixed.is_read & (number == 0))
-    return read_tokens(lm, fixed.params, fixed.prefix, cache, logits, unread, due)
+class _Masked(NamedTuple):
+    """What rows are drawn from; see `draws.Rows`."""
+
+    base: UInt32[Array, "rows words"] | None
+    allowed: UInt32[Array, "rows words"] | None
+    is_masked: Bool[Array, ""] | None
 
 
-def _distributions(
-    plan: Plan, fixed: Fixed, strings: Strings, cache: MaskCache, logits: Array, ask: Ask | None
-) -> tuple[MaskCache, draws.Rows]:
+def _masks(
+    plan: Plan, fixed: Fixed, strings: Strings, cache: MaskCache, ask: Ask | None
+) -> tuple[MaskCache, _Masked]:
     """Gives what each row is drawn from. Rows that want no token are given all."""
     active, base, is_masked = strings.active, None, None
 
@@ -377,7 +378,27 @@ def _distributions(
         allowed = bits_of(_MASK, charged, jnp.ones_like(active))
     else:
         allowed, is_masked = bits_of(_MASK, charged, charged), jnp.any(active & charged)
-    return cache, draws.Rows(logits, strings.scale, fixed.bias, base, allowed, is_masked)
+    return cache, _Masked(base, allowed, is_masked)
+
+
+def _read(
+    lm: LanguageModel,
+    fixed: Fixed,
+    number: Array,
+    cache: Any,
+    logits: Array,
+    strings: Strings,
+    masked: _Masked,
+) -> tuple[Any, Array, _Masked]:
+    """Reads the last tokens of active rows; not in the first step if the prompts are read to their ends.
+
+    Behind the masks: on a GPU the host waits for the device where one is missing, which takes long only if
+    the model has been started before.
+    """
+    last, masked = jax.lax.optimization_barrier((strings.last, masked))
+    unread = Unread(last, strings.active, strings.twins)
+    due = ~(fixed.is_read & (number == 0))
+    return *read_tokens(lm, fixed.params, fixed.prefix, cache, logits, unread, due), masked
 
 
 def _draw_tokens(plan: Plan, fixed: Fixed, keys: Array, strings: Strings, rows: draws.Rows) -> Drawn:

@@ -15,11 +15,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Int32, UInt32
 
 from lmppl.constraints.regular.ended_automaton import DEAD, ENDED, FIRST_LIVE, EndedAutomaton
+from lmppl.device_layout import on_cpu
 from lmppl.inference.token_trie import EOS_NODE, FIRST_NODE, ROOT, WORD_BITS, Levels, TokenTables
 from lmppl.shape_buckets import bucket
 
 _MIN_STATES = 64
 _MIN_CLASSES = 16
+_BYTES_AT_ONCE = 8  # elsewhere than on CPU, where the host waits for the device at each turn of a loop
 
 
 class MachineTables(NamedTuple):
@@ -90,6 +92,7 @@ def step(
     allowed = known & jnp.where(is_eos, _at(machine.may_end, states), lengths > 0)
     target = jnp.where(is_eos, ENDED, states)
     states = jnp.where(states == ENDED, ENDED, jnp.where(allowed, target, DEAD)).astype(jnp.int32)
+    num_at_once = 1 if on_cpu() else _BYTES_AT_ONCE
 
     def unfinished(carry):  # type: ignore[no-untyped-def]
         position, states = carry
@@ -97,9 +100,11 @@ def step(
 
     def advance(carry):  # type: ignore[no-untyped-def]
         position, states = carry
-        inside = position < lengths
-        moved = _next(machine, states, _at(tables.data, jnp.where(inside, offsets + position, 0)))
-        return position + 1, jnp.where(inside, moved, states)
+        for _ in range(num_at_once):
+            inside = position < lengths
+            moved = _next(machine, states, _at(tables.data, jnp.where(inside, offsets + position, 0)))
+            position, states = position + 1, jnp.where(inside, moved, states)
+        return position, states
 
     return jax.lax.while_loop(unfinished, advance, (jnp.int32(0), states))[1]
 
@@ -201,7 +206,12 @@ def _with_key(cache: MaskCache, machine: MachineTables, tables: TokenTables, key
 
 
 def _all_tokens(machine: MachineTables, tables: TokenTables, state: Array) -> Int32[Array, "words 32"]:
-    """Gives the states after every token, by walking each node of the prefix tree once."""
+    """Gives the states after every token: on CPU by walking each node of the prefix tree once.
+
+    Elsewhere by walking each token: the tree takes two kernels for each of its levels.
+    """
+    if not on_cpu():
+        return step(machine, tables, state, jnp.arange(tables.nodes.size).reshape(tables.nodes.shape))
     num_nodes = FIRST_NODE + tables.wide.parents.size + tables.narrow.parents.size
     after = jnp.full(num_nodes, DEAD, jnp.int32)
     after = after.at[EOS_NODE].set(jnp.where(_at(machine.may_end, state), ENDED, DEAD))

@@ -57,6 +57,11 @@ def read_tokens(
         # Without the barrier the head is computed again inside each fused reduction (jax 0.11).
         return layout.heads_apart(cache), jax.lax.optimization_barrier(layout.whole(logits))
 
+    if not on_cpu():
+        # Read in any case: before and behind a loop the host would wait for the device.
+        lengths = jnp.where(due, lengths, 0)
+        cache, fresh = read((cache, logits))
+        return cache, jnp.where(due, fresh, logits)
     size = _most_groups(lm, len(lengths))
     if size is None:
         return only_if(due, read, (cache, logits))
