@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -362,10 +363,11 @@ def _places(log_probs):
 
 def running_log_sum(log_x):
     """Gives the log of the running sum of `exp(log_x)` along the last axis, adding in log space."""
-    xp = log_x.__array_namespace__()
+    if isinstance(log_x, np.ndarray):
+        return np.logaddexp.accumulate(log_x, axis=-1)
     shift = 1
-    while shift < log_x.shape[-1]:  # doubling: log2(n) steps, the same in NumPy and under jit
-        log_x = xp.logaddexp(log_x, _shifted(log_x, shift))
+    while shift < log_x.shape[-1]:  # doubling: log2(n) steps
+        log_x = jnp.logaddexp(log_x, _shifted(log_x, shift))
         shift *= 2
     return log_x
 

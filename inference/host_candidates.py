@@ -103,11 +103,6 @@ class Checks:
                 answers.learn(token, after)
         return [_said(answers, token) for (_, token), answers in zip(asked, places, strict=True)]
 
-    def ask(self, answers: TokenAnswers[Cursor], token: int) -> bool | CheckTimedOut:
-        """Says whether one candidate is accepted."""
-        self.num_checks += 1
-        return _said(answers, token)
-
     def answers(self, row: Row) -> TokenAnswers[Cursor]:
         """Gives what says so at the place where a row stands, the same for equal places."""
         place = _judge(row)

@@ -248,9 +248,8 @@ class Search:
 
     def _check(self, found: Candidates, searching: np.ndarray) -> None:
         """Asks about candidates as long as a row has one that its estimator wants to know about."""
-        if found.uniforms is None:
-            self._check_one_by_one(found, searching)
-        while True:
+        together = searching & ~self._checked_one_by_one(found, searching)
+        while together.any():
             if found.uniforms is None:
                 needed = checks_needed(
                     found.log_probs,
@@ -272,34 +271,45 @@ class Search:
                 )
             num_tokens = (found.log_probs > -np.inf).sum(axis=1)
             needed = np.maximum(needed, np.minimum(found.num_at_once, num_tokens) - found.num_checked)
-            needed = np.where(searching, needed, 0)
+            needed = np.where(together & searching, needed, 0)
             if not needed.any():
                 return
             self._check_places(found, needed, searching)
 
-    def _check_one_by_one(self, found: Candidates, searching: np.ndarray) -> None:
-        """Does so in each row whose judge gains nothing from many questions at once."""
+    def _checked_one_by_one(self, found: Candidates, searching: np.ndarray) -> np.ndarray:
+        """Does so in each row whose judge gains nothing from many questions at once; says which these are."""
+        done = np.zeros(len(searching), bool)
+        if found.uniforms is not None:
+            return done
+        lookahead = self.awrs.lookahead
         limit = min(found.width, self.awrs.max_checks or found.width)
         ids, places = found.ids.tolist(), found.num_checked.tolist()
         ends = np.minimum(limit, (found.log_probs > -np.inf).sum(axis=1)).tolist()
         has_one, first = found.accepted.any(axis=1), found.accepted.argmax(axis=1)
-        lasts = np.where(has_one, first + self.awrs.lookahead, limit).tolist()
+        lasts = np.where(has_one, first + lookahead, limit).tolist()
+        accepted: tuple[list[int], list[int]] = ([], [])
         for index in np.flatnonzero(searching & (found.num_at_once == 0)).tolist():
             row = self._row(index)
             if row.gains_from_lists:
                 continue
-            place, end, last = places[index], ends[index], lasts[index]
-            answers = self.checks.answers(row)
-            while place < end and place <= last:
-                answer = self.checks.ask(answers, ids[index][place])
-                if isinstance(answer, CheckTimedOut):
-                    self._lose_late(index, searching)
-                    break
-                if answer:
-                    found.accepted[index, place] = True
-                    last = min(last, place + self.awrs.lookahead)
-                place += 1
-            found.num_checked[index] = place
+            done[index] = True
+            place, end, last, tokens = places[index], ends[index], lasts[index], ids[index]
+            allows = self.checks.answers(row).allows
+            try:
+                while place < end and place <= last:
+                    if allows(tokens[place]):
+                        accepted[0].append(index)
+                        accepted[1].append(place)
+                        last = min(last, place + lookahead)
+                    place += 1
+            except CheckTimedOut:
+                self._lose_late(index, searching)
+                self.checks.num_checks += 1
+            self.checks.num_checks += place - places[index]
+            places[index] = place
+        found.accepted[accepted] = True
+        found.num_checked[:] = places
+        return done
 
     def _check_places(self, found: Candidates, needed: np.ndarray, searching: np.ndarray) -> None:
         """Asks about the next candidates of each row, so many of each, all together."""

@@ -36,7 +36,8 @@ class HostSites(TextSites):
         self._checks = Checks()
         self._potentials = SitePotentials(batch, rows)
         self._parts: list[HostPart] = []
-        self._step = 0
+        self._step = 0  # which is also how many tokens every active row has drawn
+        self._least_left = min((self._left(row) for row in rows if row is not None), default=0)
         self._num_drawn = self._num_by_priority = 0
 
     def describe(self) -> str:
@@ -127,8 +128,7 @@ class HostSites(TextSites):
     def _goes_on(self, part: HostPart) -> bool:
         """Whether a part's next step can be begun already. At the first token it is not known yet how."""
         active = [row for _, row in active_rows(part.rows)]
-        has_room = self._needed(self._step + 1) <= self._capacity
-        has_room = has_room and all(len(row.tokens) < self._left(row) for row in active)
+        has_room = self._has_room(self._step + 1) and all(self._step + 1 < self._left(row) for row in active)
         return self._step > 0 and bool(active) and has_room
 
     def _reorder(self, ancestors: np.ndarray) -> None:
@@ -155,18 +155,21 @@ class HostSites(TextSites):
         self.rows[index] = self._parts[part].rows[place] = row.lose(cause)
         lost[index] = cause
 
-    def _needed(self, step: int) -> int:
-        """Gives how many tokens the rows' caches must hold at a step."""
-        longest = max((len(row.text.prompt_tokens) - 1 for _, row in active_rows(self.rows)), default=0)
-        return longest - self._prefix_length + step + 1
+    def _has_room(self, step: int) -> bool:
+        """Says whether the rows' caches can hold what active rows will have read after a step."""
+        room = self._capacity + self._prefix_length - step - 1
+        if max(map(len, self._read)) <= room:
+            return True
+        return all(len(row.text.prompt_tokens) - 1 <= room for _, row in active_rows(self.rows))
 
     def _lost_for_room(self) -> dict[int, str]:
         """Loses rows that have come to the end of the model's context, and makes room for the others."""
         lost: dict[int, str] = {}
-        for index, row in active_rows(self.rows):
-            if len(row.tokens) >= self._left(row):
-                self._lose(index, TRUNCATED, lost)
-        if self._needed(self._step) > self._capacity:
+        if self._step >= self._least_left:
+            for index, row in active_rows(self.rows):
+                if self._step >= self._left(row):
+                    self._lose(index, TRUNCATED, lost)
+        if not self._has_room(self._step):
             self._capacity = min(2 * self._capacity, bucket(self._capacity + MOST_TOKENS))
             self._require()
             for part in self._parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
+from typing import Any
 
 import numpy as np
 
@@ -160,7 +161,7 @@ class Row:
         if self.judges.local is not None and local is not None:
             local = self.judges.local.step(local, token)
         mask = self.judges.mask.taken(mask, token)
-        return replace(
+        return _changed(
             self,
             cursors=(local, mask, checked),
             data=self.data + self.text.lm.vocabulary.token_bytes[token],
@@ -201,6 +202,14 @@ class Row:
     def record(self) -> TextRecord:
         """Gives what the trace keeps."""
         return TextRecord(self.tokens, self.token_log_probs, self.log_normalisers)
+
+
+def _changed(row: Row, **fields: Any) -> Row:
+    """As `replace`, in a fifth of the time: a step does this to every row."""
+    changed = object.__new__(Row)
+    vars(changed).update(vars(row))
+    vars(changed).update(fields)
+    return changed
 
 
 def active_rows(rows: Sequence[Row | None]) -> list[tuple[int, Row]]:

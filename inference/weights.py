@@ -17,6 +17,8 @@ AnyArray = TypeVar("AnyArray", Array, np.ndarray)
 
 def log_sum_exp(log_x: Float[AnyArray, "*batch n"]) -> Float[AnyArray, "*batch"]:
     """Gives the log of the sum of `exp(log_x)` over the last axis; `-inf` where every term is."""
+    if isinstance(log_x, np.ndarray):
+        return np.asarray(np.logaddexp.reduce(log_x, axis=-1))
     xp = log_x.__array_namespace__()
     top = finite_or_zero(xp.max(log_x, axis=-1, keepdims=True))
     total = xp.sum(xp.exp(log_x - top), axis=-1, keepdims=True)
