@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from lmppl.constraints.functions.remembered_answers import CheckTimedOut
@@ -50,11 +52,13 @@ class HostSites(TextSites):
     def active(self) -> bool:
         return any(row is not None and row.active for row in self.rows)
 
-    def step(self, ancestors: np.ndarray | None) -> TextStep:
+    def step(self, ancestors: np.ndarray | None, stay: Callable[[np.ndarray], bool]) -> TextStep:
         """Draws one token for every active row; rows that cannot go on are lost.
 
         Args:
             ancestors: Resample the rows first: row `i` becomes a copy of row `ancestors[i]`.
+            stay: Says of log increments whether rows stay as they are behind them, and are not resampled. The
+                device then reads the tokens while the host takes note of them.
         """
         self.start()
         if ancestors is not None:
@@ -74,6 +78,10 @@ class HostSites(TextSites):
         self._step += 1
         if not self.active:
             self._close()
+        elif "host" not in (self._plan.local, self._plan.mask) and stay(increments):
+            for part in self._parts:
+                if not part.is_launched and self._goes_on(part, self._step):
+                    part.launch(self._step, self._awrs, None, None)
         return TextStep(ancestors, increments, lost, num_drawn, log_twists=weighed.log_twists)
 
     def start(self) -> None:
@@ -113,7 +121,8 @@ class HostSites(TextSites):
             num_drawn += done.num_drawn
             seconds += done.check_seconds
             self._num_by_priority += done.num_by_priority
-            if part is not self._parts[-1] and self._goes_on(part):
+            # At the first token it is not known yet how to go on.
+            if part is not self._parts[-1] and self._step > 0 and self._goes_on(part, self._step + 1):
                 part.launch(self._step + 1, self._awrs, None, None)
         self._batch.counters.num_checks += self._checks.num_checks
         self._batch.counters.check_seconds += seconds
@@ -125,11 +134,10 @@ class HostSites(TextSites):
         self._checks.num_checks = 0
         return np.concatenate(increments), num_drawn
 
-    def _goes_on(self, part: HostPart) -> bool:
-        """Whether a part's next step can be begun already. At the first token it is not known yet how."""
+    def _goes_on(self, part: HostPart, step: int) -> bool:
+        """Whether a part wants another token at a step, and has room for it as it is."""
         active = [row for _, row in active_rows(part.rows)]
-        has_room = self._has_room(self._step + 1) and all(self._step + 1 < self._left(row) for row in active)
-        return self._step > 0 and bool(active) and has_room
+        return bool(active) and self._has_room(step) and all(step < self._left(row) for row in active)
 
     def _reorder(self, ancestors: np.ndarray) -> None:
         for number, part in enumerate(self._parts):

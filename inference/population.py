@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -42,6 +43,12 @@ class Population:
     def effective_sample_size(self) -> float:
         """Of the current weights, twists included."""
         return float(effective_sample_size(self.log_weights))
+
+    def effective_sample_size_after(self, slots: Sequence[int], log_increments: np.ndarray) -> float:
+        """What it will be once the particles in some slots are weighed further; `-inf` loses one."""
+        log_weights = self.log_weights.copy()
+        log_weights[slots] += log_increments
+        return float(effective_sample_size(log_weights))
 
     @property
     def log_evidence(self) -> float:

@@ -55,6 +55,11 @@ def text_steps(
         resample: Resamples the population if that is due and gives the ancestors; for strings that the
             host takes part in. Those of the device come with ancestors for the population to follow.
     """
+
+    def stay(log_increments: np.ndarray) -> bool:
+        size = population.effective_sample_size_after(slots, log_increments)
+        return size == 0 or size >= least_size
+
     while sites.active and population.alive.any():
         if isinstance(sites, DeviceSites):
             yield from sites.run(
@@ -67,7 +72,7 @@ def text_steps(
         else:
             assert isinstance(sites, HostSites)
             sites.start()
-            yield sites.step(resample() if least_size else None)
+            yield sites.step(resample() if least_size else None, stay)
 
 
 def _plan(batch: Batch, rows: list[Row]) -> Plan:
