@@ -1,4 +1,4 @@
-"""Two halves of a site's rows that take turns draw what the rows draw together."""
+"""Two halves of a site's rows that take turns, and rows that read ahead, draw what they draw otherwise."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import numpyro.distributions as dist
 import pytest
 
 import lmppl as lp
-from lmppl.inference import host_parts, host_sites, text_sites
+from lmppl.inference import host_parts, host_sites, scheduler, text_sites
 from lmppl.inference.contexts import rearranged
 from lmppl.inference.host_parts import HostPart
+from lmppl.inference.population import Population
 
 pytestmark = pytest.mark.once
 
@@ -143,3 +144,47 @@ def test_checks_that_were_measured_to_be_dear_divide_the_rows_after_the_first_to
     halves = done(True)
     assert_same(halves, whole)
     assert halves.diagnostics.num_forwards > 1.5 * whole.diagnostics.num_forwards
+
+
+def ahead(lm, program, monkeypatch, size=None):
+    """Runs with a guess of the effective sample size behind a step; gives how often it was wrong too."""
+    wrong = []
+    take_back = HostPart.take_back
+    with monkeypatch.context() as patch:
+        if size is not None:
+            patch.setattr(Population, "effective_sample_size_after", lambda *_: size)
+        patch.setattr(HostPart, "take_back", lambda part, lengths: wrong.append(take_back(part, lengths)))
+        return run(lm, program, False, monkeypatch, threshold=0.9), len(wrong)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_rows_read_ahead_unless_they_are_resampled(lm, program, monkeypatch):
+    monkeypatch.setattr(text_sites, "_FIRST_ROOM", 16)
+    known, num_wrong = ahead(lm, program, monkeypatch)
+    never, num_wrong_never = ahead(lm, program, monkeypatch, size=1e-6)
+    always, num_wrong_always = ahead(lm, program, monkeypatch, size=np.inf)
+    assert num_wrong == num_wrong_never == 0
+    assert num_wrong_always > 0
+    assert known.diagnostics.num_resamplings > 0
+    for found in (known, always):
+        assert found.values == never.values
+        np.testing.assert_array_equal(found.log_weights, never.log_weights)
+    assert known.diagnostics.num_forwards == never.diagnostics.num_forwards
+    assert always.diagnostics.num_forwards == known.diagnostics.num_forwards + num_wrong_always
+
+
+def test_the_next_step_begins_before_the_last_one_is_noted(lm, monkeypatch):
+    order = []
+    launch, note = HostPart.launch, scheduler.Run._note
+    monkeypatch.setattr(HostPart, "launch", lambda *args: (order.append("launch"), launch(*args)))
+    monkeypatch.setattr(scheduler.Run, "_note", lambda *args: (order.append("note"), note(*args)))
+    run(lm, one_prompt, False, monkeypatch, threshold=0.0)
+    assert order[:4] == ["launch", "launch", "note", "launch"]
+
+
+def test_a_step_that_is_not_taken_back_is_caught(lm, monkeypatch):
+    never, _ = ahead(lm, one_prompt, monkeypatch, size=1e-6)
+    monkeypatch.setattr(HostPart, "take_back", _keeps_what_was_read)
+    always, _ = ahead(lm, one_prompt, monkeypatch, size=np.inf)
+    with pytest.raises(AssertionError):
+        assert_same(always, never)

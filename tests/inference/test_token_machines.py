@@ -13,7 +13,7 @@ import pytest
 import lmppl as lp
 from lmppl.acceptance import Acceptor
 from lmppl.constraints.regular.ended_automaton import DEAD, ENDED, ended_automaton_of
-from lmppl.inference import token_trie
+from lmppl.inference import token_machines, token_trie
 from lmppl.inference.draws import unpacked
 from lmppl.inference.token_machines import join, masks, new_mask_cache, step
 from lmppl.inference.token_trie import token_tables
@@ -298,3 +298,27 @@ def test_tables_may_be_asked_for_while_something_is_traced():
 
     assert lengths(jnp.int32(1)).tolist() == [2, 3, 1]
     assert token_tables(vocabulary).lengths.tolist() == [1, 2, 0]
+
+
+@each_vocabulary
+def test_tokens_walked_one_by_one_lead_where_the_tree_leads(vocabulary, monkeypatch):
+    """As on a GPU, where no tree is walked and tokens are walked some bytes at a time."""
+    machine, starts = joined(CASES)
+    tables = token_tables(vocabulary)
+    states = jnp.asarray([*starts, DEAD, ENDED])
+    limits = jnp.arange(len(states)) % 2 == 1
+    tokens = jnp.arange(len(vocabulary))[None]
+
+    def found():  # type: ignore[no-untyped-def]
+        cache = new_mask_cache(machine, len(vocabulary), len(states))
+        bits = jax.jit(lambda *args: masks(*args))(cache, machine, tables, states, limits)[1]
+        after = jax.jit(lambda *args: step(*args))(machine, tables, states[:, None], tokens)
+        return np.asarray(bits), np.asarray(after)
+
+    tree, one_by_one = found()
+    monkeypatch.setattr(token_machines, "on_cpu", lambda: False)
+    bits, after = found()
+    np.testing.assert_array_equal(bits, tree)
+    np.testing.assert_array_equal(after, one_by_one)
+    monkeypatch.setattr(token_machines, "_BYTES_AT_ONCE", 3)
+    np.testing.assert_array_equal(found()[1], one_by_one)
