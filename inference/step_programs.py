@@ -67,18 +67,18 @@ def run_program(lm: LanguageModel, plan: Plan, resampler: Any) -> Any:
     return compiled(
         lm,
         ("run", plan, resampler),
-        lambda: jax.jit(over_rows, donate_argnums=2, compiler_options=_whole_loops()),
+        lambda: jax.jit(over_rows, donate_argnums=2, compiler_options=_whole_loops(lm)),
     )
 
 
-def _whole_loops() -> dict[str, str] | None:
-    """Gives XLA's options for a program that is one loop: on a GPU all of it is put into one graph.
+def _whole_loops(lm: LanguageModel) -> dict[str, str] | None:
+    """Gives XLA's options for a program that is one loop: on one GPU all of it is put into one graph.
 
     Otherwise the host starts the hundreds of kernels of each step of the loop, and waits for the device to
-    learn whether there is another. Drivers that cannot do so are left alone by XLA, and so are users who
-    have said themselves what is to be put into graphs.
+    learn whether there is another. XLA leaves it where the driver cannot do so, and we where the user has
+    said what is to be put into graphs.
     """
-    if jax.default_backend() != "gpu" or _GRAPHS in os.environ.get("XLA_FLAGS", ""):
+    if jax.default_backend() != "gpu" or lm.mesh is not None or _GRAPHS in os.environ.get("XLA_FLAGS", ""):
         return None
     return {_GRAPHS: "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"}
 

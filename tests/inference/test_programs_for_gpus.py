@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import lmppl as lp
-from lmppl.inference import text_runs, text_steps, token_machines, token_reading
+from lmppl.inference import step_programs, text_runs, text_steps, token_machines, token_reading
 from lmppl.models import FlaxLM, attention, kv_cache, products
 
 pytestmark = pytest.mark.once
@@ -66,3 +67,18 @@ def test_a_prompt_whose_last_token_is_read_twice_is_caught(lm, monkeypatch):
     gpu = drawn(lm, "host", monkeypatch, for_gpu=True)
     with pytest.raises(AssertionError):
         assert_same(gpu, cpu)
+
+
+def test_loops_are_put_into_graphs_unless_the_user_has_said_what_is(lm, monkeypatch):
+    assert step_programs._whole_loops(lm) is None or jax.default_backend() == "gpu"
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    options = step_programs._whole_loops(lm)
+    assert options
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_command_buffer=")
+    assert step_programs._whole_loops(lm) is None
+    monkeypatch.undo()
+    counted = jax.jit(
+        lambda n: jax.lax.while_loop(lambda i: i < n, lambda i: i + 1, 0), compiler_options=options
+    )
+    assert counted(3) == 3  # XLA knows these options
