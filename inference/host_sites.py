@@ -137,7 +137,9 @@ class HostSites(TextSites):
     def _goes_on(self, part: HostPart, step: int) -> bool:
         """Whether a part wants another token at a step, and has room for it as it is."""
         active = [row for _, row in active_rows(part.rows)]
-        return bool(active) and self._has_room(step) and all(step < self._left(row) for row in active)
+        if not active or not self._has_room(step):
+            return False
+        return step < self._least_left or all(step < self._left(row) for row in active)
 
     def _reorder(self, ancestors: np.ndarray) -> None:
         for number, part in enumerate(self._parts):

@@ -26,6 +26,7 @@ from lmppl.inference.resampling import ancestors_of
 from lmppl.inference.saved_runs import SavedRun
 from lmppl.inference.text_runs import text_sites, text_steps
 from lmppl.inference.text_sites import TIMED_OUT, TRUNCATED, Batch, TextRequest, TextSites
+from lmppl.inference.weights import resampling_is_due
 from lmppl.keys import named_key, raw_name_key, site_keys
 from lmppl.posterior import NoAnswer, Posterior, describe_losses
 from lmppl.progress import Progress
@@ -350,7 +351,7 @@ class Run:
         """Resamples if the effective sample size is low; gives the ancestors, or None."""
         population = self._population
         size = population.effective_sample_size
-        if size == 0 or size >= self._least_size:
+        if not resampling_is_due(size, self._least_size):
             return None
         key = named_key(self._key, _RESAMPLING, population.num_resamplings)
         centred = population.log_weights - population.log_weights.max()  # before float32 rounds them

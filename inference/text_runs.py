@@ -17,6 +17,7 @@ from lmppl.inference.site_potentials import potentials_of
 from lmppl.inference.text_rows import Row
 from lmppl.inference.text_sites import Batch, TextSites, TextStep
 from lmppl.inference.text_steps import Plan
+from lmppl.inference.weights import resampling_is_due
 
 
 def text_sites(batch: Batch, resampler: Callable[..., Any]) -> TextSites:
@@ -58,7 +59,7 @@ def text_steps(
 
     def stay(log_increments: np.ndarray) -> bool:
         size = population.effective_sample_size_after(slots, log_increments)
-        return size == 0 or size >= least_size
+        return not resampling_is_due(size, least_size)
 
     while sites.active and population.alive.any():
         if isinstance(sites, DeviceSites):

@@ -22,7 +22,7 @@ from lmppl.inference.step_asks import Ask
 from lmppl.inference.token_machines import MachineTables, MaskCache, masks, step
 from lmppl.inference.token_reading import Unread, next_twins, only_if, read_tokens
 from lmppl.inference.token_trie import TokenTables
-from lmppl.inference.weights import effective_sample_size
+from lmppl.inference.weights import effective_sample_size, resampling_is_due
 from lmppl.keys import step_keys
 from lmppl.language_model import LanguageModel
 
@@ -315,7 +315,7 @@ def _resample(lm: LanguageModel, resampler: Any, resampling: Resampling, loop: L
     layout = layout_of(lm)
     log_weights = layout.all_rows(loop.log_weights)
     size = effective_sample_size(log_weights)
-    due = (size > 0) & (size < resampling.least)
+    due = resampling_is_due(size, resampling.least)
     places = jnp.arange(len(log_weights), dtype=jnp.int32)
     real = places < resampling.num_particles
 

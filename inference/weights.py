@@ -7,7 +7,7 @@ answer, and that answer is never NaN.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -61,6 +61,11 @@ def effective_sample_size(
     weights = xp.exp(log_weights - top)
     sum_of_squares = xp.sum(weights**2, axis=-1)
     return xp.asarray(xp.sum(weights, axis=-1) ** 2 / xp.where(sum_of_squares > 0, sum_of_squares, 1))
+
+
+def resampling_is_due(size: Any, least: Any) -> Any:
+    """Says whether an effective sample size is too small; that of a dead population, 0, is not."""
+    return (size > 0) & (size < least)
 
 
 def evidence_relative_variance(
